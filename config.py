@@ -1,0 +1,417 @@
+"""Where is everything, and how is it wanted: one typed, checked reading of config.json."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from risk.errors import ConfigError
+
+FOLDER_KEYS = (
+    "input_folder_path",
+    "output_folder_path",
+    "test_data_path",
+    "output_model_path",
+    "prod_deployment_path",
+)
+SEPARATORS = {",": ",", ";": ";", "\t": "\t", "tab": "\t", "|": "|"}
+ESTIMATORS = ("auto", "logistic_regression", "hist_gradient_boosting")
+SECRETS = ("RISK_DATABASE_URL", "RISK_MODEL_KEY", "RISK_API_TOKEN", "RISK_WEBHOOK_URL")
+DEFAULTS: dict[str, Any] = {
+    "target_column": "exited",
+    "positive_label": None,
+    "id_columns": ["corporation"],
+    "ignore_columns": [],
+    "separator": None,
+    "model": {"estimator": "auto", "random_state": 0, "threshold": "balanced", "params": {}},
+    "drift": {"rule": "score", "alpha": 0.05},
+    "deployment": {"gate": "none", "keep_releases": 3},
+    "database_url": "sqlite:///records.db",
+    "store_datasets": False,
+    "keep_days": None,
+    "engine": {"name": "duckdb", "memory_limit": None, "spill_folder": None},
+    "max_training_rows": None,
+    "api": {"host": "127.0.0.1", "port": 8000, "max_body_mb": 16},
+    "report": {},
+    "alerts": {},
+}
+# Values DESIGN knows and this version does not have yet: refused, never accepted and ignored.
+NOT_YET: dict[str, tuple[Any, ...]] = {
+    "model.threshold": ("f1", "cost"),
+    "drift.rule": ("score_margin", "auto"),
+    "deployment.gate": ("not_worse", "better"),
+    "engine.name": ("spark",),
+}
+ROW_KEYS = ("target_column", "positive_label", "id_columns", "ignore_columns", "separator")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything a script needs to know; every path is absolute.
+
+    `missing_ids_allowed` is true where `id_columns` is the default, which the data may lack.
+    """
+
+    path: Path
+    root: Path
+    input_folder: Path
+    output_folder: Path
+    test_data: Path
+    output_model: Path
+    prod_deployment: Path
+    target_column: str
+    positive_label: str | None
+    id_columns: tuple[str, ...]
+    missing_ids_allowed: bool
+    ignore_columns: tuple[str, ...]
+    separator: str | None
+    estimator: str
+    random_state: int
+    threshold: str | float
+    params: dict[str, Any]
+    drift_rule: str
+    alpha: float
+    gate: str
+    keep_releases: int
+    database_url: str = field(repr=False)
+    memory_limit: str | None
+    spill_folder: Path
+    host: str
+    port: int
+    max_body_mb: int
+    secrets: dict[str, str] = field(repr=False)
+
+    # What lies where (DESIGN 4); the names of files stand here and nowhere else.
+    @property
+    def final_data(self) -> Path:
+        return self.output_folder / "finaldata.csv"
+
+    @property
+    def ledger(self) -> Path:
+        return self.output_folder / ".finaldata.json"
+
+    @property
+    def ingested_files(self) -> Path:
+        return self.output_folder / "ingestedfiles.txt"
+
+    @property
+    def rejected_rows(self) -> Path:
+        return self.output_folder / "rejectedrows.csv"
+
+    @property
+    def trained_model(self) -> Path:
+        return self.output_model / "trainedmodel.pkl"
+
+    @property
+    def model_card(self) -> Path:
+        return self.output_model / "modelcard.json"
+
+    @property
+    def trained_on(self) -> Path:
+        return self.output_model / ".ingestedfiles.txt"
+
+    @property
+    def latest_score(self) -> Path:
+        return self.output_model / "latestscore.txt"
+
+    @property
+    def metrics(self) -> Path:
+        return self.output_model / "metrics.json"
+
+    @property
+    def diagnostics(self) -> Path:
+        return self.output_model / "diagnostics.json"
+
+    @property
+    def report(self) -> Path:
+        return self.output_model / "report.json"
+
+    @property
+    def summary_report(self) -> Path:
+        return self.output_model / "summary_report.pdf"
+
+    @property
+    def confusion_matrix(self) -> Path:
+        return self.output_model / "confusionmatrix.png"
+
+    @property
+    def api_returns(self) -> Path:
+        return self.output_model / "apireturns.txt"
+
+    @property
+    def state_folder(self) -> Path:
+        return self.root / ".state"
+
+    @property
+    def lock(self) -> Path:
+        return self.state_folder / "lock"
+
+    @property
+    def tick_state(self) -> Path:
+        return self.state_folder / "tick.json"
+
+    @property
+    def package_cache(self) -> Path:
+        return self.state_folder / "packages.json"
+
+    @property
+    def log_file(self) -> Path:
+        return self.root / "logs" / "pipeline.log"
+
+    @property
+    def requirements(self) -> Path:
+        return Path(__file__).resolve().parent / "requirements.txt"
+
+    def row_key(self) -> str:
+        """Say what shapes a row; another answer means that the table must be compiled anew."""
+        shape = {
+            "target_column": self.target_column,
+            "positive_label": self.positive_label,
+            "id_columns": self.id_columns,
+            "ignore_columns": self.ignore_columns,
+            "separator": self.separator,
+        }
+        return json.dumps(shape, sort_keys=True)
+
+    def other_key(self) -> str:
+        """Say what shapes models and verdicts but no row; a change waits for new data."""
+        shape = [self.estimator, self.random_state, self.threshold, self.params, self.drift_rule]
+        return json.dumps([*shape, self.alpha, self.gate, self.keep_releases], sort_keys=True)
+
+
+def load_config(path: str | os.PathLike[str]) -> Config:
+    """Read, check and freeze config.json; never creates anything.
+
+    Raises
+    ------
+    ConfigError
+        With every problem found, a line each.
+    """
+    path = Path(os.path.abspath(path))  # noqa: PTH100  (resolve() would follow a linked config away)
+    raw = _read_json(path)
+    problems: list[str] = []
+    _refuse_unknown(raw, problems)
+    values = _with_defaults(raw, problems)
+    _check(raw, values, problems)
+    secrets = _secrets(path.parent, problems)
+    if problems:
+        lines = "".join(f"\n  {problem}" for problem in problems)
+        plural = "problem" if len(problems) == 1 else "problems"
+        raise ConfigError(f"{path}: {len(problems)} {plural}; correct the file and run again{lines}")
+    return _freeze(path, raw, values, secrets)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_no_repeated_key)
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: no such file; name one with --config PATH") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read ({error})") from error
+    except ValueError as error:
+        raise ConfigError(f"{path}: is not valid JSON ({error})") from error
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{path}: must hold one JSON object with the five folder keys")
+    return raw
+
+
+def _no_repeated_key(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"key {next(n for n in names if names.count(n) > 1)!r} appears twice")
+    return result
+
+
+def _refuse_unknown(raw: dict[str, Any], problems: list[str]) -> None:
+    known = [*FOLDER_KEYS, *DEFAULTS]
+    for key in raw:
+        if key not in known:
+            problems.append(f"{key}: unknown key{_nearest(key, known)}")
+    for section, defaults in DEFAULTS.items():
+        if isinstance(defaults, dict) and isinstance(raw.get(section), dict):
+            for key in raw[section]:
+                if key not in defaults:
+                    what = "unknown key" if defaults else "not available in this version"
+                    problems.append(f"{section}.{key}: {what}{_nearest(key, list(defaults))}")
+
+
+def _nearest(key: str, known: list[str]) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def _with_defaults(raw: dict[str, Any], problems: list[str]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for key, default in DEFAULTS.items():
+        value = raw.get(key, default)
+        if isinstance(default, dict):
+            if not isinstance(value, dict):
+                problems.append(f"{key}: must be an object, not {value!r}")
+                value = default
+            for name, inner in (default | value).items():
+                values[f"{key}.{name}"] = inner
+        else:
+            values[key] = value
+    return values
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+def _is_whole(value: Any, low: int, high: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+
+
+def _is_share(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1
+
+
+def _is_names(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_is_text, value)) and len(set(value)) == len(value)
+
+
+def _is_size(value: Any) -> bool:
+    return isinstance(value, str) and value.strip().upper().rstrip("IB").rstrip("KMGT").strip().isdigit()
+
+
+def _check(raw: dict[str, Any], values: dict[str, Any], problems: list[str]) -> None:
+    for key in FOLDER_KEYS:
+        if key not in raw:
+            problems.append(f"{key}: is missing; it must name a folder")
+        elif not _is_text(raw[key]) or "\0" in raw[key]:
+            problems.append(f"{key}: must be the name of a folder, not {raw[key]!r}")
+    rules: dict[str, tuple[Any, str]] = {
+        "target_column": (_is_text, "the name of a column"),
+        "positive_label": (lambda v: v is None or isinstance(v, str | int | float), "a label"),
+        "id_columns": (_is_names, "a list of different column names"),
+        "ignore_columns": (_is_names, "a list of different column names"),
+        "separator": (lambda v: v is None or v in SEPARATORS, 'one of "," ";" "\\t" "|"'),
+        "model.estimator": (lambda v: v in ESTIMATORS, f"one of {', '.join(ESTIMATORS)}"),
+        "model.random_state": (lambda v: _is_whole(v, 0, 2**32 - 1), "a whole number from 0"),
+        "model.threshold": (
+            lambda v: v == "balanced" or _is_share(v),
+            '"balanced" or a number between 0 and 1',
+        ),
+        "model.params": (lambda v: isinstance(v, dict), "an object of scikit-learn parameters"),
+        "drift.rule": (lambda v: v == "score", '"score"'),
+        "drift.alpha": (_is_share, "a number between 0 and 1"),
+        "deployment.gate": (lambda v: v == "none", '"none"'),
+        "deployment.keep_releases": (lambda v: _is_whole(v, 1, 1000), "a whole number from 1 to 1000"),
+        "database_url": (_is_text, "an SQLAlchemy URL such as sqlite:///records.db"),
+        "engine.name": (lambda v: v == "duckdb", '"duckdb"'),
+        "engine.memory_limit": (lambda v: v is None or _is_size(v), 'a size such as "2GB"'),
+        "engine.spill_folder": (lambda v: v is None or _is_text(v), "the name of a folder"),
+        "api.host": (_is_text, "an address"),
+        "api.port": (lambda v: _is_whole(v, 0, 65535), "a port from 0 to 65535"),
+        "api.max_body_mb": (lambda v: _is_whole(v, 1, 1024), "a whole number from 1 to 1024"),
+    }
+    for key, (rule, wanted) in rules.items():
+        value = values[key]
+        if isinstance(value, str) and value in NOT_YET.get(key, ()):
+            problems.append(f"{key}: {value!r} is not available in this version; use {wanted}")
+        elif not rule(value):
+            problems.append(f"{key}: must be {wanted}, not {value!r}")
+    for key in ("store_datasets", "keep_days", "max_training_rows"):
+        if values[key] not in (None, False):
+            problems.append(f"{key}: not available in this version; leave it out")
+    if isinstance(values["database_url"], str) and not values["database_url"].startswith("sqlite:///"):
+        problems.append("database_url: only sqlite:/// is available in this version")
+    if values["api.host"] not in ("127.0.0.1", "localhost", "::1"):
+        problems.append(f"api.host: {values['api.host']!r} is not available in this version; use 127.0.0.1")
+    _check_roles(values, problems)
+
+
+def _check_roles(values: dict[str, Any], problems: list[str]) -> None:
+    target, ids, ignored = values["target_column"], values["id_columns"], values["ignore_columns"]
+    if not (_is_names(ids) and _is_names(ignored)):
+        return
+    for column in {target} & ({*ids} | {*ignored}) if isinstance(target, str) else ():
+        problems.append(f"target_column: {column!r} cannot be an id or an ignored column too")
+    for column in sorted({*ids} & {*ignored}):
+        problems.append(f"ignore_columns: {column!r} is an id column already")
+
+
+def _secrets(root: Path, problems: list[str]) -> dict[str, str]:
+    """Read `RISK_*` from the environment, else from risk.env: cron, shell and server agree."""
+    found = _env_file(root / "risk.env", problems)
+    found.update({name: os.environ[name] for name in SECRETS if os.environ.get(name)})
+    return found
+
+
+def _env_file(path: Path, problems: list[str]) -> dict[str, str]:
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return {}
+    if stat.S_IMODE(status.st_mode) & 0o077:
+        problems.append("risk.env: others can read it; run: chmod 600 risk.env")
+        return {}
+    found = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        name, equals, value = line.strip().partition("=")
+        if not name or name.startswith("#"):
+            continue
+        name = name.removeprefix("export ").strip()
+        if not equals or name not in SECRETS:
+            problems.append(f"risk.env: line {number} is not NAME=VALUE with one of {', '.join(SECRETS)}")
+        else:
+            found[name] = value.strip().strip("'\"")
+    return found
+
+
+def _label(value: str | int | float | bool | None) -> str | None:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return None if value is None else str(value).strip()
+
+
+def _database_url(root: Path, url: str) -> str:
+    """Take a relative SQLite path from config.json's own folder, as every other path."""
+    prefix = "sqlite:///"
+    if url.startswith(prefix) and not url.startswith(prefix + "/") and ":memory:" not in url:
+        return f"{prefix}{root / url.removeprefix(prefix)}"
+    return url
+
+
+def _freeze(path: Path, raw: dict[str, Any], values: dict[str, Any], secrets: dict[str, str]) -> Config:
+    root = path.parent
+    folders = {key: Path(os.path.normpath(root / raw[key])) for key in FOLDER_KEYS}
+    spill = values["engine.spill_folder"]
+    return Config(
+        path=path,
+        root=root,
+        input_folder=folders["input_folder_path"],
+        output_folder=folders["output_folder_path"],
+        test_data=folders["test_data_path"],
+        output_model=folders["output_model_path"],
+        prod_deployment=folders["prod_deployment_path"],
+        target_column=values["target_column"].strip(),
+        positive_label=_label(values["positive_label"]),
+        id_columns=tuple(values["id_columns"]),
+        missing_ids_allowed="id_columns" not in raw,
+        ignore_columns=tuple(values["ignore_columns"]),
+        separator=SEPARATORS[values["separator"]] if values["separator"] else None,
+        estimator=values["model.estimator"],
+        random_state=values["model.random_state"],
+        threshold=values["model.threshold"],
+        params=values["model.params"],
+        drift_rule=values["drift.rule"],
+        alpha=values["drift.alpha"],
+        gate=values["deployment.gate"],
+        keep_releases=values["deployment.keep_releases"],
+        database_url=_database_url(root, secrets.get("RISK_DATABASE_URL", values["database_url"])),
+        memory_limit=values["engine.memory_limit"],
+        spill_folder=root / spill if spill else root / ".state" / "spill",
+        host=values["api.host"],
+        port=values["api.port"],
+        max_body_mb=values["api.max_body_mb"],
+        secrets=secrets,
+    )

@@ -1,0 +1,113 @@
+"""Publish the scored model as a release: model, score and file list, together or not at all."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from typing import Any
+
+import stage
+from config import Config
+from risk import artifacts, releases
+from risk.errors import ArtifactError, UsageError
+
+
+@dataclass(frozen=True)
+class Result:
+    """Which release is deployed now; `deployed` says whether this run changed that."""
+
+    release: str | None
+    deployed: bool
+    releases: tuple[str, ...] = ()
+
+    def text(self) -> str:
+        """List releases for a reader, the deployed one marked."""
+        lines = [f"{'*' if name == self.release else ' '} {name}\n" for name in self.releases]
+        return "".join(lines)
+
+
+def run(config: Config, *, list: bool = False, rollback: str | None = None, by: str = "hand") -> Result:
+    """Publish the candidate, go back to an earlier release, or list what there is.
+
+    Raises
+    ------
+    ArtifactError
+        When the score describes another model than the trained one.
+    UsageError
+        When there is no release to go back to.
+    """
+    folder = config.prod_deployment
+    before = releases.current(folder)
+    if list:
+        names = tuple(releases.release_id(name) for name in releases.names(folder))
+        return Result(releases.release_id(before) if before else None, False, names)
+    if rollback is not None:
+        target = choose_rollback(releases.names(folder), before, rollback)
+        releases.read(folder, target, config.secrets.get("RISK_MODEL_KEY"))
+        releases.switch(folder, target)
+        return Result(releases.release_id(target), target != before)
+    files, facts = read_candidate(config)
+    release = releases.publish(
+        folder,
+        files,
+        {"deployed_by": by, **facts},
+        keep=config.keep_releases,
+        key=config.secrets.get("RISK_MODEL_KEY"),
+    )
+    return Result(release, before is None or releases.release_id(before) != release)
+
+
+def choose_rollback(names: list[str], current: str | None, wanted: str) -> str:
+    """Choose the release before the current one, or the one named."""
+    if wanted:
+        found = [name for name in names if releases.release_id(name).startswith(wanted)]
+        if len(found) == 1:
+            return found[0]
+        known = ", ".join(map(releases.release_id, names)) or "none"
+        raise UsageError(f"no single release {wanted!r}; there are: {known}")
+    earlier = [name for name in names if current is not None and name < current]
+    if not earlier:
+        raise UsageError("there is no earlier release to go back to; see deployment.py --list")
+    return earlier[-1]
+
+
+def read_candidate(config: Config) -> tuple[dict[str, bytes], dict[str, Any]]:
+    """Read the files of a release and check that they belong together."""
+    card = artifacts.read_json(config.model_card, "run training.py first")
+    metrics = artifacts.read_json(config.metrics, "run scoring.py first")
+    model = artifacts.read_bytes(config.trained_model, "run training.py first")
+    if artifacts.sha256(model) != card["model_sha256"]:
+        raise ArtifactError(f"{config.trained_model}: is not what modelcard.json describes; run training.py")
+    if metrics["model_sha256"] != card["model_sha256"]:
+        raise ArtifactError(f"{config.metrics}: describes another model; run scoring.py first")
+    files = {
+        "trainedmodel.pkl": model,
+        "latestscore.txt": artifacts.read_bytes(config.latest_score, "run scoring.py first"),
+        "ingestedfiles.txt": artifacts.read_bytes(config.trained_on, "run training.py first"),
+        "modelcard.json": artifacts.read_bytes(config.model_card, "run training.py first"),
+        "metrics.json": artifacts.read_bytes(config.metrics, "run scoring.py first"),
+    }
+    facts = {
+        "training_mark": {"length": card["data"]["length"], "digest": card["data"]["digest"]},
+        "score": metrics["f1"],
+        "estimator": card["estimator"],
+        "versions": card["versions"],
+    }
+    return files, facts
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    choice = parser.add_mutually_exclusive_group()
+    choice.add_argument("--list", action="store_true", help="list the releases, the deployed one marked")
+    choice.add_argument(
+        "--rollback", metavar="ID", nargs="?", const="", help="go back one release, or to the one named"
+    )
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run from the shell."""
+    return stage.main("deployment", run, argv, description=__doc__, options=add_options)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,263 @@
+"""How does a file come to be whole or not at all: four verbs, the lock, digests, what is new.
+
+Every artifact is written through `put` (whole or absent), `append` (grows by a committed length),
+`publish` in `risk.releases` (a set of files that belong together) and `sweep` (leftovers of dead runs).
+Standard library only: an idle tick ends in here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from risk.errors import ArtifactError, BusyError, MissingArtifactError
+
+BLOCK = 4 * 1024 * 1024
+TEMPORARY = ".tmp-"
+
+
+# --- whole or absent -------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def put(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
+    """Write `path` whole or leave it as it was.
+
+    Yields an open temporary sibling; its `.name` may be filled by a library that writes by path.
+    On any error the old file stays and no litter remains.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.parent / f"{TEMPORARY}{os.getpid()}-{path.name}.part"
+    encoding, newline = (None, None) if "b" in mode else ("utf-8", "")
+    try:
+        with open(temporary, mode, encoding=encoding, newline=newline) as handle:  # noqa: PTH123
+            yield handle
+            handle.flush()
+            os.fsync(handle.fileno())
+        os.replace(temporary, path)  # noqa: PTH105
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def put_text(path: Path, text: str) -> None:
+    """Put one text."""
+    with put(path) as handle:
+        handle.write(text)
+
+
+def put_json(path: Path, value: object) -> None:
+    """Put one JSON document, in a form that the same value always takes."""
+    put_text(path, render_json(value))
+
+
+def render_json(value: object) -> str:
+    """Render strict JSON: no NaN, keys as given, one trailing newline."""
+    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def append(path: Path, chunks: Iterable[bytes], *, committed: int) -> int:
+    """Write `chunks` behind the first `committed` bytes and return the new length.
+
+    What lies beyond `committed` (a run that died before its commit) is cut off first. The caller
+    commits by putting the record that holds the returned length.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "ab") as handle:  # noqa: PTH123
+        if handle.tell() < committed:
+            raise ArtifactError(f"{path}: shorter than its record says; run ingestion.py --rebuild")
+        handle.truncate(committed)
+        for chunk in chunks:
+            handle.write(chunk)
+        handle.flush()
+        os.fsync(handle.fileno())
+        length = os.fstat(handle.fileno()).st_size
+    sync_folder(path.parent)
+    return length
+
+
+def sweep(*folders: Path) -> None:
+    """Remove what dead runs left; only called while the lock is held."""
+    for folder in folders:
+        for leftover in folder.glob(f"{TEMPORARY}*"):
+            if leftover.is_dir() and not leftover.is_symlink():
+                shutil.rmtree(leftover)
+            else:
+                leftover.unlink(missing_ok=True)
+
+
+def write_synced(path: Path, data: bytes, *, mode: int) -> None:
+    """Write a file of a release that nobody can see yet."""
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as handle:  # noqa: PTH123
+        handle.write(data)
+        handle.flush()
+        os.fsync(handle.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in `folder` last through a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+# --- reading ---------------------------------------------------------------------------------------
+
+
+def read_bytes(path: Path, remedy: str) -> bytes:
+    """Read an artifact; `remedy` names the script that makes it."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise MissingArtifactError(f"{path}: no such file; {remedy}") from error
+
+
+def read_json(path: Path, remedy: str) -> dict[str, Any]:
+    """Read a JSON artifact of ours; damage is an ArtifactError with the remedy."""
+    try:
+        value = json.loads(read_bytes(path, remedy))
+    except ValueError as error:
+        raise ArtifactError(f"{path}: is damaged ({error}); {remedy}") from error
+    if not isinstance(value, dict):
+        raise ArtifactError(f"{path}: is damaged (no JSON object); {remedy}")
+    return value
+
+
+def read_json_or_none(path: Path) -> dict[str, Any] | None:
+    """Read a JSON artifact that may not be there yet."""
+    return read_json(path, "remove it and run again") if path.exists() else None
+
+
+# --- digests ---------------------------------------------------------------------------------------
+
+
+def sha256(data: bytes) -> str:
+    """Digest bytes that are in memory."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """Digest a file of any size in constant memory."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+class TableDigest:
+    """Digest of a growing table: sha256 over the sha256 of its 4 MiB blocks.
+
+    Only the last, unfilled block is read again when rows are appended; `blocks` are the hex digests
+    of the full ones.
+    """
+
+    def __init__(self, blocks: Iterable[str] = ()) -> None:
+        self.blocks = list(blocks)
+        self.length = len(self.blocks) * BLOCK
+        self._last = hashlib.sha256()
+
+    def update(self, data: bytes) -> None:
+        """Take in the next bytes of the table."""
+        view = memoryview(data)
+        while view:
+            room = BLOCK - self.length % BLOCK
+            part, view = view[:room], view[room:]
+            self._last.update(part)
+            self.length += len(part)
+            if self.length % BLOCK == 0:
+                self.blocks.append(self._last.hexdigest())
+                self._last = hashlib.sha256()
+
+    def hexdigest(self) -> str:
+        """Digest what was taken in so far."""
+        parts = [*self.blocks, *([self._last.hexdigest()] if self.length % BLOCK else [])]
+        return sha256("\n".join(parts).encode())
+
+
+def prefix_digest(path: Path, length: int, blocks: list[str]) -> str | None:
+    """Digest the first `length` bytes, trusting `blocks`; None when the file is shorter."""
+    digest = TableDigest(blocks[: length // BLOCK])
+    try:
+        with path.open("rb") as handle:
+            handle.seek(digest.length)
+            while digest.length < length:
+                data = handle.read(min(BLOCK, length - digest.length))
+                if not data:
+                    return None
+                digest.update(data)
+    except FileNotFoundError:
+        return None
+    return digest.hexdigest()
+
+
+# --- the lock --------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def lock(path: Path, *, wait_s: float) -> Iterator[None]:
+    """Hold the workspace; flock, so it dies with its owner and is never stale.
+
+    Raises
+    ------
+    BusyError
+        When another run still holds it after `wait_s` seconds; names the holder.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    deadline = time.monotonic() + wait_s
+    with open(path, "a+", encoding="utf-8") as handle:  # noqa: PTH123
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() >= deadline:
+                    handle.seek(0)
+                    holder = handle.read(200).strip() or "unknown"
+                    raise BusyError(f"another run holds the workspace ({holder}); try again later") from error
+                time.sleep(0.05)
+        handle.truncate(0)
+        handle.write(f"pid {os.getpid()} since {time.strftime('%Y-%m-%d %H:%M:%S%z')}\n")
+        handle.flush()
+        try:
+            yield
+        finally:
+            handle.truncate(0)
+
+
+# --- what is new -----------------------------------------------------------------------------------
+
+
+def is_input_name(name: str) -> bool:
+    """Say whether a file of this name is meant for us; uploads in progress are not."""
+    return name.lower().endswith(".csv") and not name.startswith((".", "~"))
+
+
+def list_inputs(folder: Path) -> dict[str, list[int]]:
+    """List the regular CSV files of a folder with what changes when they do.
+
+    Returns
+    -------
+    listing : dict of str to [size, mtime_ns, ctime_ns, inode]
+        Sorted by name; links, folders, pipes and devices are not followed and not listed.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            found = [e for e in entries if is_input_name(e.name) and e.is_file(follow_symlinks=False)]
+    except FileNotFoundError as error:
+        raise MissingArtifactError(f"{folder}: no such folder; create it or correct config.json") from error
+    except NotADirectoryError as error:
+        raise MissingArtifactError(f"{folder}: is not a folder; correct config.json") from error
+    listing = {}
+    for entry in sorted(found, key=lambda e: e.name):
+        status = entry.stat(follow_symlinks=False)
+        listing[entry.name] = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
+    return listing

@@ -1,0 +1,233 @@
+"""What is a row: roles, kinds, labels, and the checks of every cell.
+
+The rules stand here once. `engine` says the same in SQL for tables of any size, and a property test
+holds the two together. pandas is imported where a frame is made; the rules need no library.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from risk.errors import DatasetError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+NUMBER_SHARE = 0.98
+NUMBER_PATTERN = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"
+MISSING_WORDS = ("na", "n/a", "null", "nan")
+BOOLEAN_WORDS = {"true": 1.0, "false": 0.0}
+POSITIVE_WORDS = ("1", "1.0", "yes", "true")
+NEGATIVE_WORDS = ("0", "0.0", "no", "false")
+_NUMBER = re.compile(NUMBER_PATTERN)
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The columns of a table, what each is for, and how its cells are read.
+
+    `kinds` holds "number" or "text" for each feature; ids, ignored columns and the label have none.
+    """
+
+    columns: tuple[str, ...]
+    kinds: Mapping[str, str]
+    target: str
+    positive: tuple[str, ...]
+    negative: tuple[str, ...]
+    ids: tuple[str, ...]
+    ignored: tuple[str, ...]
+
+    @property
+    def features(self) -> list[str]:
+        return list(self.kinds)
+
+    @property
+    def numbers(self) -> list[str]:
+        return [name for name, kind in self.kinds.items() if kind == "number"]
+
+    @property
+    def texts(self) -> list[str]:
+        return [name for name, kind in self.kinds.items() if kind == "text"]
+
+    @property
+    def needed(self) -> list[str]:
+        """Columns that a file must have; the label may be missing (its rows are unlabelled)."""
+        return [name for name in self.columns if name != self.target and name not in self.ignored]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "columns": list(self.columns),
+            "kinds": dict(self.kinds),
+            "target": self.target,
+            "positive": list(self.positive),
+            "negative": list(self.negative),
+            "ids": list(self.ids),
+            "ignored": list(self.ignored),
+        }
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> Schema:
+        lists = ("columns", "positive", "negative", "ids", "ignored")
+        return cls(kinds=raw["kinds"], target=raw["target"], **{name: tuple(raw[name]) for name in lists})
+
+
+def parse_number(text: str) -> float | None:
+    """Read the cell of a number column: NaN when missing, None when it is no finite number."""
+    if not text or text.lower() in MISSING_WORDS:
+        return math.nan
+    if _NUMBER.fullmatch(text):
+        value = float(text)
+        return value if math.isfinite(value) else None
+    return BOOLEAN_WORDS.get(text.lower())
+
+
+def parse_label(text: str, schema: Schema) -> int | None:
+    """Read a label: 1 leaves, 0 stays, None when it is neither."""
+    word = text.lower()
+    if word in schema.positive:
+        return 1
+    return 0 if word in schema.negative else None
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why a row is rejected."""
+
+    column: str
+    value: str
+    reason: str
+
+
+def find_problem(row: Mapping[str, str], schema: Schema) -> Problem | None:
+    """Check one row; the first bad cell in column order is the one named."""
+    for column in schema.columns:
+        text = row.get(column, "")
+        if schema.kinds.get(column) == "number":
+            if parse_number(text) is None:
+                return Problem(column, text, "is not a number")
+        elif column == schema.target and text and parse_label(text, schema) is None:
+            return Problem(column, text, f"is neither {schema.positive[0]!r} nor {schema.negative[0]!r}")
+    return None
+
+
+def learn_kind(n_filled: int, n_missing_words: int, n_numbers: int) -> str:
+    """Decide a column's kind: number when at least 98 % of its filled cells are."""
+    filled = n_filled - n_missing_words
+    return "number" if filled > 0 and n_numbers >= NUMBER_SHARE * filled else "text"
+
+
+def learn_labels(counts: Mapping[str, int], target: str, positive: str | None) -> tuple[tuple[str, ...], ...]:
+    """Find the words for leaving and staying.
+
+    Parameters
+    ----------
+    counts : mapping of str to int
+        How often each filled label occurs in the first table.
+    positive : str or None
+        The configured `positive_label`; None infers 0/1, yes/no and true/false in any case.
+
+    Raises
+    ------
+    DatasetError
+        When the labels are other words and none was named.
+    """
+    total: dict[str, int] = {}
+    for word, count in counts.items():
+        total[word.lower()] = total.get(word.lower(), 0) + count
+    wanted = positive.lower() if positive is not None else None
+    if wanted is None or wanted in POSITIVE_WORDS:
+        known = sum(count for word, count in total.items() if word in POSITIVE_WORDS + NEGATIVE_WORDS)
+        if total and known < 0.5 * sum(total.values()):
+            shown = ", ".join(repr(word) for word in sorted(total, key=lambda w: -total[w])[:5])
+            raise DatasetError(
+                f"the label column {target!r} holds {shown}; name the word for leaving: "
+                f'"positive_label" in config.json'
+            )
+        return POSITIVE_WORDS, NEGATIVE_WORDS
+    if wanted in NEGATIVE_WORDS:
+        return NEGATIVE_WORDS, POSITIVE_WORDS
+    others = sorted((word for word in total if word != wanted), key=lambda word: (-total[word], word))
+    if wanted not in total or not others:
+        shown = ", ".join(repr(word) for word in list(total)[:5]) or "nothing"
+        raise DatasetError(
+            f"the label column {target!r} must hold {positive!r} and one other word, it holds {shown}; "
+            f'correct "positive_label" in config.json'
+        )
+    return (wanted,), (others[0],)
+
+
+def to_frame(rows: Sequence[Mapping[str, str]], schema: Schema) -> pd.DataFrame:
+    """Make the model's frame of checked rows: numbers as float64 with NaN, the rest as text with NaN."""
+    import pandas as pd
+
+    data: dict[str, Any] = {}
+    for name in schema.features:
+        cells = [row.get(name, "") for row in rows]
+        if schema.kinds[name] == "number":
+            data[name] = pd.Series([parse_number(cell) for cell in cells], dtype="float64")
+        else:
+            data[name] = pd.Series([cell or None for cell in cells], dtype="str")
+    return pd.DataFrame(data, columns=schema.features)
+
+
+def to_target(rows: Iterable[Mapping[str, str]], schema: Schema) -> np.ndarray:
+    """Make the label of checked rows: 1.0 leaves, 0.0 stays, NaN unlabelled."""
+    import numpy as np
+
+    labels = (row.get(schema.target, "") for row in rows)
+    values = [parse_label(text, schema) if text else math.nan for text in labels]
+    return np.array(values, dtype="float64")
+
+
+def read_table(path: Path, schema: Schema, *, start: int = 0, stop: int) -> tuple[pd.DataFrame, np.ndarray]:
+    """Read the rows of the compiled table between two byte offsets at which rows begin.
+
+    Returns
+    -------
+    X : DataFrame of shape (n_samples, n_features)
+        Numbers as float64, missing NaN; text with NaN.
+    y : ndarray of shape (n_samples,)
+        1.0 leaves, 0.0 stays, NaN unlabelled.
+    """
+    import pandas as pd
+
+    with path.open("rb") as handle:
+        handle.seek(start)
+        whole = start == 0 and path.stat().st_size == stop
+        source: Any = handle if whole else io.BytesIO(handle.read(stop - start))
+        raw = pd.read_csv(
+            source,
+            dtype="str",
+            names=list(schema.columns),
+            header=0 if start == 0 else None,
+            usecols=[*schema.features, schema.target],
+            keep_default_na=False,
+            na_values=[""],
+            encoding="utf-8",
+        )
+    frame = {}
+    for name in schema.features:
+        frame[name] = numbers_of(raw[name]) if schema.kinds[name] == "number" else raw[name]
+    words = dict.fromkeys(schema.positive, 1.0) | dict.fromkeys(schema.negative, 0.0)
+    y = raw[schema.target].str.lower().map(words).to_numpy(dtype="float64")
+    return pd.DataFrame(frame, columns=schema.features), y
+
+
+def numbers_of(cells: pd.Series[Any]) -> pd.Series[Any]:
+    """Turn checked text cells of a number column into float64 with NaN."""
+    import numpy as np
+    import pandas as pd
+
+    texts = cells.to_numpy(dtype=object, na_value=math.nan)
+    try:
+        values = texts.astype("float64")
+    except ValueError:
+        values = np.array([parse_number(t) if isinstance(t, str) else t for t in texts], dtype="float64")
+    return pd.Series(values, index=cells.index, name=cells.name)

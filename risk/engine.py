@@ -1,0 +1,226 @@
+"""How is a table of any size read, checked and de-duplicated: in SQL, by DuckDB.
+
+Everything is read as text; kinds are learned and checked by the rules of `dataset` said in SQL, never
+by the reader's own casts (which take 2.5 for the whole number 3 without a word).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from risk import dataset
+from risk.csvfile import BLANKS, Checked
+
+MAX_LINE = 8 * 1024 * 1024
+
+
+@dataclass
+class ColumnCounts:
+    """How many cells of a column are filled, say missing in words, and are numbers."""
+
+    filled: int = 0
+    missing_words: int = 0
+    numbers: int = 0
+
+
+def quote(name: str) -> str:
+    """Quote an identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """Quote a text."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+class Engine:
+    """One DuckDB connection with its limits; `raw` is the table of what was read.
+
+    `raw` has a column `file_no` (position in the list of files), then the columns of the table as
+    text; NULL is missing.
+    """
+
+    def __init__(self, columns: Sequence[str], spill: Path, memory_limit: str | None = None) -> None:
+        spill.mkdir(parents=True, exist_ok=True)
+        settings = {
+            "temp_directory": str(spill),
+            "autoinstall_known_extensions": "false",
+            "autoload_known_extensions": "false",
+        }
+        if memory_limit:
+            settings["memory_limit"] = memory_limit
+        self.columns = list(columns)
+        self.connection = duckdb.connect(":memory:", config=settings)
+        self._last_number = -1
+        self._in_order = True
+        listed = ", ".join(f"{quote(name)} varchar" for name in self.columns)
+        self._run(f"create table raw (file_no integer, {listed})")
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.connection.close()
+
+    def _run(self, sql: str, values: Any = None) -> Any:
+        return self.connection.execute(sql, values)
+
+    def read(self, files: Sequence[tuple[int, Checked]]) -> set[int]:
+        """Read files of one header and separator in one scan.
+
+        Returns
+        -------
+        odd : set of int
+            Numbers of files with a line that is no row: their rows are not to be used.
+        """
+        self._note_order([number for number, _ in files])
+        header, separator = files[0][1].header, files[0][1].separator
+        scanned = {f"c{position}": "VARCHAR" for position in range(len(header))}
+        position_of = {name: f"c{position}" for position, name in enumerate(header)}
+        numbers = {str(checked.path): number for number, checked in files}
+        cells = ", ".join(self._cell(position_of.get(name)) for name in self.columns)
+        arguments = ", ".join(
+            [
+                "[" + ", ".join(map(literal, numbers)) + "]",
+                "columns = {" + ", ".join(f"{literal(c)}: 'VARCHAR'" for c in scanned) + "}",
+                f"auto_detect = false, header = true, delim = {literal(separator)}",
+                "quote = '\"', escape = '\"'",
+                f"nullstr = '', filename = true, store_rejects = true, max_line_size = {MAX_LINE}",
+                "rejects_limit = 0",
+            ]
+        )
+        try:
+            self._run("begin")
+            self._run(
+                f"insert into raw select {self._number_of(numbers)}, {cells} from read_csv({arguments})"
+            )
+            self._run("commit")
+        except duckdb.InvalidInputException:
+            self._run("rollback")
+            return set(numbers.values())
+        rejected = self._run(
+            "select distinct s.file_path from reject_errors e join reject_scans s using (scan_id, file_id)"
+        ).fetchall()
+        self._run("drop table if exists reject_errors; drop table if exists reject_scans")
+        return {numbers[path] for (path,) in rejected}
+
+    def _note_order(self, numbers: Sequence[int]) -> None:
+        self._in_order &= numbers[0] > self._last_number and list(numbers) == sorted(numbers)
+        self._last_number = max(self._last_number, *numbers)
+
+    def _number_of(self, numbers: dict[str, int]) -> str:
+        """Turn the file name of a row into its number; an enum makes the look-up a small integer."""
+        if len(numbers) == 1:
+            return str(next(iter(numbers.values())))
+        listed = ", ".join(map(literal, numbers))
+        self._run(f"drop type if exists source_file; create type source_file as enum ({listed})")
+        array = "[" + ", ".join(map(str, numbers.values())) + "]"
+        return f"{array}[enum_code(filename::source_file) + 1]"
+
+    def _cell(self, column: str | None) -> str:
+        return f"nullif(trim({column}, {literal(BLANKS)}), '')" if column else "null"
+
+    def add_rows(self, number: int, rows: Sequence[Sequence[str]]) -> None:
+        """Add the rows that the exact reader took from a file."""
+        self._note_order([number])
+        marks = ", ".join("?" for _ in range(len(self.columns) + 1))
+        values = [[number, *(cell or None for cell in row)] for row in rows]
+        if values:
+            self.connection.executemany(f"insert into raw values ({marks})", values)
+
+    def drop_files(self, numbers: set[int]) -> None:
+        """Forget the rows of files that the exact reader reads instead."""
+        if numbers:
+            self._run(f"delete from raw where file_no in ({', '.join(map(str, numbers))})")
+
+    def count_rows(self) -> dict[int, int]:
+        """Count the rows of each file."""
+        return dict(self._run("select file_no, count(*) from raw group by file_no").fetchall())
+
+    def count_columns(self, columns: Sequence[str]) -> dict[int, dict[str, ColumnCounts]]:
+        """Count filled cells, missing words and numbers, by file and column."""
+        if not columns:
+            return {}
+        parts = []
+        for name in columns:
+            cell = quote(name)
+            words = ", ".join(map(literal, dataset.MISSING_WORDS))
+            booleans = ", ".join(map(literal, dataset.BOOLEAN_WORDS))
+            number = f"({is_number(cell)} or lower({cell}) in ({booleans}))"
+            parts += [
+                f"count({cell})",
+                f"count(*) filter (lower({cell}) in ({words}))",
+                f"count(*) filter ({number})",
+            ]
+        result: dict[int, dict[str, ColumnCounts]] = {}
+        for number, *counts in self._run(
+            f"select file_no, {', '.join(parts)} from raw group by file_no"
+        ).fetchall():
+            result[number] = {
+                name: ColumnCounts(*counts[3 * i : 3 * i + 3]) for i, name in enumerate(columns)
+            }
+        return result
+
+    def count_labels(self, target: str) -> dict[int, dict[str, int]]:
+        """Count each filled label in lower case, by file."""
+        result: dict[int, dict[str, int]] = {}
+        label = quote(target)
+        for number, word, count in self._run(
+            f"select file_no, lower({label}), count(*) from raw where {label} is not null group by all"
+        ).fetchall():
+            result.setdefault(number, {})[word] = count
+        return result
+
+    def deduplicate(self) -> dict[int, int]:
+        """Keep the first arrival of every row, in order; return how many each file had too many.
+
+        The hash only narrows, equality decides: exact.
+        """
+        listed = ", ".join(map(quote, self.columns))
+        self._run(f"create or replace temp table hashes as select rowid as id, hash({listed}) as h from raw")
+        self._run(
+            "create or replace temp table suspects as select id from hashes "
+            "where h in (select h from hashes group by h having count(*) > 1)"
+        )
+        gone = self._run(
+            f"delete from raw where rowid in (select id from (select raw.rowid as id, row_number() over "
+            f"(partition by {listed} order by file_no, raw.rowid) as n "
+            f"from raw semi join suspects on raw.rowid = suspects.id) where n > 1) returning file_no"
+        ).fetchall()
+        counts: dict[int, int] = {}
+        for (number,) in gone:
+            counts[number] = counts.get(number, 0) + 1
+        return counts
+
+    def write(self, path: Path, *, header: bool) -> None:
+        """Write the rows as CSV in the one dialect of the table: commas, LF, least quoting."""
+        listed = ", ".join(map(quote, self.columns))
+        self._run(
+            f"copy (select {listed} from raw {self._order()}) to {literal(str(path))} "
+            f"(format csv, header {str(header).lower()}, use_tmp_file false)"
+        )
+
+    def row_facts(self, target: str) -> list[tuple[int, bool]]:
+        """Say of each row of `write` from which file it comes and whether it has no label."""
+        sql = f"select file_no, {quote(target)} is null from raw {self._order()}"
+        rows: list[tuple[int, bool]] = self._run(sql).fetchall()
+        return rows
+
+    def count_unlabelled(self, target: str) -> dict[int, int]:
+        """Count rows without a label, by file."""
+        sql = f"select file_no, count(*) from raw where {quote(target)} is null group by file_no"
+        return dict(self._run(sql).fetchall())
+
+    def _order(self) -> str:
+        return "" if self._in_order else "order by file_no, rowid"
+
+
+def is_number(cell: str) -> str:
+    """Say in SQL what `dataset.parse_number` calls a finite number."""
+    plain = f"translate({cell}, '0123456789+-.eE', '') = ''"
+    return f"({plain} and coalesce(isfinite(try_cast({cell} as double)), false))"

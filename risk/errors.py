@@ -1,0 +1,65 @@
+"""What can go wrong, and which exit code says so: one tree, sysexits codes (`os.EX_*`)."""
+
+from __future__ import annotations
+
+import os
+
+
+class PipelineError(Exception):
+    """Base of every failure we expect: its text says what, why and what to do."""
+
+    exit_code = os.EX_SOFTWARE
+
+
+class UsageError(PipelineError):
+    """The command line asks for something that cannot be."""
+
+    exit_code = os.EX_USAGE
+
+
+class ConfigError(PipelineError):
+    """config.json or a `RISK_*` variable is wrong."""
+
+    exit_code = os.EX_CONFIG
+
+
+class DatasetError(PipelineError):
+    """The data do not allow what was asked of them."""
+
+    exit_code = os.EX_DATAERR
+
+
+class ArtifactError(PipelineError):
+    """An artifact is damaged, or does not belong to the others."""
+
+    exit_code = os.EX_DATAERR
+
+
+class MissingArtifactError(ArtifactError):
+    """An artifact or an input is not there (yet)."""
+
+    exit_code = os.EX_NOINPUT
+
+
+class ServiceError(PipelineError):
+    """Something outside (API, database, cluster) does not answer."""
+
+    exit_code = os.EX_UNAVAILABLE
+
+
+class StorageError(PipelineError):
+    """Disk or network failed under us."""
+
+    exit_code = os.EX_IOERR
+
+
+class BusyError(PipelineError):
+    """Another run holds the workspace."""
+
+    exit_code = os.EX_TEMPFAIL
+
+
+class AccessError(PipelineError):
+    """The system does not let us read or write where we must."""
+
+    exit_code = os.EX_NOPERM

@@ -1,0 +1,263 @@
+"""What is deployed: immutable releases, one rename to swap them, and a verified load.
+
+Layout of kubelet's AtomicWriter: the deployment folder stays a real folder; its visible files are
+constant links to `..data/NAME`; `..data` is a link to an immutable release folder; renaming a new
+link over `..data` is the commit. Standard library only; scikit-learn loads inside `load_model`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import io
+import json
+import os
+import pickle
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from risk import artifacts
+from risk.errors import ArtifactError, MissingArtifactError
+
+DATA = "..data"
+MANIFEST = "manifest.json"
+SIGNATURE = "manifest.hmac"
+NAMES = ("trainedmodel.pkl", "latestscore.txt", "ingestedfiles.txt", "modelcard.json", "metrics.json")
+MEND = "run deployment.py --rollback, or training.py, scoring.py and deployment.py"
+
+
+@dataclass(frozen=True)
+class Release:
+    """One release, read through one open folder and verified against its manifest."""
+
+    id: str
+    files: dict[str, bytes]
+    manifest: dict[str, Any]
+
+    def json(self, name: str) -> dict[str, Any]:
+        value: dict[str, Any] = json.loads(self.files[name])
+        return value
+
+
+def current(folder: Path) -> str | None:
+    """Name the release folder that `..data` points to, or None when nothing is deployed."""
+    try:
+        return os.readlink(folder / DATA)  # noqa: PTH115
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ArtifactError(
+            f"{folder / DATA}: is not the link it must be (copied without links?); remove {folder} and {MEND}"
+        ) from error
+
+
+def names(folder: Path) -> list[str]:
+    """Name the release folders, oldest first."""
+    return sorted(entry.name for entry in folder.glob("..r[0-9]*-*") if entry.is_dir())
+
+
+def release_id(folder_name: str) -> str:
+    """Cut the id out of `..r0001-ID`."""
+    return folder_name.partition("-")[2]
+
+
+def load(folder: Path, key: str | None = None) -> Release:
+    """Open the deployed release once and verify every byte of it.
+
+    Raises
+    ------
+    MissingArtifactError
+        When nothing is deployed.
+    ArtifactError
+        When a digest, the signature or a visible link is not what it must be.
+    """
+    name = current(folder)
+    if name is None:
+        raise MissingArtifactError(f"{folder}: nothing is deployed yet; run fullprocess.py or deployment.py")
+    _check_visible(folder)
+    return read(folder, name, key)
+
+
+def read(folder: Path, name: str, key: str | None = None) -> Release:
+    """Read and verify the release folder `name` through one directory handle."""
+    try:
+        handle = os.open(folder / name, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise ArtifactError(f"{folder / name}: the release is gone; {MEND}") from error
+    try:
+        raw = _read_at(handle, MANIFEST, folder / name)
+        _check_signature(handle, raw, folder / name, key)
+        try:
+            manifest = json.loads(raw)
+            digests = manifest["files"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ArtifactError(f"{folder / name / MANIFEST}: is damaged; {MEND}") from error
+        if artifacts.sha256(raw)[:12] != release_id(name):
+            raise ArtifactError(f"{folder / name / MANIFEST}: was changed after deployment; {MEND}")
+        files = {}
+        for file_name in NAMES:
+            files[file_name] = _read_at(handle, file_name, folder / name)
+            if artifacts.sha256(files[file_name]) != digests.get(file_name):
+                raise ArtifactError(f"{folder / name / file_name}: was changed after deployment; {MEND}")
+    finally:
+        os.close(handle)
+    return Release(release_id(name), files, manifest)
+
+
+def _read_at(folder_handle: int, name: str, folder: Path) -> bytes:
+    try:
+        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=folder_handle)
+        with open(descriptor, "rb") as handle:  # noqa: PTH123
+            return handle.read()
+    except FileNotFoundError as error:
+        raise ArtifactError(f"{folder / name}: is missing from the release; {MEND}") from error
+
+
+def _check_signature(handle: int, raw: bytes, folder: Path, key: str | None) -> None:
+    if key is None:
+        return
+    found = _read_at(handle, SIGNATURE, folder).decode("ascii", "replace").strip()
+    if not hmac.compare_digest(found, sign(raw, key)):
+        raise ArtifactError(f"{folder / SIGNATURE}: is not signed with RISK_MODEL_KEY; {MEND}")
+
+
+def sign(manifest: bytes, key: str) -> str:
+    """Compute the HMAC-SHA256 of a manifest."""
+    return hmac.new(key.encode(), manifest, hashlib.sha256).hexdigest()
+
+
+def _check_visible(folder: Path) -> None:
+    for name in (*NAMES, MANIFEST):
+        path = folder / name
+        try:
+            target = os.readlink(path)  # noqa: PTH115
+        except OSError:
+            target = None
+        if target != f"{DATA}/{name}":
+            raise ArtifactError(
+                f"{path}: is not the link to the release it must be (a file copied over it?); "
+                f"remove it and run deployment.py --rollback {release_id(current(folder) or '')} "
+                f"(a model of your own is deployed from the model folder, by scoring.py and deployment.py)"
+            )
+
+
+def publish(
+    folder: Path, files: dict[str, bytes], facts: dict[str, Any], *, keep: int, key: str | None = None
+) -> str:
+    """Make `files` the deployed release, all together or not at all, and return its id.
+
+    A release that is there already is not written again; the `keep` newest stay.
+    """
+    manifest = {**facts, "files": {name: artifacts.sha256(files[name]) for name in NAMES}}
+    raw = artifacts.render_json(manifest).encode()
+    new_id = artifacts.sha256(raw)[:12]
+    known = [name for name in names(folder) if release_id(name) == new_id]
+    if not known or not _is_whole(folder, known[0], key):
+        number = 1 + max((int(name[3:7]) for name in names(folder)), default=0)
+        known = [f"..r{number:04d}-{new_id}"]
+        everything = {**files, MANIFEST: raw}
+        if key is not None:
+            everything[SIGNATURE] = (sign(raw, key) + "\n").encode()
+        _write_release(folder, known[0], everything)
+    switch(folder, known[0])
+    for old in [name for name in names(folder) if name != known[0]][: -max(keep - 1, 0) or None]:
+        shutil.rmtree(folder / old)
+    return new_id
+
+
+def _is_whole(folder: Path, name: str, key: str | None) -> bool:
+    try:
+        read(folder, name, key)
+    except ArtifactError:
+        return False
+    return True
+
+
+def _write_release(folder: Path, name: str, files: dict[str, bytes]) -> None:
+    staging = folder / f"{artifacts.TEMPORARY}{name}"
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir()
+    for file_name, data in files.items():
+        artifacts.write_synced(staging / file_name, data, mode=0o444)
+    artifacts.sync_folder(staging)
+    staging.rename(folder / name)
+    artifacts.sync_folder(folder)
+
+
+def switch(folder: Path, name: str) -> None:
+    """Point `..data` at the release folder `name`: the commit."""
+    for visible in (*NAMES, MANIFEST):
+        _link(folder / visible, f"{DATA}/{visible}")
+    _link(folder / DATA, name)
+    artifacts.sync_folder(folder)
+
+
+def _link(path: Path, target: str) -> None:
+    if path.is_symlink() and os.readlink(path) == target:  # noqa: PTH115
+        return
+    temporary = path.parent / f"{artifacts.TEMPORARY}link-{path.name}"
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(target)
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    os.replace(temporary, path)  # noqa: PTH105
+
+
+# --- verified load ---------------------------------------------------------------------------------
+
+# Exact (module, name) pairs: a prefix such as "sklearn." would let os.system in through a module that
+# imported os. tests/test_releases.py fits every estimator and compares.
+ALLOWED = frozenset(
+    {
+        ("builtins", "slice"),
+        ("numpy", "dtype"),
+        ("numpy", "float64"),
+        ("numpy", "ndarray"),
+        ("numpy._core.multiarray", "_reconstruct"),
+        ("numpy._core.multiarray", "scalar"),
+        ("numpy._core.numeric", "_frombuffer"),
+        ("numpy.random._pcg64", "PCG64"),
+        ("numpy.random._pickle", "__bit_generator_ctor"),
+        ("numpy.random._pickle", "__generator_ctor"),
+        ("numpy.random.bit_generator", "SeedSequence"),
+        ("numpy.random.bit_generator", "__pyx_unpickle_SeedSequence"),
+        ("sklearn._loss._loss", "CyHalfBinomialLoss"),
+        ("sklearn._loss.link", "Interval"),
+        ("sklearn._loss.link", "LogitLink"),
+        ("sklearn._loss.loss", "HalfBinomialLoss"),
+        ("sklearn.compose._column_transformer", "ColumnTransformer"),
+        ("sklearn.ensemble._hist_gradient_boosting.binning", "_BinMapper"),
+        ("sklearn.ensemble._hist_gradient_boosting.gradient_boosting", "HistGradientBoostingClassifier"),
+        ("sklearn.ensemble._hist_gradient_boosting.predictor", "TreePredictor"),
+        ("sklearn.impute._base", "MissingIndicator"),
+        ("sklearn.impute._base", "SimpleImputer"),
+        ("sklearn.linear_model._logistic", "LogisticRegression"),
+        ("sklearn.model_selection._classification_threshold", "FixedThresholdClassifier"),
+        ("sklearn.pipeline", "Pipeline"),
+        ("sklearn.preprocessing._data", "StandardScaler"),
+        ("sklearn.preprocessing._encoders", "OneHotEncoder"),
+        ("sklearn.preprocessing._label", "LabelEncoder"),
+    }
+)
+
+
+class _Unpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in ALLOWED:
+            raise ArtifactError(
+                f"the model file asks for {module}.{name}, which no model of ours needs; {MEND}"
+            )
+        return super().find_class(module, name)
+
+
+def load_model(data: bytes, digest: str, where: Path) -> Any:
+    """Unpickle a model whose digest is right, from classes on the allow-list only."""
+    if artifacts.sha256(data) != digest:
+        raise ArtifactError(f"{where}: is not the model that its record describes; run training.py again")
+    try:
+        return _Unpickler(io.BytesIO(data)).load()
+    except (pickle.UnpicklingError, EOFError, AttributeError, ImportError) as error:
+        raise ArtifactError(f"{where}: cannot be unpickled ({error}); run training.py again") from error

@@ -1,0 +1,171 @@
+"""What is in the compiled table, and how does it grow?
+
+`finaldata.csv` holds every accepted unique row; `.finaldata.json`, the ledger, is the only truth
+about it: how many bytes count, their digest, the columns, and what each file gave. Standard library
+only; the rows themselves are never held, history is streamed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from risk import artifacts
+from risk.errors import ArtifactError, MissingArtifactError
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """What one file gave; `refused` says why it gave nothing.
+
+    `batch` numbers the runs that took files up: it is the order of first arrival.
+    """
+
+    name: str
+    batch: int
+    sha256: str
+    read: int = 0
+    new: int = 0
+    duplicate: int = 0
+    rejected: int = 0
+    unlabelled: int = 0
+    refused: str | None = None
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """The record of the compiled table; `schema` is None before its first row.
+
+    `rebuilding` is set while the table is being compiled anew, so that a crash in between is seen.
+    """
+
+    source: str
+    row_key: str
+    schema: Mapping[str, Any] | None = None
+    length: int = 0
+    digest: str = ""
+    blocks: tuple[str, ...] = ()
+    rejected_length: int = 0
+    rows: int = 0
+    rows_unlabelled: int = 0
+    files: tuple[FileEntry, ...] = field(default=())
+    rebuilding: bool = False
+
+    @property
+    def mark(self) -> dict[str, Any]:
+        """Name the bytes of the table as they are now."""
+        return {"length": self.length, "digest": self.digest}
+
+    def to_json(self) -> dict[str, Any]:
+        return {"format": FORMAT, **dataclasses.asdict(self)}
+
+
+def load(path: Path) -> Ledger | None:
+    """Load the ledger, or None when nothing was ingested yet."""
+    raw = artifacts.read_json_or_none(path)
+    if raw is None:
+        return None
+    if raw.pop("format", None) != FORMAT:
+        raise ArtifactError(f"{path}: was written by another version; run ingestion.py --rebuild")
+    files = tuple(FileEntry(**entry) for entry in raw.pop("files"))
+    return Ledger(files=files, blocks=tuple(raw.pop("blocks")), **raw)
+
+
+def load_ready(path: Path) -> Ledger:
+    """Load the ledger of a table that can be used."""
+    ledger = load(path)
+    if ledger is None or ledger.schema is None or ledger.rebuilding:
+        raise MissingArtifactError(f"{path.parent}: no ingested table; run ingestion.py first")
+    return ledger
+
+
+def holds(path: Path, ledger: Ledger, mark: Mapping[str, Any] | None) -> bool:
+    """Say whether the table still begins with the bytes that `mark` names."""
+    if not mark or mark["length"] > ledger.length:
+        return False
+    return artifacts.prefix_digest(path, mark["length"], list(ledger.blocks)) == mark["digest"]
+
+
+def render_files(files: Iterable[FileEntry]) -> str:
+    """Render ingestedfiles.txt: one line a file that was taken up, aligned for a reader."""
+    rows = [("name", "rows", "new", "duplicate", "rejected", "sha256")]
+    for e in files:
+        if e.refused is None:
+            name = e.name.encode("unicode_escape").decode() if not e.name.isprintable() else e.name
+            rows.append((name, str(e.read), str(e.new), str(e.duplicate), str(e.rejected), e.sha256))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        cells = [row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:5], widths[1:5], strict=True))]
+        lines.append("  ".join([*cells, row[5]]) + "\n")
+    return "".join(lines)
+
+
+def known_records(path: Path, ledger: Ledger, fresh: Sequence[bytes]) -> set[bytes]:
+    """Stream the table once and return those of the fresh records that it holds already.
+
+    Raises
+    ------
+    ArtifactError
+        When the table is not what the ledger says: another hand changed it.
+    """
+    wanted, found = set(fresh), set()
+    digest = artifacts.TableDigest()
+    with path.open("rb") as handle:
+        for records in split_records(_blocks(handle, ledger.length, digest)):
+            found |= wanted.intersection(records)
+    if digest.hexdigest() != ledger.digest:
+        raise ArtifactError(f"{path}: was changed by another hand; run ingestion.py --rebuild")
+    return found
+
+
+def _blocks(handle: Any, length: int, digest: artifacts.TableDigest) -> Iterator[bytes]:
+    while digest.length < length:
+        data = handle.read(min(artifacts.BLOCK, length - digest.length))
+        if not data:
+            return
+        digest.update(data)
+        yield data
+
+
+def split_records(blocks: Iterable[bytes]) -> Iterator[list[bytes]]:
+    """Split blocks of our own dialect into records; a quoted newline does not end one."""
+    carry = b""
+    for block in blocks:
+        data = carry + block
+        lines = data.split(b"\n")
+        if b'"' not in data:
+            carry = lines.pop()
+            yield lines
+            continue
+        records, open_record = [], b""
+        for line in lines[:-1]:
+            record = open_record + b"\n" + line if open_record else line
+            if record.count(b'"') % 2:
+                open_record = record
+            else:
+                records.append(record)
+                open_record = b""
+        carry = open_record + b"\n" + lines[-1] if open_record else lines[-1]
+        yield records
+    if carry:
+        yield [carry]
+
+
+def grow(path: Path, ledger: Ledger, chunks: Iterable[bytes], **facts: Any) -> Ledger:
+    """Append `chunks` behind the committed length and return the ledger that commits them."""
+    length = artifacts.append(path, chunks, committed=ledger.length)
+    full = ledger.length // artifacts.BLOCK
+    digest = artifacts.TableDigest(ledger.blocks[:full])
+    with path.open("rb") as handle:
+        handle.seek(digest.length)
+        for _ in _blocks(handle, length, digest):
+            pass
+    return dataclasses.replace(
+        ledger, length=length, digest=digest.hexdigest(), blocks=tuple(digest.blocks), **facts
+    )
