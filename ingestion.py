@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 
 import stage
 from config import Config
-from risk import artifacts, csvfile, dataset, table
+from risk import artifacts, csvfile, dataset, rows, table
 from risk.csvfile import Checked
 from risk.dataset import Schema
 from risk.errors import DatasetError
+from risk.rows import Rejection
 from risk.table import FileEntry, Ledger
 
 if TYPE_CHECKING:
@@ -43,16 +44,6 @@ class Result:
     def exit_code(self) -> int:
         """Bad data only when every new file was refused."""
         return os.EX_DATAERR if self.files_refused and not self.files else os.EX_OK
-
-
-@dataclass(frozen=True)
-class Rejection:
-    """A row set aside; `line` is the physical line at which it begins."""
-
-    line: int
-    column: str
-    value: str
-    reason: str
 
 
 @dataclass
@@ -101,15 +92,6 @@ def assign_roles(config: Config, columns: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in config.id_columns if name in columns)
 
 
-def refuse_header(header: Sequence[str], needed: Sequence[str]) -> str | None:
-    """Say why a readable file is no part of this table, or None."""
-    missing = [name for name in needed if name not in header]
-    if not missing:
-        return None
-    shown = ", ".join(map(repr, missing[:5])) + (", …" if len(missing) > 5 else "")
-    return f"lacks the column{'s' if len(missing) > 1 else ''} {shown}"
-
-
 def learn_schema(config: Config, engine: Engine, learn_from: set[int]) -> Schema:
     """Learn kinds and label words from the rows of the files `learn_from`."""
     columns = engine.columns
@@ -146,25 +128,6 @@ def find_odd(engine: Engine, schema: Schema) -> set[int]:
         if not known.issuperset(words):
             odd.add(number)
     return odd
-
-
-def sort_rows(
-    checked: Checked, columns: Sequence[str], schema: Schema | None
-) -> tuple[list[list[str]], list[Rejection]]:
-    """Read a file the exact way: good rows, and the others with line, column, value and reason."""
-    position = {name: index for index, name in enumerate(checked.header) if name}
-    good, rejected = [], []
-    for row in csvfile.read_rows(checked.path, checked.header, checked.separator):
-        if row.problem:
-            rejected.append(Rejection(row.line, "", "", row.problem))
-            continue
-        cells = {name: row.cells[position[name]] if name in position else "" for name in columns}
-        problem = dataset.find_problem(cells, schema) if schema else None
-        if problem:
-            rejected.append(Rejection(row.line, problem.column, problem.value, problem.reason))
-        else:
-            good.append(list(cells.values()))
-    return good, rejected
 
 
 # --- run: folder → engine → table --------------------------------------------------------------------
@@ -315,7 +278,7 @@ def find_columns(config: Config, schema: Schema | None, batch: Batch) -> tuple[s
     optional = {config.target_column, *config.ignore_columns} - set(ids)
     needed = [name for name in columns if name not in optional]
     for position, checked in good.items():
-        reason = refuse_header(checked.header, needed)
+        reason = rows.refuse_header(checked.header, needed)
         if reason:
             batch.refused[position] = reason
             continue
@@ -338,32 +301,33 @@ def read_batch(config: Config, engine: Engine, batch: Batch, schema: Schema | No
     engine.drop_files(odd)
     if schema is None:
         for position in sorted(odd & batch.learn_from):
-            engine.add_rows(position, sort_rows(good[position], engine.columns, None)[0])
+            engine.add_rows(position, rows.sort_file(good[position], engine.columns, None).good)
         schema = learn_schema(config, engine, batch.learn_from)
     odd |= find_odd(engine, schema)
     engine.drop_files(odd)
     for position in sorted(odd):
-        rows, rejected = sort_rows(good[position], engine.columns, schema)
-        unclosed = [rejection for rejection in rejected if "never closed" in rejection.reason]
+        found = rows.sort_file(good[position], engine.columns, schema)
+        unclosed = [rejection for rejection in found.rejected if "never closed" in rejection.reason]
         if unclosed:
             batch.refused[position] = unclosed[0].reason
             LOG.warning("%s: refused: %s; the other files go on", good[position].name, unclosed[0].reason)
             continue
-        engine.add_rows(position, rows)
-        batch.rejected[position] = rejected
-        if rejected:
-            warn_rejected(config, good[position].name, rejected, len(rows) + len(rejected))
+        engine.add_rows(position, found.good)
+        batch.rejected[position] = found.rejected
+        if found.rejected:
+            warn_rejected(config, good[position].name, found)
     return schema
 
 
-def warn_rejected(config: Config, name: str, rejected: Sequence[Rejection], n_rows: int) -> None:
+def warn_rejected(config: Config, name: str, found: rows.Sorted) -> None:
     """Say in one line how many rows of a file were set aside and why the first was."""
-    first = rejected[0]
+    first, n_rejected = found.rejected[0], len(found.rejected)
+    n_rows = n_rejected + len(found.good)
     why = f"{first.column} {first.reason}" if first.column else first.reason
     where = os.path.relpath(config.rejected_rows, config.root)
     LOG.warning(
         "%s: %s of %s rows rejected, first at line %s (%s); see %s",
-        name, f"{len(rejected):,}", f"{n_rows:,}", f"{first.line:,}", why, where,
+        name, f"{n_rejected:,}", f"{n_rows:,}", f"{first.line:,}", why, where,
     )  # fmt: skip
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import stage
 from config import Config
-from risk import artifacts, csvfile, dataset, releases, scores
+from risk import artifacts, dataset, releases, rows, scores
 from risk.dataset import Schema
 from risk.errors import DatasetError
 from risk.scores import Score
@@ -48,40 +46,19 @@ def read_test_data(config: Config, schema: Schema) -> tuple[pd.DataFrame, np.nda
     DatasetError
         When no labelled row is left.
     """
-    rows: list[Mapping[str, str]] = []
-    needed = [name for name in schema.needed if name not in schema.ids]
-    for name in artifacts.list_inputs(config.test_data):
-        path = config.test_data / name
-        rows += read_labelled(path, csvfile.check(path, schema.columns, config.separator), schema, needed)
-    if not rows:
+    labelled, files = rows.read_labelled(config.test_data, schema, config.separator)
+    for found in files:
+        if found.refused:
+            LOG.warning("%s: refused: %s; the other files go on", found.name, found.refused)
+        elif found.n_rejected or found.n_unlabelled:
+            LOG.warning(
+                "%s: left out %s bad and %s unlabelled rows", found.name, found.n_rejected, found.n_unlabelled
+            )
+    if not labelled:
         raise DatasetError(
             f"{config.test_data}: no labelled row to score on; put a CSV file with labels there"
         )
-    return dataset.to_frame(rows, schema), dataset.to_target(rows, schema)
-
-
-def read_labelled(
-    path: Path, checked: csvfile.Checked, schema: Schema, needed: list[str]
-) -> list[Mapping[str, str]]:
-    """Read the good labelled rows of one file; say how many were left out."""
-    lacking = [name for name in [*needed, schema.target] if name not in checked.header]
-    reason = checked.refusal or (f"lacks the column {lacking[0]!r}" if lacking else None)
-    if reason:
-        LOG.warning("%s: refused: %s; the other files go on", path.name, reason)
-        return []
-    rows: list[Mapping[str, str]] = []
-    n_rejected = n_unlabelled = 0
-    for row in csvfile.read_rows(path, checked.header, checked.separator):
-        cells = dict(zip(checked.header, row.cells, strict=False))
-        if row.problem or dataset.find_problem(cells, schema):
-            n_rejected += 1
-        elif not cells[schema.target]:
-            n_unlabelled += 1
-        else:
-            rows.append(cells)
-    if n_rejected or n_unlabelled:
-        LOG.warning("%s: left out %s bad and %s unlabelled rows", path.name, n_rejected, n_unlabelled)
-    return rows
+    return dataset.to_frame(labelled, schema), dataset.to_target(labelled, schema)
 
 
 def run(config: Config) -> Result:

@@ -6,7 +6,7 @@ by the reader's own casts (which take 2.5 for the whole number 3 without a word)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,7 @@ class Engine:
 
     def __init__(self, columns: Sequence[str], spill: Path, memory_limit: str | None = None) -> None:
         spill.mkdir(parents=True, exist_ok=True)
-        settings = {
+        settings: dict[str, Any] = {
             "temp_directory": str(spill),
             "autoinstall_known_extensions": "false",
             "autoload_known_extensions": "false",
@@ -125,11 +125,11 @@ class Engine:
     def _cell(self, column: str | None) -> str:
         return f"nullif(trim({column}, {literal(BLANKS)}), '')" if column else "null"
 
-    def add_rows(self, number: int, rows: Sequence[Sequence[str]]) -> None:
+    def add_rows(self, number: int, rows: Sequence[Mapping[str, str]]) -> None:
         """Add the rows that the exact reader took from a file."""
         self._note_order([number])
         marks = ", ".join("?" for _ in range(len(self.columns) + 1))
-        values = [[number, *(cell or None for cell in row)] for row in rows]
+        values = [[number, *(row[name] or None for name in self.columns)] for row in rows]
         if values:
             self.connection.executemany(f"insert into raw values ({marks})", values)
 

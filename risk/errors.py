@@ -41,6 +41,10 @@ class MissingArtifactError(ArtifactError):
     exit_code = os.EX_NOINPUT
 
 
+class VersionError(ArtifactError):
+    """The deployed model was fitted by another version of its library."""
+
+
 class ServiceError(PipelineError):
     """Something outside (API, database, cluster) does not answer."""
 

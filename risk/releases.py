@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from risk import artifacts
-from risk.errors import ArtifactError, MissingArtifactError
+from risk.errors import ArtifactError, MissingArtifactError, VersionError
 
 DATA = "..data"
 MANIFEST = "manifest.json"
@@ -242,6 +242,36 @@ ALLOWED = frozenset(
         ("sklearn.preprocessing._label", "LabelEncoder"),
     }
 )
+
+
+def load_deployed(folder: Path, key: str | None = None) -> tuple[Release, Any]:
+    """Load the deployed release and its fitted model.
+
+    Raises
+    ------
+    MissingArtifactError
+        When nothing is deployed.
+    ArtifactError
+        When a byte was changed, or the model was fitted by another scikit-learn.
+    """
+    release = load(folder, key)
+    check_versions(release)
+    card = release.json("modelcard.json")
+    where = folder / "trainedmodel.pkl"
+    return release, load_model(release.files["trainedmodel.pkl"], card["model_sha256"], where)
+
+
+def check_versions(release: Release) -> None:
+    """Refuse a model of another scikit-learn: its predictions would be anybody's guess."""
+    from importlib import metadata
+
+    fitted = release.manifest.get("versions", {}).get("scikit-learn")
+    installed = metadata.version("scikit-learn")
+    if fitted != installed:
+        raise VersionError(
+            f"release {release.id}: fitted with scikit-learn {fitted}, installed is {installed}; "
+            "run training.py, scoring.py and deployment.py (the next tick does it by itself)"
+        )
 
 
 class _Unpickler(pickle.Unpickler):

@@ -1,0 +1,106 @@
+"""Which rows of a CSV text are good by a schema, and what is wrong with the others?
+
+The exact way, row by row with physical line numbers: for test data, for requests, and for the files
+of an ingestion in which something is odd. Standard library only, except where a frame is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from risk import artifacts, csvfile, dataset
+from risk.csvfile import Checked
+from risk.dataset import Schema
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """A row set aside; `line` is the physical line at which it begins."""
+
+    line: int
+    column: str
+    value: str
+    reason: str
+
+
+@dataclass
+class Sorted:
+    """Good rows by column name, empty where missing, in order; and the rejected ones."""
+
+    good: list[dict[str, str]] = field(default_factory=list)
+    rejected: list[Rejection] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class TestFile:
+    """What one file of the test data gave."""
+
+    name: str
+    n_labelled: int = 0
+    n_unlabelled: int = 0
+    n_rejected: int = 0
+    refused: str | None = None
+
+
+def sort_rows(
+    rows: Iterable[csvfile.Row], header: Sequence[str], columns: Sequence[str], schema: Schema | None
+) -> Sorted:
+    """Sort rows into good and rejected; without a schema only their shape is checked."""
+    position = {name: index for index, name in enumerate(header) if name}
+    result = Sorted()
+    for row in rows:
+        if row.problem:
+            result.rejected.append(Rejection(row.line, "", "", row.problem))
+            continue
+        cells = {name: row.cells[position[name]] if name in position else "" for name in columns}
+        problem = dataset.find_problem(cells, schema) if schema else None
+        if problem:
+            result.rejected.append(Rejection(row.line, problem.column, problem.value, problem.reason))
+        else:
+            result.good.append(cells)
+    return result
+
+
+def sort_file(checked: Checked, columns: Sequence[str], schema: Schema | None) -> Sorted:
+    """Sort the rows of a checked file."""
+    rows = csvfile.read_rows(checked.path, checked.header, checked.separator)
+    return sort_rows(rows, checked.header, columns, schema)
+
+
+def refuse_header(header: Sequence[str], needed: Sequence[str]) -> str | None:
+    """Say why a readable file is no part of a table, or None."""
+    missing = [name for name in needed if name not in header]
+    if not missing:
+        return None
+    shown = ", ".join(map(repr, missing[:5])) + (", …" if len(missing) > 5 else "")
+    return f"lacks the column{'s' if len(missing) > 1 else ''} {shown}"
+
+
+def read_labelled(
+    folder: Path, schema: Schema, separator: str | None
+) -> tuple[list[dict[str, str]], list[TestFile]]:
+    """Read the labelled rows of every CSV file of a folder.
+
+    Ids and ignored columns may be missing: they are no features.
+
+    Raises
+    ------
+    MissingArtifactError
+        When there is no such folder.
+    """
+    needed = [*schema.features, schema.target]
+    rows: list[dict[str, str]] = []
+    files = []
+    for name in artifacts.list_inputs(folder):
+        checked = csvfile.check(folder / name, schema.columns, separator)
+        reason = checked.refusal or refuse_header(checked.header, needed)
+        if reason:
+            files.append(TestFile(name, refused=reason))
+            continue
+        found = sort_file(checked, schema.columns, schema)
+        labelled = [row for row in found.good if row[schema.target]]
+        rows += labelled
+        files.append(TestFile(name, len(labelled), len(found.good) - len(labelled), len(found.rejected)))
+    return rows, files
