@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import stage
@@ -19,6 +20,18 @@ class Result:
     release: str | None
     deployed: bool
     releases: tuple[str, ...] = ()
+    manifest: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    action: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return {"release": self.release, "deployed": self.deployed}
+
+    def history(self, _: Config) -> dict[str, Any] | None:
+        """Say what `records` keeps of this run."""
+        if self.action is None:
+            return None
+        kept = {name: self.manifest.get(name) for name in ("deployed_by", "estimator", "score")}
+        return {"releases": [{"release": self.release, "action": self.action, **kept}]}
 
     def text(self) -> str:
         """List releases for a reader, the deployed one marked."""
@@ -26,8 +39,24 @@ class Result:
         return "".join(lines)
 
 
-def run(config: Config, *, list: bool = False, rollback: str | None = None, by: str = "hand") -> Result:
+def run(
+    config: Config,
+    *,
+    list: bool = False,
+    rollback: str | None = None,
+    by: str = "hand",
+    why: Mapping[str, Any] | None = None,
+) -> Result:
     """Publish the candidate, go back to an earlier release, or list what there is.
+
+    Parameters
+    ----------
+    list : bool, default=False
+        Only tell; change nothing.
+    rollback : str, optional
+        Id of the release to go back to; empty for the one before.
+    by, why : optional
+        Who deploys, and the facts behind it; kept in the manifest.
 
     Raises
     ------
@@ -43,18 +72,20 @@ def run(config: Config, *, list: bool = False, rollback: str | None = None, by: 
         return Result(releases.release_id(before) if before else None, False, names)
     if rollback is not None:
         target = choose_rollback(releases.names(folder), before, rollback)
-        releases.read(folder, target, config.secrets.get("RISK_MODEL_KEY"))
+        found = releases.read(folder, target, config.secrets.get("RISK_MODEL_KEY"))
         releases.switch(folder, target)
-        return Result(releases.release_id(target), target != before)
+        return Result(found.id, target != before, (), found.manifest, "rollback")
     files, facts = read_candidate(config)
+    facts = {"deployed_by": by, "why": dict(why or {}), **facts}
     release = releases.publish(
         folder,
         files,
-        {"deployed_by": by, **facts},
+        facts,
         keep=config.keep_releases,
         key=config.secrets.get("RISK_MODEL_KEY"),
     )
-    return Result(release, before is None or releases.release_id(before) != release)
+    deployed = before is None or releases.release_id(before) != release
+    return Result(release, deployed, (), facts, "deployed")
 
 
 def choose_rollback(names: list[str], current: str | None, wanted: str) -> str:

@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import stage
 from config import Config
@@ -39,6 +39,33 @@ class Result:
     rows_rejected: int
     rows_unlabelled: int
     rows_total: int
+    source: str = field(default="", repr=False)
+    entries: tuple[FileEntry, ...] = field(default=(), repr=False)
+
+    def to_json(self) -> dict[str, int]:
+        return {name: value for name, value in vars(self).items() if isinstance(value, int)}
+
+    def history(self, _: Config) -> dict[str, Any] | None:
+        """Say what `records` keeps of this run: nothing when there was no new file."""
+        if not self.entries:
+            return None
+        files = [
+            {
+                "key": [self.source, entry.batch, entry.name, entry.sha256],
+                "source": self.source,
+                "batch": entry.batch,
+                "name": entry.name,
+                "sha256": entry.sha256,
+                "rows_read": entry.read,
+                "rows_new": entry.new,
+                "rows_duplicate": entry.duplicate,
+                "rows_rejected": entry.rejected,
+                "rows_unlabelled": entry.unlabelled,
+                "refused": entry.refused,
+            }
+            for entry in self.entries
+        ]
+        return {"ingested_files": files}
 
     @property
     def exit_code(self) -> int:
@@ -169,6 +196,8 @@ def run(config: Config, *, rebuild: bool = False, digests: Mapping[str, str] | N
         rows_rejected=sum(entry.rejected for entry in taken),
         rows_unlabelled=sum(entry.unlabelled for entry in taken),
         rows_total=ledger.rows,
+        source=source,
+        entries=new,
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import stage
@@ -28,6 +29,14 @@ class Result:
     f1_high: float | None
     auc: float | None
     n: int
+    facts: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"f1": self.f1, "f1_low": self.f1_low, "f1_high": self.f1_high, "auc": self.auc, "n": self.n}
+
+    def history(self, _: Config) -> dict[str, Any]:
+        """Say what `records` keeps of this run."""
+        return {"scores": [{"data": "test", **self.facts}]}
 
 
 def score_model(model: Any, X: pd.DataFrame, y: np.ndarray) -> Score:
@@ -80,7 +89,10 @@ def run(config: Config) -> Result:
         raise DatasetError(f"{config.test_data}: no row of a client who left; F1 is not defined without one")
     artifacts.put_json(config.metrics, {"model_sha256": card["model_sha256"], **score.to_json()})
     artifacts.put_text(config.latest_score, f"{score.f1!r}\n")
-    return Result(score.f1, score.f1_low, score.f1_high, score.auc, score.n)
+    kept = ("n", "n_positive", "f1", "f1_low", "f1_high", "auc", "average_precision")
+    facts = {name: value for name, value in score.to_json().items() if name in kept}
+    facts["model_sha256"] = card["model_sha256"]
+    return Result(score.f1, score.f1_low, score.f1_high, score.auc, score.n, facts)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -1,4 +1,4 @@
-"""How a script begins and ends: arguments, logging, lock, timing, exit code."""
+"""How a script begins and ends: arguments, lock, logging, timing, history, exit code."""
 
 from __future__ import annotations
 
@@ -6,27 +6,41 @@ import argparse
 import dataclasses
 import json
 import os
+import signal
 import sys
 import time
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from config import Config, load_config
 from risk import artifacts
-from risk.errors import AccessError, PipelineError, StorageError, UsageError
+from risk.errors import AccessError, BusyError, PipelineError, ServiceError, StorageError, UsageError
 
 if TYPE_CHECKING:
     import logging
 
 WAIT_S = 10.0
+SAY_AGAIN_S = 86_400.0
+LOG_BYTES, LOG_FILES = 5_000_000, 5
 Options = Callable[[argparse.ArgumentParser], None]
+EPILOG = """\
+example:
+  python {name}.py --config /srv/risk/config.json --json
+
+exit codes: 0 done or nothing to do, 64 usage, 65 bad data, 66 no input, 69 service
+missing, 70 our bug, 74 disk or network, 75 busy, 77 permission, 78 config.json
+"""
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> Any:
         raise UsageError(f"{message}; see {self.prog} --help")
+
+
+class _Terminated(BaseException):
+    """SIGTERM: leave as after an error, so that nothing half done stays."""
 
 
 def main(
@@ -37,33 +51,79 @@ def main(
     description: str | None,
     options: Options | None = None,
     locks: bool = True,
+    by_cron: bool = False,
 ) -> int:
     """Run one stage as a shell command and return its exit code.
 
-    The only place that turns an error into an exit code. A bug keeps its traceback (70).
+    The only place that turns an error into an exit code. A bug keeps its traceback (70). `by_cron`
+    marks the script that cron fires: it never waits for the lock, and says the same trouble once a
+    day, not every ten minutes.
     """
+    settings = None
     try:
         arguments = _parse(name, argv, description, options)
         settings = load_config(arguments.pop("config"))
         as_json, verbosity = arguments.pop("json"), arguments.pop("verbosity")
-        set_up_logging(settings, verbosity)
-        reads_only = not locks or arguments.get("dry_run") or arguments.get("list")
-        with nullcontext() if reads_only else artifacts.lock(settings.lock, wait_s=WAIT_S):
-            result = perform(settings, name, run, **arguments)
+        changes = locks and not (arguments.get("dry_run") or arguments.get("list"))
+        _Logging.prepare(settings, verbosity, rotates=changes)
+        with terminable(), _hold(settings, by_cron) if changes else nullcontext():
+            result = run(settings, **arguments) if by_cron else perform(settings, name, run, **arguments)
         if as_json:
-            print(json.dumps(result.to_json() if hasattr(result, "to_json") else dataclasses.asdict(result)))
+            print(json.dumps(facts_of(result), allow_nan=False))
         elif hasattr(result, "text"):
             print(result.text(), end="")
+        if by_cron and changes:
+            said_file(settings).unlink(missing_ok=True)
         return int(getattr(result, "exit_code", os.EX_OK))
     except SystemExit as leave:
         return int(leave.code or 0)
+    except BusyError as error:
+        return os.EX_OK if by_cron else _fail(name, error)
     except PipelineError as error:
-        return _fail(name, error)
+        return _fail(name, error, settings if by_cron else None)
     except OSError as error:
-        return _fail(name, of_system(error))
+        return _fail(name, of_system(error), settings if by_cron else None)
     except KeyboardInterrupt:
         print(f"ERROR {name}: interrupted", file=sys.stderr)
         return 130
+    except _Terminated:
+        print(f"ERROR {name}: terminated", file=sys.stderr)
+        return 143
+    except Exception:  # noqa: BLE001  (the one place where a bug ends: its traceback and its code)
+        log(name).exception("this is a bug of ours; nothing was deployed by half")
+        return os.EX_SOFTWARE
+
+
+@contextmanager
+def _hold(config: Config, by_cron: bool) -> Iterator[None]:
+    """Hold the workspace and clear away what a dead run left in it."""
+    with artifacts.lock(config.lock, wait_s=0 if by_cron else WAIT_S):
+        artifacts.sweep(
+            config.output_folder,
+            config.output_model,
+            config.prod_deployment,
+            config.state_folder,
+            config.spill_folder,
+        )
+        yield
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Turn SIGTERM into an exception, so that temporary files go and the lock is released."""
+
+    def leave(*_: object) -> None:
+        raise _Terminated
+
+    try:
+        before = signal.signal(signal.SIGTERM, leave)
+    except ValueError:  # not the main thread: its owner decides
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def of_system(error: OSError) -> PipelineError:
@@ -76,9 +136,28 @@ def of_system(error: OSError) -> PipelineError:
     return StorageError(f"{where}{error.strerror or error}; check the disk, then run again")
 
 
-def _fail(name: str, error: PipelineError) -> int:
-    log(name).error("%s", error)
+def _fail(name: str, error: PipelineError, config: Config | None = None) -> int:
+    """Report an error once; what cron has been told within a day goes to the log alone."""
+    again = config is not None and _was_said(config, str(error))
+    log(name).log(20 if again else 40, "%s", error)
     return error.exit_code
+
+
+def said_file(config: Config) -> Path:
+    """Name the file that remembers what cron was told last."""
+    return config.state_folder / "said.json"
+
+
+def _was_said(config: Config, text: str) -> bool:
+    now = time.time()
+    try:
+        last = artifacts.read_json_or_none(said_file(config)) or {}
+        if last.get("text") == text and 0 <= now - last["at"] < SAY_AGAIN_S:
+            return True
+        artifacts.put_json(said_file(config), {"text": text, "at": now})
+    except (OSError, PipelineError):  # a disk that cannot note it: say it again rather than never
+        return False
+    return False
 
 
 def _parse(
@@ -88,7 +167,7 @@ def _parse(
         prog=f"{name}.py",
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog=f"example:\n  python {name}.py --config /srv/risk/config.json --json",
+        epilog=EPILOG.format(name=name),
     )
     parser.add_argument(
         "--config",
@@ -98,33 +177,77 @@ def _parse(
     )
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
     loud = parser.add_mutually_exclusive_group()
-    loud.add_argument("-q", dest="verbosity", action="store_const", const=-1, default=0, help="errors only")
-    loud.add_argument("-v", dest="verbosity", action="store_const", const=1, help="details too")
+    loud.add_argument(
+        "-q", dest="verbosity", action="store_const", const=-1, default=0, help="say errors only"
+    )
+    loud.add_argument("-v", dest="verbosity", action="store_const", const=1, help="say details too")
     if options is not None:
         options(parser)
     return vars(parser.parse_args(argv))
 
 
+def facts_of(result: Any) -> dict[str, Any]:
+    """Give the facts of a Result, as `--json` prints them."""
+    facts: dict[str, Any] = result.to_json() if hasattr(result, "to_json") else dataclasses.asdict(result)
+    return facts
+
+
 def perform(config: Config, name: str, run: Callable[..., Any], **arguments: Any) -> Any:
-    """Run one stage, time it, and log one line of facts."""
+    """Run one stage, time it, log one line of facts, and note it in the history."""
+    log(name)
     started = time.perf_counter()
     result = run(config, **arguments)
     duration_s = time.perf_counter() - started
-    facts = result.to_json() if hasattr(result, "to_json") else dataclasses.asdict(result)
-    shown = " ".join(f"{key}={value}" for key, value in facts.items() if isinstance(value, str | int | float))
+    facts = facts_of(result).items()
+    shown = " ".join(f"{key}={value}" for key, value in facts if isinstance(value, str | int | float))
     log(name).info("%s duration_s=%.3f", shown, duration_s)
+    rows = result.history(config) if hasattr(result, "history") else None
+    if rows is not None:
+        n_rows = next((value for key, value in facts if key in ("rows_read", "n_samples", "n")), None)
+        timing = {"stage": name, "duration_s": duration_s, "n_rows": n_rows}
+        remember(config, name, {**rows, "timings": [*rows.get("timings", ()), timing]})
     return result
+
+
+def remember(config: Config, name: str, rows: dict[str, list[dict[str, Any]]]) -> None:
+    """Write rows into the history; a history that cannot be written stops nothing."""
+    from risk import records
+
+    try:
+        with records.open(config.database_url) as history:
+            history.add(rows, records.utc_now())
+    except ServiceError as error:
+        log(name).warning("%s", error)
+
+
+# --- logging -------------------------------------------------------------------------------------------
+
+
+class _Logging:
+    """Logging is set up at the first line that is said: an idle tick says none and imports nothing."""
+
+    wanted: Callable[[], None] | None = None
+
+    @classmethod
+    def prepare(cls, config: Config, verbosity: int, *, rotates: bool) -> None:
+        cls.wanted = lambda: set_up_logging(config, verbosity, rotates=rotates)
 
 
 def log(name: str) -> logging.Logger:
     """Give the logger of a stage."""
     import logging
 
+    if _Logging.wanted is not None:
+        wanted, _Logging.wanted = _Logging.wanted, None
+        wanted()
     return logging.getLogger(f"risk.{name}")
 
 
-def set_up_logging(config: Config, verbosity: int) -> None:
-    """Terminal: all to stderr. Otherwise INFO to the log file, warnings also to stderr."""
+def set_up_logging(config: Config, verbosity: int, *, rotates: bool) -> None:
+    """Terminal: all to stderr. Otherwise INFO to the log file, warnings also to stderr.
+
+    Only the process that holds the lock rotates the file.
+    """
     import logging
     import logging.handlers
 
@@ -134,26 +257,31 @@ def set_up_logging(config: Config, verbosity: int) -> None:
         handler.close()
     root.propagate = False
     root.setLevel(logging.DEBUG if verbosity > 0 else logging.INFO)
-    line = logging.Formatter("%(asctime)s %(levelname)s %(shortname)s: %(message)s", "%Y-%m-%dT%H:%M:%S%z")
-    short = logging.Formatter("%(levelname)s %(shortname)s: %(message)s")
     screen = logging.StreamHandler(sys.stderr)
-    screen.setFormatter(short)
+    screen.setFormatter(logging.Formatter("%(levelname)s %(stage)s: %(message)s"))
+    screen.addFilter(_name_stage)
     interactive = sys.stderr.isatty()
     screen.setLevel(
         logging.ERROR if verbosity < 0 else root.level if interactive or verbosity > 0 else logging.WARNING
     )
-    screen.addFilter(_shorten)
     root.addHandler(screen)
-    if not interactive:
+    if interactive:
+        return
+    try:
         config.log_file.parent.mkdir(parents=True, exist_ok=True)
         full = logging.handlers.RotatingFileHandler(
-            config.log_file, maxBytes=5_000_000, backupCount=5, encoding="utf-8", delay=True
+            config.log_file, maxBytes=LOG_BYTES if rotates else 0, backupCount=LOG_FILES, encoding="utf-8"
         )
-        full.setFormatter(line)
-        full.addFilter(_shorten)
-        root.addHandler(full)
+    except OSError as error:
+        root.warning("%s", of_system(error))
+        return
+    full.setFormatter(
+        logging.Formatter("%(asctime)s %(levelname)s %(stage)s: %(message)s", "%Y-%m-%dT%H:%M:%S%z")
+    )
+    full.addFilter(_name_stage)
+    root.addHandler(full)
 
 
-def _shorten(record: logging.LogRecord) -> bool:
-    record.shortname = record.name.removeprefix("risk.")
+def _name_stage(record: logging.LogRecord) -> bool:
+    record.stage = record.name.removeprefix("risk.")
     return True

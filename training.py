@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import platform
 from dataclasses import dataclass
@@ -33,6 +34,10 @@ class Result:
     estimator: str
     n_samples: int
     n_features: int
+
+    def history(self, _: Config) -> dict[str, Any]:
+        """Say what `records` keeps of this run: how long it took for how many rows."""
+        return {}
 
 
 # --- compute -------------------------------------------------------------------------------------------
@@ -121,6 +126,19 @@ def sample_by_digest(X: pd.DataFrame, y: np.ndarray, n: int) -> np.ndarray:
     return np.sort(np.argsort(digests, kind="stable")[:n])
 
 
+def render_model(model: Any) -> bytes:
+    """Pickle a fitted model into bytes that depend on what it is alone.
+
+    Without a memo: with one, the bytes say which equal strings happened to be one object in this
+    process, and the same model gets another digest in the next.
+    """
+    buffer = io.BytesIO()
+    pickler = pickle.Pickler(buffer, protocol=5)
+    pickler.fast = True
+    pickler.dump(model)
+    return buffer.getvalue()
+
+
 def describe(X: pd.DataFrame, schema: Schema) -> dict[str, Any]:
     """Describe each feature as it was at training time, for drift tests and reasons."""
     import numpy as np
@@ -172,14 +190,14 @@ def run(config: Config) -> Result:
     share = float(y.mean())
     threshold = share if config.threshold == "balanced" else float(config.threshold)
     with threadpool_limits(1):  # one thread: the same bytes on any machine, and cron leaves a core to the API
-        name, selection = config.estimator, {}
+        name, selection = config.estimator, dict[str, Any]()
         if name == "auto":
             name, selection = choose_estimator(X, y, schema, random_state=config.random_state)
         model = make_estimator(
             name, schema, random_state=config.random_state, threshold=threshold, params=config.params
         )
         model.fit(X, y)
-    data = pickle.dumps(model, protocol=5)
+    data = render_model(model)
     card = {
         "model_sha256": artifacts.sha256(data),
         "estimator": name,
@@ -188,6 +206,7 @@ def run(config: Config) -> Result:
         "threshold_rule": config.threshold,
         "random_state": config.random_state,
         "params": config.params,
+        "row_key": config.row_key(),
         "schema": schema.to_json(),
         "data": {
             **ledger.mark,

@@ -263,15 +263,20 @@ def load_deployed(folder: Path, key: str | None = None) -> tuple[Release, Any]:
 
 def check_versions(release: Release) -> None:
     """Refuse a model of another scikit-learn: its predictions would be anybody's guess."""
-    from importlib import metadata
-
     fitted = release.manifest.get("versions", {}).get("scikit-learn")
-    installed = metadata.version("scikit-learn")
+    installed = installed_scikit_learn()
     if fitted != installed:
         raise VersionError(
             f"release {release.id}: fitted with scikit-learn {fitted}, installed is {installed}; "
             "run training.py, scoring.py and deployment.py (the next tick does it by itself)"
         )
+
+
+def installed_scikit_learn() -> str:
+    """Name the installed version without importing it."""
+    from importlib import metadata
+
+    return metadata.version("scikit-learn")
 
 
 class _Unpickler(pickle.Unpickler):

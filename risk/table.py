@@ -88,7 +88,8 @@ def holds(path: Path, ledger: Ledger, mark: Mapping[str, Any] | None) -> bool:
     """Say whether the table still begins with the bytes that `mark` names."""
     if not mark or mark["length"] > ledger.length:
         return False
-    return artifacts.prefix_digest(path, mark["length"], list(ledger.blocks)) == mark["digest"]
+    found = artifacts.prefix_digest(path, mark["length"], list(ledger.blocks))
+    return found is not None and found == mark["digest"]
 
 
 def render_files(files: Iterable[FileEntry]) -> str:

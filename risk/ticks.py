@@ -1,0 +1,91 @@
+"""What did the last completed tick see, and what is new since?
+
+tick.json is put last: it is the commit of a tick. Standard library only: an idle tick ends in here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from risk import artifacts
+
+FORMAT = 1
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 600.0, 86_400.0
+Listing = dict[str, list[Any]]
+
+
+@dataclass(frozen=True)
+class State:
+    """What a tick saw, and what it left to do.
+
+    `files` and `test_files` hold [size, mtime_ns, ctime_ns, inode, sha256] by name; `marks` the tick
+    mark of each input folder; `impossible` why no model could be trained; `pending` the steps behind
+    a decision that failed, how often, and when they are due.
+    """
+
+    source: str = ""
+    files: Listing = field(default_factory=dict)
+    test_files: Listing = field(default_factory=dict)
+    marks: dict[str, dict[str, Any]] = field(default_factory=dict)
+    row_key: str | None = None
+    other_key: str | None = None
+    library: list[int] | None = None
+    release: str | None = None
+    verdict: dict[str, Any] | None = None
+    impossible: str | None = None
+    pending: dict[str, Any] | None = None
+
+
+def load(path: Path) -> State | None:
+    """Load tick.json; None when there was no tick, or another version wrote it."""
+    raw = artifacts.read_json_or_none(path)
+    if raw is None or raw.pop("format", None) != FORMAT:
+        return None
+    return State(**raw)
+
+
+def save(path: Path, state: State) -> None:
+    """Put tick.json."""
+    artifacts.put_json(path, {"format": FORMAT, **asdict(state)})
+
+
+def list_files(folder: Path, known: Listing) -> Listing:
+    """List the CSV files of a folder; one whose facts are as they were keeps its digest unread."""
+    listing: Listing = {}
+    for name, facts in artifacts.list_inputs(folder).items():
+        old = known.get(name)
+        try:
+            digest = old[4] if old and old[:4] == facts else artifacts.file_sha256(folder / name)
+        except FileNotFoundError:
+            continue
+        listing[name] = [*facts, digest]
+    return listing
+
+
+def content(files: Listing) -> dict[str, str]:
+    """Give the sha256 of each file."""
+    return {name: facts[4] for name, facts in files.items()}
+
+
+def find_new(old: Listing, files: Listing) -> tuple[str, ...]:
+    """Name the files whose content was not there under that name."""
+    before = content(old)
+    return tuple(name for name, digest in content(files).items() if before.get(name) != digest)
+
+
+def find_library() -> list[int] | None:
+    """Tell the installed scikit-learn from another one, without importing it."""
+    from importlib.util import find_spec
+
+    spec = find_spec("sklearn")
+    if spec is None or spec.origin is None:
+        return None
+    status = Path(spec.origin).stat()
+    return [status.st_size, status.st_mtime_ns, status.st_ino]
+
+
+def next_pause(tries: int) -> float:
+    """Wait 10 minutes after the first failure, then twice as long each time, up to a day."""
+    return float(min(FIRST_PAUSE_S * 2**tries, LONGEST_PAUSE_S))

@@ -1,0 +1,110 @@
+"""A workspace in a temporary folder, and clients to fill it with."""
+
+import csv
+import json
+import random
+from pathlib import Path
+
+import pytest
+
+import deployment
+import fullprocess
+import ingestion
+import scoring
+import training
+
+SCRIPTS = {m.__name__: m for m in (ingestion, training, scoring, deployment, fullprocess)}
+HEADER = ["corporation", "activity", "colour", "exited"]
+
+
+def make_clients(n, seed, world="old"):
+    """Make rows of one world: quiet clients leave in the old one, busy ones in the new one."""
+    draw = random.Random(f"{seed}-{world}")
+    rows = []
+    for number in range(n):
+        activity = draw.randint(0, 100)
+        risk = 0.9 if (activity < 40) == (world == "old") else 0.1
+        colour = draw.choice(["red", "green", "blue", ""])
+        rows.append([f"client-{seed}-{number}", str(activity), colour, str(int(draw.random() < risk))])
+    return rows
+
+
+class Workspace:
+    """A folder with config.json, worked by the scripts' own main."""
+
+    def __init__(self, root: Path, capsys):
+        self.root = root
+        root.mkdir()
+        self.capsys = capsys
+        self.config_path = root / "config.json"
+        self.keys = {
+            "input_folder_path": "sourcedata",
+            "output_folder_path": "ingesteddata",
+            "test_data_path": "testdata",
+            "output_model_path": "models",
+            "prod_deployment_path": "production_deployment",
+            "model": {"estimator": "logistic_regression"},
+        }
+        self.configure()
+
+    def configure(self, **changes):
+        self.keys |= changes
+        self.config_path.write_text(json.dumps(self.keys))
+
+    def put(self, name, rows, header=HEADER):
+        """Write a CSV file below the root."""
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w", newline="", encoding="utf-8") as handle:
+            csv.writer(handle, lineterminator="\n").writerows([header, *rows])
+        return path
+
+    def run(self, script, *arguments, expect=0):
+        """Run a script's main with --json and return its object; `.said` holds stderr."""
+        self.capsys.readouterr()
+        code = SCRIPTS[script].main(["--config", str(self.config_path), "--json", *arguments])
+        out, self.said = self.capsys.readouterr()
+        assert code == expect, f"{script} ended with {code}: {self.said}"
+        return json.loads(out) if out.strip() else None
+
+    def tick(self, *arguments, expect=0):
+        return self.run("fullprocess", *arguments, expect=expect)
+
+    def walk(self):
+        """Run the four stages by hand."""
+        for script in ("ingestion", "training", "scoring", "deployment"):
+            result = self.run(script)
+        return result
+
+    def table(self):
+        return (self.root / "ingesteddata" / "finaldata.csv").read_bytes()
+
+    def state(self):
+        return json.loads((self.root / ".state" / "tick.json").read_text())
+
+    def release(self):
+        return json.loads((self.root / "production_deployment" / "manifest.json").read_text())
+
+    def bytes(self, *left_out):
+        """Give the bytes of every artifact that has no time in it."""
+        found = {}
+        for path in sorted(self.root.rglob("*")):
+            name = path.relative_to(self.root).as_posix()
+            if path.is_file() and not name.startswith((*left_out, ".state", "logs", "records")):
+                found[name] = path.read_bytes()
+        return found
+
+
+@pytest.fixture
+def workspace(tmp_path, capsys):
+    """A workspace with two files of the old world and test data of it."""
+    made = Workspace(tmp_path / "workspace", capsys)
+    return made
+
+
+@pytest.fixture
+def old_world(workspace):
+    workspace.put("sourcedata/a.csv", make_clients(150, "a"))
+    workspace.put("sourcedata/b.csv", make_clients(150, "b"))
+    workspace.put("testdata/t.csv", make_clients(200, "t"))
+    return workspace
