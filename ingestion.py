@@ -277,7 +277,7 @@ def take_up(config: Config, ledger: Ledger, before: Ledger, batch: Batch) -> Led
         schema = read_batch(config, engine, batch, schema)
         n_read = engine.count_rows()
         engine.deduplicate()
-        fresh = config.spill_folder / "fresh.csv"
+        fresh = config.spill_folder / f"{artifacts.TEMPORARY}fresh.csv"
         engine.write(fresh, header=not ledger.length)
         facts = engine.row_facts(schema.target)
     if before.length and not ledger.length:

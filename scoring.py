@@ -55,14 +55,18 @@ def read_test_data(config: Config, schema: Schema) -> tuple[pd.DataFrame, np.nda
     DatasetError
         When no labelled row is left.
     """
-    labelled, files = rows.read_labelled(config.test_data, schema, config.separator)
+    needed = [*schema.features, schema.target]
+    good, files = rows.read_folder(config.test_data, schema, config.separator, needed=needed)
     for found in files:
         if found.refused:
             LOG.warning("%s: refused: %s; the other files go on", found.name, found.refused)
-        elif found.n_rejected or found.n_unlabelled:
-            LOG.warning(
-                "%s: left out %s bad and %s unlabelled rows", found.name, found.n_rejected, found.n_unlabelled
-            )
+        elif found.n_rejected:
+            LOG.warning("%s: %s bad rows left out of the score", found.name, found.n_rejected)
+    labelled = [row for row in good if row[schema.target]]
+    if len(labelled) < len(good):
+        LOG.warning(
+            "%s: %s unlabelled rows left out of the score", config.test_data, len(good) - len(labelled)
+        )
     if not labelled:
         raise DatasetError(
             f"{config.test_data}: no labelled row to score on; put a CSV file with labels there"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -198,26 +198,44 @@ def read_table(path: Path, schema: Schema, *, start: int = 0, stop: int) -> tupl
     """
     import pandas as pd
 
-    with path.open("rb") as handle:
-        handle.seek(start)
-        whole = start == 0 and path.stat().st_size == stop
-        source: Any = handle if whole else io.BytesIO(handle.read(stop - start))
-        raw = pd.read_csv(
-            source,
-            dtype="str",
-            names=list(schema.columns),
-            header=0 if start == 0 else None,
-            usecols=[*schema.features, schema.target],
-            keep_default_na=False,
-            na_values=[""],
-            encoding="utf-8",
-        )
+    wanted = [*schema.features, schema.target]
+    (raw,) = read_texts(path, schema, start=start, stop=stop, usecols=wanted)
     frame = {}
     for name in schema.features:
         frame[name] = numbers_of(raw[name]) if schema.kinds[name] == "number" else raw[name]
     words = dict.fromkeys(schema.positive, 1.0) | dict.fromkeys(schema.negative, 0.0)
     y = raw[schema.target].str.lower().map(words).to_numpy(dtype="float64")
     return pd.DataFrame(frame, columns=schema.features), y
+
+
+def read_texts(
+    path: Path,
+    schema: Schema,
+    *,
+    start: int = 0,
+    stop: int,
+    usecols: Sequence[str] | None = None,
+    chunk_rows: int | None = None,
+) -> Iterator[pd.DataFrame]:
+    """Read rows of the compiled table as text, missing NaN, in one frame or in chunks."""
+    import pandas as pd
+
+    with path.open("rb") as handle:
+        handle.seek(start)
+        whole = start == 0 and path.stat().st_size == stop
+        source: Any = handle if whole else io.BytesIO(handle.read(stop - start))
+        settings: dict[str, Any] = {"usecols": usecols, "chunksize": chunk_rows}
+        found: Any = pd.read_csv(
+            source,
+            dtype="str",
+            names=list(schema.columns),
+            header=0 if start == 0 else None,
+            keep_default_na=False,
+            na_values=[""],
+            encoding="utf-8",
+            **settings,
+        )
+        yield from [found] if chunk_rows is None else found
 
 
 def numbers_of(cells: pd.Series[Any]) -> pd.Series[Any]:

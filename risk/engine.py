@@ -13,7 +13,7 @@ from typing import Any
 
 import duckdb
 
-from risk import dataset
+from risk import artifacts, dataset
 from risk.csvfile import BLANKS, Checked
 
 MAX_LINE = 8 * 1024 * 1024
@@ -48,7 +48,7 @@ class Engine:
     def __init__(self, columns: Sequence[str], spill: Path, memory_limit: str | None = None) -> None:
         spill.mkdir(parents=True, exist_ok=True)
         settings: dict[str, Any] = {
-            "temp_directory": str(spill),
+            "temp_directory": str(spill / f"{artifacts.TEMPORARY}duckdb"),
             "autoinstall_known_extensions": "false",
             "autoload_known_extensions": "false",
         }

@@ -34,12 +34,11 @@ class Sorted:
 
 
 @dataclass(frozen=True)
-class TestFile:
-    """What one file of the test data gave."""
+class FileFacts:
+    """What one file of a folder gave."""
 
     name: str
-    n_labelled: int = 0
-    n_unlabelled: int = 0
+    n_good: int = 0
     n_rejected: int = 0
     refused: str | None = None
 
@@ -78,29 +77,25 @@ def refuse_header(header: Sequence[str], needed: Sequence[str]) -> str | None:
     return f"lacks the column{'s' if len(missing) > 1 else ''} {shown}"
 
 
-def read_labelled(
-    folder: Path, schema: Schema, separator: str | None
-) -> tuple[list[dict[str, str]], list[TestFile]]:
-    """Read the labelled rows of every CSV file of a folder.
-
-    Ids and ignored columns may be missing: they are no features.
+def read_folder(
+    folder: Path, schema: Schema, separator: str | None, *, needed: Sequence[str]
+) -> tuple[list[dict[str, str]], list[FileFacts]]:
+    """Read the good rows of every CSV file of a folder that has the columns `needed`.
 
     Raises
     ------
     MissingArtifactError
         When there is no such folder.
     """
-    needed = [*schema.features, schema.target]
-    rows: list[dict[str, str]] = []
+    good: list[dict[str, str]] = []
     files = []
     for name in artifacts.list_inputs(folder):
         checked = csvfile.check(folder / name, schema.columns, separator)
         reason = checked.refusal or refuse_header(checked.header, needed)
         if reason:
-            files.append(TestFile(name, refused=reason))
+            files.append(FileFacts(name, refused=reason))
             continue
         found = sort_file(checked, schema.columns, schema)
-        labelled = [row for row in found.good if row[schema.target]]
-        rows += labelled
-        files.append(TestFile(name, len(labelled), len(found.good) - len(labelled), len(found.rejected)))
-    return rows, files
+        good += found.good
+        files.append(FileFacts(name, len(found.good), len(found.rejected)))
+    return good, files

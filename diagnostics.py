@@ -1,0 +1,293 @@
+"""Describe the table, the deployed model's predictions, the timings and the packages."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import stage
+from config import SECRETS, Config
+from risk import artifacts, dataset, packages, releases, rows, table
+from risk.dataset import Schema
+from risk.errors import DatasetError, MissingArtifactError, ServiceError
+from risk.table import Ledger
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LOG = stage.log("diagnostics")
+CHUNK_ROWS = 500_000
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was described; `facts` is diagnostics.json."""
+
+    n_rows: int
+    n_columns: int
+    n_missing: int
+    n_outdated: int
+    facts: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    mark: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    def to_json(self) -> dict[str, Any]:
+        return dict(self.facts)
+
+    def history(self, _: Config) -> dict[str, Any]:
+        """Say what `records` keeps of this run: percent missing, once for each state of the table."""
+        missing = [
+            {
+                "key": [self.mark["digest"], name],
+                "table_digest": self.mark["digest"],
+                "column_name": name,
+                **found,
+            }
+            for name, found in self.facts["missing"].items()
+        ]
+        return {"missing_values": missing}
+
+    def text(self) -> str:
+        """Render what was found for a reader, in 80 columns."""
+        return render(self.facts)
+
+
+# --- compute ---------------------------------------------------------------------------------------------
+
+
+def compute_statistics(values: pd.Series[float]) -> dict[str, float | int | None]:
+    """Describe one numeric column.
+
+    Parameters
+    ----------
+    values : Series of float64
+        NaN is missing and counts nowhere.
+
+    Returns
+    -------
+    statistics : dict
+        n, mean, median, mode (the smallest of the most frequent), std (ddof 1), min, max; None where
+        it is not defined (no value; std of one value) or no finite double.
+    """
+    import math
+
+    import numpy as np
+
+    filled = values.to_numpy(dtype="float64")
+    filled = filled[~np.isnan(filled)]
+    if not len(filled):
+        return {"n": 0, "mean": None, "median": None, "mode": None, "std": None, "min": None, "max": None}
+    distinct, counts = np.unique(filled, return_counts=True)
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = {
+            "mean": float(filled.mean()),
+            "median": float(np.median(filled)),
+            "mode": float(distinct[counts.argmax()]),
+            "std": float(filled.std(ddof=1)) if len(filled) > 1 else math.nan,
+            "min": float(distinct[0]),
+            "max": float(distinct[-1]),
+        }
+    return {"n": len(filled), **{k: v if math.isfinite(v) else None for k, v in found.items()}}
+
+
+def count_missing(path: Path, schema: Schema, length: int) -> dict[str, dict[str, float | int]]:
+    """Count the missing cells of every column of the table; memory does not grow with it.
+
+    Blank is missing everywhere; the words NA, null and nan are in number columns only.
+    """
+    counts = dict.fromkeys(schema.columns, 0)
+    n_rows = 0
+    for part in dataset.read_texts(path, schema, stop=length, chunk_rows=CHUNK_ROWS):
+        n_rows += len(part)
+        for name in schema.columns:
+            missing = part[name].isna()
+            if schema.kinds.get(name) == "number":
+                missing |= part[name].str.lower().isin(dataset.MISSING_WORDS)
+            counts[name] += int(missing.sum())
+    return {
+        name: {"count": count, "percent": 100 * count / n_rows if n_rows else 0.0}
+        for name, count in counts.items()
+    }
+
+
+# --- run -------------------------------------------------------------------------------------------------
+
+
+def run(config: Config, *, measure: bool = False) -> Result:
+    """Describe the present table and the deployed model, and write diagnostics.json.
+
+    Parameters
+    ----------
+    measure : bool, default=False
+        Run ingestion and training again, in a scratch copy, and give their timings.
+
+    Raises
+    ------
+    MissingArtifactError
+        When nothing was ingested yet.
+    """
+    ledger = table.load_ready(config.ledger)
+    schema = Schema.from_json(ledger.schema or {})
+    listed, asked_at = packages.list_packages(config.requirements, config.package_cache)
+    facts: dict[str, Any] = {
+        "n_rows": ledger.rows,
+        "n_unlabelled": ledger.rows_unlabelled,
+        "statistics": describe_numbers(config, ledger, schema),
+        "missing": count_missing(config.final_data, schema, ledger.length),
+        "timings": measure_timings(config) if measure else read_timings(config),
+        "dependencies": listed,
+        "dependencies_at": asked_at,
+        "predictions": predict(config),
+    }
+    artifacts.put_json(config.diagnostics, facts)
+    return Result(
+        n_rows=ledger.rows,
+        n_columns=len(schema.columns),
+        n_missing=sum(int(found["count"]) for found in facts["missing"].values()),
+        n_outdated=sum(p["latest"] not in (p["installed"], packages.UNKNOWN) for p in listed),
+        facts=facts,
+        mark=ledger.mark,
+    )
+
+
+def describe_numbers(config: Config, ledger: Ledger, schema: Schema) -> dict[str, Any]:
+    """Describe every number column."""
+    X, _ = dataset.read_table(config.final_data, schema, stop=ledger.length)
+    return {name: compute_statistics(X[name]) for name in schema.numbers}
+
+
+def predict(config: Config) -> dict[str, Any] | None:
+    """Let the deployed model predict every row of the test data, labelled or not."""
+    from threadpoolctl import threadpool_limits
+
+    try:
+        release, model = releases.load_deployed(config.prod_deployment, config.secrets.get("RISK_MODEL_KEY"))
+    except MissingArtifactError as error:
+        LOG.info("no predictions: %s", error)
+        return None
+    schema = Schema.from_json(release.json("modelcard.json")["schema"])
+    good, _ = rows.read_folder(config.test_data, schema, config.separator, needed=schema.features)
+    if good:
+        with threadpool_limits(1):
+            values = [int(value) for value in model.predict(dataset.to_frame(good, schema))]
+    else:
+        values = []
+    return {"release": release.id, "n": len(values), "n_leaving": sum(values), "values": values}
+
+
+def read_timings(config: Config) -> dict[str, Any]:
+    """Read the last real runs of ingestion and training from the history."""
+    from risk import records
+
+    try:
+        with records.open(config.database_url) as history:
+            return history.latest_timings()
+    except ServiceError as error:
+        LOG.warning("%s", error)
+        return {"ingestion": None, "training": None}
+
+
+def measure_timings(config: Config) -> dict[str, Any]:
+    """Run ingestion and training again in a scratch copy; the live workspace is only read."""
+    import subprocess
+    import sys
+
+    from risk import records
+
+    environment = {name: value for name, value in os.environ.items() if name not in SECRETS}
+    with tempfile.TemporaryDirectory(prefix="risk-measure-") as scratch:
+        copy = write_scratch_config(config, Path(scratch))
+        for name in ("ingestion", "training"):
+            script = Path(__file__).resolve().parent / f"{name}.py"
+            command = [sys.executable, str(script), "--config", str(copy), "-q"]
+            done = subprocess.run(  # noqa: S603  (our own script)
+                command, env=environment, capture_output=True, text=True, check=False
+            )
+            if done.returncode:
+                raise DatasetError(f"{name} could not be measured: {done.stderr.strip()}")
+        with records.open(f"sqlite:///{copy.parent / 'records.db'}") as history:
+            return history.latest_timings()
+
+
+def write_scratch_config(config: Config, scratch: Path) -> Path:
+    """Write a config.json whose outputs lie in `scratch` and whose inputs are the live ones."""
+    raw = artifacts.read_json(config.path, "name one with --config")
+    raw |= {
+        "input_folder_path": str(config.input_folder),
+        "test_data_path": str(config.test_data),
+        "output_folder_path": "ingesteddata",
+        "output_model_path": "models",
+        "prod_deployment_path": "production_deployment",
+        "database_url": "sqlite:///records.db",
+    }
+    path = scratch / "config.json"
+    artifacts.put_json(path, raw)
+    return path
+
+
+# --- text ------------------------------------------------------------------------------------------------
+
+
+def render(facts: Mapping[str, Any]) -> str:
+    """Render diagnostics.json as aligned tables."""
+    statistics: list[tuple[str, ...]] = [("column", "n", "mean", "median", "mode", "std", "min", "max")]
+    for name, found in facts["statistics"].items():
+        statistics.append((name, *(short(found[key]) for key in statistics[0][1:])))
+    missing: list[tuple[str, ...]] = [("column", "missing", "percent")]
+    missing += [(k, f"{v['count']:,}", f"{v['percent']:.2f}") for k, v in facts["missing"].items()]
+    timings: list[tuple[str, ...]] = [("stage", "seconds", "runs", "last run")]
+    for name, timing in facts["timings"].items():
+        row = (
+            (f"{timing['duration_s']:.2f}", str(timing["n_runs"]), timing["at"])
+            if timing
+            else ("-", "0", "never")
+        )
+        timings.append((name, *row))
+    listed: list[tuple[str, ...]] = [("module", "installed", "latest")]
+    listed += [(p["module"], p["installed"], p["latest"]) for p in facts["dependencies"]]
+    predictions = facts["predictions"]
+    said = "nothing is deployed yet"
+    if predictions:
+        n_leaving, n = predictions["n_leaving"], predictions["n"]
+        said = f"release {predictions['release']}: {n_leaving:,} of {n:,} test rows leave"
+    tables: list[list[tuple[str, ...]]] = [statistics, missing, timings, listed]
+    n_rows = f"{facts['n_rows']:,} rows, {facts['n_unlabelled']:,} of them unlabelled"
+    blocks = [n_rows, *(align(table) for table in tables), said]
+    return "\n\n".join(blocks) + "\n"
+
+
+def short(value: float | int | None) -> str:
+    """Shorten a number to what fits a column."""
+    if value is None:
+        return "-"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+
+
+def align(table: Sequence[Sequence[str]]) -> str:
+    """Align a table: names left and cut to 24 letters, figures right."""
+    cut = [[row[0] if len(row[0]) <= 24 else row[0][:23] + "…", *row[1:]] for row in table]
+    widths = [max(map(len, column)) for column in zip(*cut, strict=True)]
+    lines = []
+    for row in cut:
+        cells = [row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--measure", action="store_true", help="time ingestion and training anew, in a scratch copy"
+    )
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run from the shell."""
+    return stage.main("diagnostics", run, argv, description=__doc__, options=add_options)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
