@@ -16,6 +16,7 @@ import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 SEPARATORS = (",", ";", "\t", "|")
 BLOCK = 4 * 1024 * 1024
@@ -64,26 +65,33 @@ def check(path: Path, wanted: Iterable[str], separator: str | None = None) -> Ch
             raise
         return Checked(path, "", 0, refusal=f"cannot be opened ({error.strerror or error})")
     with handle:
-        digest, decoder = hashlib.sha256(), codecs.getincrementaldecoder("utf-8")()
-        head, last, refusal, odd, size, tail = b"", b"", None, False, 0, b""
-        has_lf = has_cr = has_crlf = False
-        while data := handle.read(BLOCK):
-            size += len(data)
-            digest.update(data)
-            if len(head) < HEADER_LIMIT:
-                head += data[: HEADER_LIMIT - len(head)]
-            if refusal is None:
-                refusal = _refuse_bytes(data, decoder, last)
-            joined = tail + data
-            tail = data[-1:]
-            if b"\r" in joined:
-                crlf = joined.count(b"\r\n")
-                has_crlf |= crlf > 0
-                has_cr |= joined.count(b"\r") - (joined.endswith(b"\r")) > crlf
-                has_lf |= joined.count(b"\n") > crlf
-            else:
-                has_lf |= b"\n" in joined
-            last = (last + data)[-16:]
+        return check_open(handle, path, wanted, separator)
+
+
+def check_open(
+    handle: IO[bytes], path: Path, wanted: Iterable[str], separator: str | None = None
+) -> Checked:
+    """Read an open file once and say what it is; `path` only names it."""
+    digest, decoder = hashlib.sha256(), codecs.getincrementaldecoder("utf-8")()
+    head, last, refusal, odd, size, tail = b"", b"", None, False, 0, b""
+    has_lf = has_cr = has_crlf = False
+    while data := handle.read(BLOCK):
+        size += len(data)
+        digest.update(data)
+        if len(head) < HEADER_LIMIT:
+            head += data[: HEADER_LIMIT - len(head)]
+        if refusal is None:
+            refusal = _refuse_bytes(data, decoder, last)
+        joined = tail + data
+        tail = data[-1:]
+        if b"\r" in joined:
+            crlf = joined.count(b"\r\n")
+            has_crlf |= crlf > 0
+            has_cr |= joined.count(b"\r") - (joined.endswith(b"\r")) > crlf
+            has_lf |= joined.count(b"\n") > crlf
+        else:
+            has_lf |= b"\n" in joined
+        last = (last + data)[-16:]
     odd = (has_crlf and has_lf) or has_cr or _has_glob(path)
     if refusal is None and size:
         try:
@@ -180,9 +188,14 @@ class Row:
 
 def read_rows(path: Path, header: tuple[str, ...], separator: str) -> Iterator[Row]:
     """Read the rows below the header with their physical line numbers, outer blanks trimmed."""
-    csv.field_size_limit(FIELD_LIMIT)
     with open_regular(path) as binary:
-        text = io.TextIOWrapper(binary, encoding="utf-8-sig", newline="")
+        yield from read_open_rows(binary, header, separator)
+
+
+def read_open_rows(binary: IO[bytes], header: tuple[str, ...], separator: str) -> Iterator[Row]:
+    """Read the rows of an open file from where it stands; closes it."""
+    csv.field_size_limit(FIELD_LIMIT)
+    with io.TextIOWrapper(binary, encoding="utf-8-sig", newline="") as text:
         yield from parse_rows(text, header, separator)
 
 

@@ -1,0 +1,252 @@
+"""Report on the deployed model: the confusion matrix as a picture, everything else as a PDF."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import stage
+from config import Config
+from risk import artifacts, releases, table, ticks
+from risk.errors import UsageError
+from risk.table import FileEntry
+
+LOG = stage.log("reporting")
+FEW_ROWS, FEW_OF_A_CLASS = 30, 5
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was reported on."""
+
+    release: str
+    date: str
+    n_pages: int
+
+    def history(self, _: Config) -> dict[str, Any]:
+        """Say what `records` keeps of this run: how long it took."""
+        return {}
+
+
+# --- compute: facts → what is said and shown ---------------------------------------------------------------
+
+
+def say_score(metrics: Mapping[str, Any]) -> list[str]:
+    """Say how good the model is, with its interval and what it must beat."""
+    said = [
+        f"F1 {metrics['f1']:.3f} on {metrics['n']:,} test rows, {metrics['n_positive']:,} of them leavers. "
+        f"With 95 % probability it lies between {metrics['f1_low']:.3f} and {metrics['f1_high']:.3f}; "
+        f"calling everyone a leaver would reach {metrics['floor_f1']:.3f}."
+    ]
+    if metrics["auc"] is not None:
+        said.append(
+            f"AUC {metrics['auc']:.3f}: put in order of risk, a leaver stands above a stayer that often "
+            f"(0.5 is chance, 1 is perfect)."
+        )
+    return said
+
+
+def warn(metrics: Mapping[str, Any]) -> list[str]:
+    """Say in plain words when the score says little."""
+    n, n_positive = metrics["n"], metrics["n_positive"]
+    warnings = []
+    if n < FEW_ROWS or min(n_positive, n - n_positive) < FEW_OF_A_CLASS:
+        warnings.append(
+            f"{n:,} test rows with {n_positive:,} leavers say little: the score could as well be anything "
+            f"between {metrics['f1_low']:.2f} and {metrics['f1_high']:.2f}. Put more rows into the test data."
+        )
+    if metrics["f1"] <= metrics["floor_f1"]:
+        warnings.append("The model is no better than calling everyone a leaver.")
+    return warnings
+
+
+def say_verdict(verdict: Mapping[str, Any] | None, release: str) -> str:
+    """Say what the drift check found, with both scores."""
+    if verdict is None:
+        return "Not judged yet: no new rows have come since a model was deployed."
+    if verdict["drift"] is None:
+        return f"Not judged: {verdict['reason']}."
+    word = "Drift" if verdict["drift"] else "No drift"
+    after = (
+        f" Release {verdict['release']} was judged; {release} was trained on all rows and took its place."
+        if verdict["release"] != release
+        else f" Release {release} was judged and stays."
+    )
+    share, auc = verdict["leaver_share"], verdict["auc"]
+    facts = f" Of the new rows {100 * share:.1f} % are leavers; AUC {auc:.3f}." if auc is not None else ""
+    return f"{word} by the rule {verdict['rule']!r}: {verdict['reason']}.{facts}{after}"
+
+
+def figure(value: float | int | None) -> str:
+    """Write a figure for a reader: four digits that matter, thousands apart."""
+    if value is None:
+        return "-"
+    if isinstance(value, int) or (value == int(value) and abs(value) < 1e15):
+        return f"{int(value):,}"
+    if 1000 <= abs(value) < 1e15:
+        return f"{value:,.0f}"
+    return f"{value:.4g}"
+
+
+def make_tables(files: Iterable[FileEntry], diagnostics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Make the tables of the report; a negative width marks a column of figures."""
+    listed = list(files)
+    taken = [
+        [e.name, *(f"{count:,}" for count in (e.read, e.new, e.duplicate, e.rejected))]
+        for e in listed
+        if not e.refused
+    ]
+    refused = [[e.name, e.refused] for e in listed if e.refused]
+    statistics = diagnostics["statistics"]
+    keys = ("n", "mean", "median", "mode", "std", "min", "max")
+    timings = [
+        [name, f"{t['duration_s']:.2f} s", f"{t['n_runs']:,}", f"{t['at'][:16].replace('T', ' ')} UTC"]
+        for name, t in diagnostics["timings"].items()
+        if t
+    ]
+    packages = [
+        [p["module"], p["installed"], p["latest"] + note(p["installed"], p["latest"])]
+        for p in diagnostics["dependencies"]
+    ]
+    missing = [[k, figure(v["count"]), f"{v['percent']:.2f} %"] for k, v in diagnostics["missing"].items()]
+    predictions = diagnostics["predictions"]
+    tables = [
+        part(
+            "Ingested files",
+            f"{diagnostics['n_rows']:,} unique rows, {diagnostics['n_unlabelled']:,} without a label.",
+            ["file", "rows", "new", "duplicate", "rejected"],
+            taken,
+            [4, -1, -1, -1, -1],
+        ),
+        part("Refused files", "Not one row of these was taken.", ["file", "reason"], refused, [2, 3]),
+        part(
+            "Predictions on the test data",
+            f"{predictions['n_leaving']:,} of {predictions['n']:,} clients are called leavers."
+            if predictions
+            else "",
+        ),
+        part(
+            "Summary statistics",
+            "Missing cells count nowhere; std is that of a sample.",
+            ["column", *keys],
+            [[name, *(figure(found[key]) for key in keys)] for name, found in statistics.items()],
+            [3, *[-1.2] * len(keys)],
+        ),
+        part("Missing data", "", ["column", "missing cells", "percent"], missing, [3, -1, -1]),
+        part("Timings", "", ["stage", "last run", "runs", "when"], timings, [2, -1, -1, 3]),
+        part(
+            "Packages",
+            f"As the package index said on {diagnostics['dependencies_at'][:10]}.",
+            ["module", "installed", "latest"],
+            packages,
+            [2, 1, 2],
+        ),
+    ]
+    return [table for table in tables if table["rows"] or (table["said"] and not table["header"])]
+
+
+def part(title: str, said: str, header: Any = (), rows: Any = (), widths: Any = ()) -> dict[str, Any]:
+    """Make one table of the report."""
+    return {"title": title, "said": said, "header": list(header), "rows": list(rows), "widths": list(widths)}
+
+
+def note(installed: str, latest: str) -> str:
+    """Mark a package of which there is another version."""
+    return "" if latest in (installed, "unknown") else " (installed is another)"
+
+
+# --- run -------------------------------------------------------------------------------------------------
+
+
+def run(config: Config, *, verdict: Mapping[str, Any] | None = None, today: str | None = None) -> Result:
+    """Write report.json, and draw picture and PDF from it alone.
+
+    Parameters
+    ----------
+    verdict : mapping, optional
+        What the drift check of this tick found; None takes that of the last tick.
+    today : str, optional
+        The date printed, as YYYY-MM-DD; None is today in UTC.
+
+    Raises
+    ------
+    MissingArtifactError
+        When nothing is deployed, ingested or diagnosed yet.
+    """
+    release = releases.load(config.prod_deployment, config.secrets.get("RISK_MODEL_KEY"))
+    ledger = table.load_ready(config.ledger)
+    diagnostics = artifacts.read_json(config.diagnostics, "run diagnostics.py first")
+    if verdict is None:
+        state = ticks.load(config.tick_state)
+        verdict = state.verdict if state else None
+    metrics, card = release.json("metrics.json"), release.json("modelcard.json")
+    date = today or datetime.datetime.now(datetime.UTC).date().isoformat()
+    report = {
+        "date": date,
+        "release": {
+            "id": release.id,
+            "estimator": card["estimator"],
+            "deployed_by": release.manifest["deployed_by"],
+        },
+        "subtitle": (
+            f"{date}. Release {release.id}, {card['estimator'].replace('_', ' ')}, trained on "
+            f"{card['data']['n_samples']:,} labelled rows of {card['data']['n_files']:,} files from "
+            f"{card['data']['source']}, deployed by {release.manifest['deployed_by']}."
+        ),
+        "score": metrics,
+        "score_said": say_score(metrics),
+        "warnings": warn(metrics),
+        "verdict": verdict,
+        "verdict_said": say_verdict(verdict, release.id),
+        "tables": make_tables(ledger.files, diagnostics),
+    }
+    artifacts.put_json(config.report, report)
+    return Result(release.id, date, draw(config, report))
+
+
+def draw(config: Config, report: Mapping[str, Any]) -> int:
+    """Draw the picture and the pages; return how many pages there are."""
+    import numpy as np
+
+    import pretty_confusion_matrix
+    from risk import pages
+
+    score = report["score"]
+    counts = np.array(
+        [
+            [score["true_negative"], score["false_positive"]],
+            [score["false_negative"], score["true_positive"]],
+        ]
+    )
+    title = f"release {report['release']['id']} on {score['n']:,} test rows"
+    picture = pretty_confusion_matrix.draw_confusion_matrix(counts, title=title)
+    with artifacts.put(config.confusion_matrix, "wb") as handle:
+        picture.savefig(handle, format="png", metadata={"Software": None})
+    with artifacts.put(config.summary_report, "wb") as handle:
+        return pages.render_pdf(handle, report, config.confusion_matrix)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--today", metavar="DATE", type=check_date, help="date to print, YYYY-MM-DD (default: today, UTC)"
+    )
+
+
+def check_date(text: str) -> str:
+    """Check a date of the command line."""
+    try:
+        return datetime.date.fromisoformat(text).isoformat()
+    except ValueError as error:
+        raise UsageError(f"--today: {text!r} is not a date such as 2026-01-31") from error
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run from the shell."""
+    return stage.main("reporting", run, argv, description=__doc__, options=add_options)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
