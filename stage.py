@@ -29,8 +29,9 @@ EPILOG = """\
 example:
   python {name}.py --config /srv/risk/config.json --json
 
-exit codes: 0 done or nothing to do, 64 usage, 65 bad data, 66 no input, 69 service
-missing, 70 our bug, 74 disk or network, 75 busy, 77 permission, 78 config.json
+exit codes:
+  0 done or nothing to do, 64 usage, 65 bad data, 66 no input, 69 no service,
+  70 our bug, 74 disk or network, 75 busy, 77 permission, 78 config.json
 """
 
 
@@ -165,7 +166,7 @@ def _parse(
 ) -> dict[str, Any]:
     parser = _Parser(
         prog=f"{name}.py",
-        description=description,
+        description=_wrap(description or ""),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=EPILOG.format(name=name),
     )
@@ -184,6 +185,13 @@ def _parse(
     if options is not None:
         options(parser)
     return vars(parser.parse_args(argv))
+
+
+def _wrap(text: str) -> str:
+    """Fill paragraphs to 78 columns."""
+    import textwrap
+
+    return "\n\n".join(textwrap.fill(part, 78) for part in text.strip().split("\n\n"))
 
 
 def facts_of(result: Any) -> dict[str, Any]:

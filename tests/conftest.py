@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import apicalls
 import deployment
 import diagnostics
 import fullprocess
@@ -18,7 +19,8 @@ import training
 from risk import packages
 
 SCRIPTS = {
-    m.__name__: m for m in (ingestion, training, scoring, deployment, diagnostics, reporting, fullprocess)
+    m.__name__: m
+    for m in (ingestion, training, scoring, deployment, diagnostics, reporting, apicalls, fullprocess)
 }
 HEADER = ["corporation", "activity", "colour", "exited"]
 

@@ -300,7 +300,6 @@ def test_a_held_lock_ends_the_tick_silently_and_a_stage_by_hand_names_the_holder
     import stage
 
     monkeypatch.setattr(stage, "WAIT_S", 0.1)
-    (old_world.root / ".state").mkdir()
     with (old_world.root / ".state" / "lock").open("w") as handle:
         handle.write("pid 4711 since long ago\n")
         handle.flush()

@@ -10,8 +10,17 @@ ROOT = Path(__file__).resolve().parent.parent
 # A floor may import those before it; the modules of one floor never import each other.
 FLOORS = [
     {"risk.errors"},
-    {"risk.artifacts", "risk.csvfile", "risk.dataset", "risk.scores"},
-    {"risk.releases", "risk.rows", "risk.table", "risk.ticks", "risk.drift", "risk.engine", "risk.records"},
+    {"risk.artifacts", "risk.csvfile", "risk.dataset", "risk.scores", "risk.pages"},
+    {
+        "risk.releases",
+        "risk.rows",
+        "risk.table",
+        "risk.ticks",
+        "risk.packages",
+        "risk.drift",
+        "risk.engine",
+        "risk.records",
+    },
     {"config", "pretty_confusion_matrix"},
     {"stage"},
     {"ingestion", "training", "scoring", "deployment", "diagnostics", "reporting"},
