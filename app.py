@@ -12,11 +12,11 @@ import socket
 import sys
 import threading
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, NoReturn
+from typing import IO, TYPE_CHECKING, Any, NoReturn, TypeGuard, TypeVar
 from urllib.parse import urlsplit
 
 from flask import Flask, Request, Response, jsonify, request
@@ -33,6 +33,7 @@ from risk.releases import Release
 if TYPE_CHECKING:
     from threadpoolctl import ThreadpoolController
 
+T = TypeVar("T")
 LOG = stage.log("app")
 HERE = Path(__file__).resolve().parent
 MIB = 1024 * 1024
@@ -139,7 +140,6 @@ def refuse_strangers() -> None:
 class Served:
     """A release as this process serves it."""
 
-    name: str
     release: Release
     model: Any
     schema: Schema
@@ -164,27 +164,35 @@ class Deployed:
             When nothing is deployed, or it is damaged, or of another scikit-learn.
         """
         served = self._served
-        if served is not None and served.name == releases.current(self._folder):
+        if self._is_current(served):
             return served
         with self._loading:
-            if self._served is None or self._served.name != releases.current(self._folder):
-                self._served = self._load()
-            return self._served
+            served = self._served
+            if not self._is_current(served):
+                served = self._served = self._load()
+            return served
 
     def _load(self) -> Served:
         from threadpoolctl import ThreadpoolController
 
-        while True:
-            name = releases.current(self._folder)
-            try:
-                release, model = releases.load_deployed(self._folder, self._key)
-            except ArtifactError:
-                if releases.current(self._folder) == name:
-                    raise
-                continue  # swapped, and perhaps swept away, while we were reading
-            if name is not None and release.id == releases.release_id(name):
-                schema = Schema.from_json(release.json("modelcard.json")["schema"])
-                return Served(name, release, model, schema, ThreadpoolController())
+        release, model = read_steadily(self._folder, lambda: releases.load_deployed(self._folder, self._key))
+        schema = Schema.from_json(release.json("modelcard.json")["schema"])
+        return Served(release, model, schema, ThreadpoolController())
+
+    def _is_current(self, served: Served | None) -> TypeGuard[Served]:
+        name = releases.current(self._folder)
+        return served is not None and name is not None and served.release.id == releases.release_id(name)
+
+
+def read_steadily(folder: Path, read: Callable[[], T]) -> T:
+    """Read what is deployed; again, when it was swapped and swept away meanwhile."""
+    while True:
+        name = releases.current(folder)
+        try:
+            return read()
+        except ArtifactError:
+            if releases.current(folder) == name:
+                raise
 
 
 _PREDICTING = threading.Lock()  # limits on threads hold for the whole process
@@ -419,12 +427,12 @@ def create_app(config: Config) -> Flask:
     app = Flask(__name__, static_folder=None, template_folder=None)
     app.request_class = InMemoryRequest
     app.json = StrictJSON(app)
-    app.url_map.merge_slashes = False
     app.config["MAX_CONTENT_LENGTH"] = config.max_body_mb * MIB + 1
     app.before_request(refuse_strangers)
     app.after_request(_add_safe_headers)
     _answer_errors(app, config)
-    deployed = Deployed(config.prod_deployment, config.secrets.get("RISK_MODEL_KEY"))
+    folder, key = config.prod_deployment, config.secrets.get("RISK_MODEL_KEY")
+    deployed = Deployed(folder, key)
 
     @app.post("/prediction")
     def prediction() -> Response:
@@ -437,7 +445,7 @@ def create_app(config: Config) -> Flask:
 
     @app.get("/scoring")
     def scoring() -> Response:
-        release = releases.load(config.prod_deployment, config.secrets.get("RISK_MODEL_KEY"))
+        release = read_steadily(folder, lambda: releases.load(folder, key))
         score = float(release.files["latestscore.txt"])
         return jsonify({"release": release.id, "latest_score": score, **release.json("metrics.json")})
 
@@ -483,8 +491,7 @@ def _answer_errors(app: Flask, config: Config) -> None:
         if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE and not isinstance(error, Refusal):
             detail = f"the body is over {config.max_body_mb} MiB, or the form has too many parts"
         answer = render_problem(status, detail, **getattr(error, "members", {}))
-        headers = [(k, v) for k, v in error.get_headers() if k.lower() not in ("content-type", "location")]
-        answer.headers.extend(headers)
+        answer.headers.extend([(k, v) for k, v in error.get_headers() if k.lower() != "content-type"])
         return answer
 
     @app.errorhandler(PipelineError)

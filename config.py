@@ -319,6 +319,8 @@ def _check(raw: dict[str, Any], values: dict[str, Any], problems: list[str]) -> 
             problems.append(f"{key}: {value!r} is not available in this version; use {wanted}")
         elif not rule(value):
             problems.append(f"{key}: must be {wanted}, not {value!r}")
+    if values["model.params"] and values["model.estimator"] == "auto":
+        problems.append("model.params: name the estimator they are for in model.estimator")
     for key in ("store_datasets", "keep_days", "max_training_rows"):
         if values[key] not in (None, False):
             problems.append(f"{key}: not available in this version; leave it out")

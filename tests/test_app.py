@@ -1,0 +1,775 @@
+"""The API through its own door: who may ask, what may be asked, and what is answered."""
+
+import contextlib
+import http.client
+import io
+import json
+import os
+import pickle
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from conftest import HEADER, make_clients
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import app as api
+import deployment
+import ingestion
+import scoring
+import training
+from config import load_config
+from risk import releases
+
+MAX_BODY_MB = 1
+KEYS = {
+    "input_folder_path": "sourcedata",
+    "output_folder_path": "ingesteddata",
+    "test_data_path": "testdata",
+    "output_model_path": "models",
+    "prod_deployment_path": "production_deployment",
+    "model": {"estimator": "logistic_regression"},
+    "api": {"max_body_mb": MAX_BODY_MB},
+}
+DIAGNOSTICS = {
+    "n_rows": 300,
+    "n_unlabelled": 0,
+    "statistics": {
+        "activity": {"n": 2, "mean": 1.5, "median": 1.5, "mode": 1, "std": None, "min": 1, "max": 2}
+    },
+    "missing": {"colour": {"count": 3, "percent": 1.0}},
+    "timings": {
+        "ingestion": {"duration_s": 0.1, "n_runs": 1, "at": "2026-01-01T00:00:00Z"},
+        "training": None,
+    },
+    "dependencies": [{"module": "flask", "installed": "3.1.3", "latest": "unknown"}],
+    "dependencies_at": "2026-01-01T00:00:00Z",
+    "predictions": None,
+}
+GOOD = {"corporation": "Müller & Söhne", "activity": 7, "colour": "red"}
+
+
+def write(path, rows, header=HEADER):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(",".join(row) + "\n" for row in [header, *rows]), encoding="utf-8")
+
+
+def run(root, *scripts):
+    for script in scripts:
+        assert script.main(["--config", str(root / "config.json")]) == 0
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    """A workspace in which a model is deployed; tests that change it take a copy."""
+    root = tmp_path_factory.mktemp("served")
+    (root / "config.json").write_text(json.dumps(KEYS))
+    write(root / "sourcedata" / "a.csv", make_clients(300, "a"))
+    write(root / "testdata" / "t.csv", make_clients(120, "t"))
+    run(root, ingestion, training, scoring, deployment)
+    (root / "models" / "diagnostics.json").write_text(json.dumps(DIAGNOSTICS))
+    return root
+
+
+@pytest.fixture
+def copy(served, tmp_path):
+    root = tmp_path / "copy"
+    shutil.copytree(served, root, symlinks=True)
+    return root
+
+
+@pytest.fixture
+def bare(tmp_path):
+    """A workspace in which nothing was run yet."""
+    (tmp_path / "config.json").write_text(json.dumps(KEYS))
+    return client_of(tmp_path)
+
+
+def client_of(root):
+    return api.create_app(load_config(root / "config.json")).test_client()
+
+
+@pytest.fixture(scope="module")
+def client(served):
+    return client_of(served)
+
+
+def ask(client, rows):
+    return client.post("/prediction", json=rows)
+
+
+def problem(answer, status):
+    """Check the shape of an error and give it."""
+    assert answer.status_code == status, answer.text
+    assert answer.mimetype == "application/problem+json"
+    assert {"type", "title", "status", "detail"} <= answer.json.keys()
+    assert answer.json["status"] == status
+    assert "Traceback" not in answer.text
+    return answer.json
+
+
+# --- prediction ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("wrap", [lambda rows: rows, lambda rows: {"rows": rows}], ids=["list", "rows"])
+def test_json_rows_are_answered_in_their_order_with_ids_and_release(client, served, wrap):
+    rows = [{**GOOD, "corporation": name, "activity": n} for name, n in [("z", 5), ("a", 95), ("m", "5")]]
+    answer = ask(client, wrap(rows))
+    assert answer.status_code == 200
+    manifest = served / "production_deployment" / "..data"
+    assert manifest.resolve().name.endswith(answer.json["release"])
+    found = answer.json["predictions"]
+    assert [list(one) for one in found] == [["row", "corporation", "class", "probability"]] * 3
+    assert [(one["row"], one["corporation"], one["class"]) for one in found] == [
+        (1, "z", 1),
+        (2, "a", 0),
+        (3, "m", 1),
+    ]
+    assert found[0]["probability"] == pytest.approx(found[2]["probability"])
+
+
+def test_the_answer_is_what_the_pickle_says(client, served):
+    table = pd.read_csv(served / "testdata" / "t.csv")
+    with (served / "production_deployment" / "trainedmodel.pkl").open("rb") as handle:
+        model = pickle.load(handle)
+    answer = client.post("/prediction", json={"filepath": "testdata/t.csv"})
+    found = answer.json["predictions"]
+    assert [one["class"] for one in found] == model.predict(table).tolist()
+    assert [one["probability"] for one in found] == model.predict_proba(table)[:, 1].tolist()
+    assert [one["corporation"] for one in found] == table["corporation"].tolist()
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        GOOD,
+        {**GOOD, "exited": "perhaps"},
+        {**GOOD, "colour": "ultraviolet"},
+        {**GOOD, "colour": None, "activity": None},
+        {**GOOD, "activity": " 12 "},
+        {**GOOD, "activity": True},
+        {**GOOD, "activity": 1e99},
+        {**GOOD, "corporation": None},
+        {"activity": 1, "colour": "red"},
+        {**GOOD, "extra": {"nested": [1]}},
+    ],
+    ids=lambda row: str(row)[:60],
+)
+def test_a_row_the_model_can_take_is_answered(client, row):
+    (found,) = ask(client, [row]).json["predictions"]
+    assert found["class"] in (0, 1) and 0 <= found["probability"] <= 1
+    assert found["corporation"] == row.get("corporation")
+
+
+def test_no_rows_get_an_empty_answer(client):
+    assert ask(client, []).json["predictions"] == []
+    assert (
+        client.post("/prediction", data="activity,colour\n", content_type="text/csv").json["predictions"]
+        == []
+    )
+
+
+def test_text_from_data_comes_back_as_it_is_and_is_never_html(client):
+    answer = ask(client, [{**GOOD, "corporation": "<script>Ω\u2028\"'"}])
+    assert answer.json["predictions"][0]["corporation"] == "<script>Ω\u2028\"'"
+    assert answer.mimetype == "application/json"
+    assert "Müller & Söhne" in ask(client, [GOOD]).text
+
+
+@pytest.mark.parametrize(
+    ("row", "column", "reason"),
+    [
+        ({**GOOD, "activity": "seven"}, "activity", "is not a number"),
+        ({**GOOD, "activity": "inf"}, "activity", "is not a number"),
+        ({**GOOD, "activity": int("9" * 400)}, "activity", "is not a number"),
+        ({**GOOD, "activity": 1e101}, "activity", "is too large"),
+        ({**GOOD, "activity": [1]}, "activity", "is neither text, a number, true, false nor null"),
+        ({**GOOD, "colour": {"a": 1}}, "colour", "is neither text, a number, true, false nor null"),
+        ({**GOOD, "colour": "\ud800"}, "colour", "is neither text, a number, true, false nor null"),
+        ({**GOOD, "corporation": [1]}, "corporation", "is neither text, a number, true, false nor null"),
+    ],
+    ids=lambda value: str(value)[:50].encode("ascii", "replace").decode(),
+)
+def test_a_bad_value_refuses_all_json_rows_naming_row_column_and_reason(client, row, column, reason):
+    body = json.dumps([GOOD, row])
+    found = problem(client.post("/prediction", data=body, content_type="application/json"), 422)
+    assert found["problems"] == [{"row": 2, "column": column, "reason": reason}]
+    assert column in found["detail"] and "row 2" in found["detail"]
+
+
+@pytest.mark.parametrize("lacking", ["activity", "colour"])
+def test_a_missing_column_is_named(client, lacking):
+    row = {name: value for name, value in GOOD.items() if name != lacking}
+    assert lacking in problem(ask(client, [GOOD, row]), 400)["detail"]
+    text = ",".join(row) + "\n" + ",".join(map(str, row.values())) + "\n"
+    found = problem(client.post("/prediction", data=text.encode(), content_type="text/csv"), 400)
+    assert lacking in found["detail"]
+    assert found["problems"] == [{"column": lacking, "reason": "is missing"}]
+
+
+def test_the_list_of_problems_is_cut(client):
+    found = problem(ask(client, [{**GOOD, "activity": "x"}] * 1000), 422)
+    assert len(found["problems"]) == api.MAX_PROBLEMS
+    assert "many more" in found["detail"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"null",
+        b"7",
+        b'"text"',
+        b"{}",
+        b'{"rows": 7}',
+        b'{"rows": [], "filepath": "testdata/t.csv"}',
+        b"[7]",
+        b"[[]]",
+        b"[NaN]",
+        b'[{"activity": Infinity, "colour": "red"}]',
+        b'[{"activity": 1e999, "colour": "red"}]',
+        b'[{"activity": -1e999, "colour": "red"}]',
+        b'[{"activity": 1, "activity": 2, "colour": "red"}]',
+        b'{"rows": [], "rows": []}',
+        b'[{"activity": ' + b"1" * 5000 + b', "colour": "red"}]',
+        b"[" * 100_000,
+        b"[" * 30_000 + b"]" * 30_000,
+        b'{"a":' * 100_000,
+        b"\xff\xfe[\x00]\x00",
+        b'["\xe9"]',
+    ],
+    ids=lambda body: repr(body[:40]),
+)
+def test_a_malformed_body_is_400(client, body):
+    problem(client.post("/prediction", data=body, content_type="application/json"), 400)
+
+
+def test_a_csv_body_gives_the_good_rows_and_lists_the_bad(client):
+    text = 'corporation;activity;colour\na;5;red\nb;seven;red\nc;95\n"d\nd";95;blue\n\ne;1e200;red\n'
+    answer = client.post("/prediction", data=text, content_type="text/csv; charset=UTF-8")
+    assert answer.status_code == 200
+    found = [
+        (one["row"], one["line"], one["corporation"], one["class"]) for one in answer.json["predictions"]
+    ]
+    assert found == [(1, 2, "a", 1), (4, 5, "d\nd", 0)]
+    assert answer.json["rejected"] == [
+        {"row": 2, "line": 3, "column": "activity", "reason": "is not a number"},
+        {"row": 3, "line": 4, "column": None, "reason": "has 2 cells where the header has 3"},
+        {"row": 5, "line": 8, "column": "activity", "reason": "is too large"},
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"<html></html>",
+        b"a,a\n1,2\n",
+        b"activity,colour\n1,\0\n",
+        "activity,colour\n1,é\n".encode("latin-1"),
+    ],
+    ids=["empty", "html", "column twice", "NUL", "latin-1"],
+)
+def test_a_csv_that_is_no_table_is_400_with_the_reason(client, text):
+    found = problem(client.post("/prediction", data=text, content_type="text/csv"), 400)
+    assert found["detail"].startswith("the CSV ")
+
+
+def test_a_csv_with_a_hostile_header_is_refused_at_once(client):
+    quoted = b'"' + b"\n" * (MAX_BODY_MB * api.MIB - 100)
+    problem(client.post("/prediction", data=quoted, content_type="text/csv"), 400)
+    many = ",".join(f"{n:x}" for n in range(150_000)).encode()
+    problem(client.post("/prediction", data=many, content_type="text/csv"), 400)
+
+
+def test_an_uploaded_file_is_read_as_a_csv(client, served):
+    data = (served / "testdata" / "t.csv").read_bytes()
+    answer = client.post("/prediction", data={"file": (io.BytesIO(data), "../../evil.csv")})
+    assert len(answer.json["predictions"]) == 120
+    assert answer.json["rejected"] == []
+
+
+@pytest.mark.parametrize("names", [[], ["a", "b"]], ids=["no file", "two files"])
+def test_a_form_must_hold_one_file(client, names):
+    data = {name: (io.BytesIO(b"activity,colour\n"), "x.csv") for name in names} | {"note": "hello"}
+    problem(client.post("/prediction", data=data, content_type="multipart/form-data"), 400)
+
+
+@pytest.mark.parametrize(
+    "kind", ["text/plain", "application/x-www-form-urlencoded", "text/csv; charset=utf-16", ""]
+)
+def test_another_content_type_is_415(client, kind):
+    problem(client.post("/prediction", data=b"activity,colour\n1,red\n", content_type=kind), 415)
+
+
+@pytest.mark.parametrize("kind", ["application/json", "text/csv", "multipart/form-data; boundary=x"])
+@pytest.mark.parametrize("with_length", [True, False], ids=["length", "chunked"])
+def test_a_body_over_the_limit_is_413(client, kind, with_length):
+    data = b" " * (MAX_BODY_MB * api.MIB + 1)
+    length = {} if with_length else {"CONTENT_LENGTH": "", "wsgi.input_terminated": True}
+    answer = client.post("/prediction", data=data, content_type=kind, environ_overrides=length)
+    assert "1 MiB" in problem(answer, 413)["detail"]
+
+
+def test_a_body_up_to_the_limit_is_read_whole(client):
+    row = b"x,5,red\n"
+    data = b"corporation,activity,colour\n"
+    n = (MAX_BODY_MB * api.MIB - len(data)) // len(row) // 20
+    assert (
+        len(client.post("/prediction", data=data + row * n, content_type="text/csv").json["predictions"]) == n
+    )
+    padded = json.dumps([GOOD]).encode().ljust(MAX_BODY_MB * api.MIB)
+    assert client.post("/prediction", data=padded, content_type="application/json").status_code == 200
+
+
+# --- filepath --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["testdata/t.csv", "./testdata/../sourcedata/a.csv"])
+def test_a_file_of_a_data_folder_is_read(client, served, path):
+    assert client.post("/prediction", json={"filepath": path}).status_code == 200
+    assert client.post("/prediction", json={"filepath": str(served / path)}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/etc/passwd",
+        "../x.csv",
+        "testdata/../../x.csv",
+        "file:///etc/passwd",
+        "http://127.0.0.1/x.csv",
+        "s3://bucket/x.csv",
+        "config.json",
+        "ingesteddata/finaldata.csv",
+        "testdata",
+        "testdata/",
+        "testdata/.hidden.csv",
+        "testdata/notes.txt",
+        "testdata/deep/x.csv",
+        "/dev/zero",
+        "~/x.csv",
+        "testdata/link.csv",
+        "testdata/pipe.csv",
+        "testdata/folder.csv",
+        "linked/t.csv",
+    ],
+)
+def test_what_is_no_file_of_a_data_folder_is_refused(copy, tmp_path, path):
+    write(tmp_path / "x.csv", [["c", "1", "red", "0"]])
+    write(copy / "testdata" / "deep" / "x.csv", [["c", "1", "red", "0"]])
+    write(copy / "testdata" / ".hidden.csv", [["c", "1", "red", "0"]])
+    (copy / "testdata" / "notes.txt").write_text("activity,colour\n")
+    (copy / "testdata" / "link.csv").symlink_to(tmp_path / "x.csv")
+    (copy / "testdata" / "folder.csv").mkdir()
+    (copy / "linked").symlink_to(copy / "testdata")
+    os.mkfifo(copy / "testdata" / "pipe.csv")
+    found = problem(client_of(copy).post("/prediction", json={"filepath": path}), 403)
+    assert found["detail"].startswith("filepath")
+
+
+@pytest.mark.parametrize("path", [7, None, "", ["x"], "a\0.csv", "testdata/\ud800.csv"], ids=repr)
+def test_a_filepath_that_names_nothing_is_400(client, path):
+    body = json.dumps({"filepath": path})
+    problem(client.post("/prediction", data=body, content_type="application/json"), 400)
+
+
+def test_a_missing_or_a_large_file_is_told_apart(copy):
+    (copy / "testdata" / "large.csv").write_bytes(b"activity,colour\n" + b"1,red\n" * 200_000)
+    client = client_of(copy)
+    problem(client.post("/prediction", json={"filepath": "testdata/none.csv"}), 404)
+    problem(client.post("/prediction", json={"filepath": f"testdata/{'x' * 300}.csv"}), 403)
+    assert (
+        "1 MiB" in problem(client.post("/prediction", json={"filepath": "testdata/large.csv"}), 413)["detail"]
+    )
+
+
+# --- any body --------------------------------------------------------------------------------------------
+
+CELLS = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
+NAMES = st.sampled_from(["corporation", "activity", "colour", "exited", "rows", "filepath"]) | st.text()
+JSON = st.recursive(
+    CELLS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(NAMES, inner, max_size=4),
+    max_leaves=12,
+)
+ROWS = st.lists(st.fixed_dictionaries({"corporation": CELLS, "activity": CELLS, "colour": CELLS}), max_size=4)
+
+
+@given(body=JSON | ROWS | st.builds(lambda rows: {"rows": rows}, JSON | ROWS))
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_json_body_is_answered_or_refused_and_breaks_nothing(client, body):
+    answer = client.post("/prediction", data=json.dumps(body), content_type="application/json")
+    assert answer.status_code in (200, 400, 403, 404, 422)
+    json.loads(answer.text, parse_constant=pytest.fail)
+
+
+@given(body=st.binary(max_size=200) | st.text(alphabet='activity,colour\n"; 1', max_size=60).map(str.encode))
+@settings(max_examples=100, deadline=None)
+def test_any_bytes_are_answered_or_refused_and_break_nothing(client, body):
+    for kind in ("application/json", "text/csv", "multipart/form-data; boundary=x"):
+        answer = client.post("/prediction", data=body, content_type=kind)
+        assert answer.status_code in (200, 400, 422)
+
+
+# --- what is told ----------------------------------------------------------------------------------------
+
+
+def test_scoring_tells_the_metrics_of_the_deployed_release(client, served):
+    answer = client.get("/scoring")
+    score = float((served / "production_deployment" / "latestscore.txt").read_text())
+    assert answer.json["latest_score"] == answer.json["f1"] == score
+    assert answer.json["n"] == 120
+    assert answer.json["release"] == client.get("/ready").json["release"]
+
+
+def test_summarystats_and_diagnostics_tell_the_last_diagnosis(client):
+    assert client.get("/summarystats").json == {
+        name: DIAGNOSTICS[name] for name in ("n_rows", "n_unlabelled", "statistics")
+    }
+    found = client.get("/diagnostics").json
+    assert found == {
+        name: DIAGNOSTICS[name]
+        for name in ("n_rows", "missing", "timings", "dependencies", "dependencies_at")
+    }
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"n_rows": 1}'])
+def test_damaged_diagnostics_are_503_with_the_remedy(copy, text):
+    (copy / "models" / "diagnostics.json").write_text(text)
+    for path in ("/summarystats", "/diagnostics"):
+        assert "run diagnostics.py" in problem(client_of(copy).get(path), 503)["detail"]
+
+
+def test_before_anything_ran_the_server_lives_but_is_not_ready(bare, tmp_path):
+    assert bare.get("/health").json["status"] == "ok"
+    for path in ("/ready", "/scoring", "/summarystats", "/diagnostics"):
+        answer = bare.get(path)
+        assert str(tmp_path) not in problem(answer, 503)["detail"]
+        assert int(answer.headers["Retry-After"]) > 0
+    assert "nothing is deployed yet" in problem(ask(bare, [GOOD]), 503)["detail"]
+
+
+def test_no_request_writes(served, client):
+    def state():
+        return {path: path.lstat().st_mtime_ns for path in served.rglob("*")}
+
+    before = state()
+    for path in ("/scoring", "/summarystats", "/diagnostics", "/health", "/ready"):
+        assert client.get(path).status_code == 200
+    client.post("/prediction", data={"file": (io.BytesIO(b"activity,colour\n" + b"1,red\n" * 999), "x.csv")})
+    assert state() == before
+
+
+def test_health_knows_its_workspace_and_does_not_say_where_it_is(client, copy):
+    here, there = client.get("/health").json, client_of(copy).get("/health").json
+    assert here["workspace"] != there["workspace"]
+    assert "/" not in json.dumps(here)
+
+
+# --- releases --------------------------------------------------------------------------------------------
+
+
+def deploy_new_world(root):
+    write(root / "sourcedata" / "b.csv", make_clients(900, "b", "new"))
+    run(root, ingestion, training, scoring, deployment)
+
+
+def test_a_new_release_is_served_without_restart_and_a_rollback_too(copy):
+    client = client_of(copy)
+    quiet = {**GOOD, "activity": 5}
+    first = ask(client, [quiet]).json
+    deploy_new_world(copy)
+    second = ask(client, [quiet]).json
+    assert second["release"] != first["release"]
+    assert second["predictions"][0]["class"] != first["predictions"][0]["class"]
+    assert deployment.main(["--config", str(copy / "config.json"), "--rollback"]) == 0
+    assert ask(client, [quiet]).json == first
+
+
+def test_a_release_that_is_swept_away_while_it_is_read_is_no_error(copy, monkeypatch):
+    configure(copy, deployment={"keep_releases": 1})
+    client = client_of(copy)
+    client.get("/ready")
+    read, swaps = releases.read, [lambda: deploy_new_world(copy)]
+
+    def read_after_a_swap(*arguments):
+        if swaps:
+            swaps.pop()()
+        return read(*arguments)
+
+    monkeypatch.setattr(releases, "read", read_after_a_swap)
+    assert client.get("/scoring").json["release"] == client.get("/ready").json["release"]
+    assert len([*(copy / "production_deployment").glob("..r*")]) == 1 and not swaps
+
+
+def damage(path):
+    path = path.resolve()
+    path.chmod(0o644)
+    path.write_bytes(path.read_bytes()[:-1] + b"!")
+
+
+def test_a_damaged_new_release_is_503_with_reason_and_remedy(copy):
+    client = client_of(copy)
+    assert client.get("/ready").status_code == 200
+    deploy_new_world(copy)
+    damage(copy / "production_deployment" / "trainedmodel.pkl")
+    for answer in (client.get("/ready"), ask(client, [GOOD])):
+        detail = problem(answer, 503)["detail"]
+        assert "was changed after deployment" in detail and "deployment.py" in detail
+        assert str(copy) not in answer.text
+        assert answer.headers["Retry-After"]
+    assert deployment.main(["--config", str(copy / "config.json"), "--rollback"]) == 0
+    assert client.get("/ready").status_code == 200
+
+
+def test_a_release_copied_without_links_is_503(copy):
+    folder = copy / "production_deployment"
+    target = (folder / "..data").resolve()
+    (folder / "..data").unlink()
+    shutil.copytree(target, folder / "..data")
+    problem(client_of(copy).get("/ready"), 503)
+    problem(client_of(copy).get("/scoring"), 503)
+
+
+def test_a_model_of_another_scikit_learn_is_503_and_its_score_is_still_told(copy, monkeypatch):
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "0.1")
+    client = client_of(copy)
+    assert "training.py" in problem(ask(client, [GOOD]), 503)["detail"]
+    assert client.get("/scoring").status_code == 200
+
+
+def test_a_file_that_cannot_be_read_is_503_without_its_path(copy):
+    (copy / "models" / "diagnostics.json").unlink()
+    (copy / "models" / "diagnostics.json").mkdir()
+    answer = client_of(copy).get("/diagnostics")
+    assert problem(answer, 503)["detail"].startswith("models/diagnostics.json: Is a directory")
+
+
+def test_many_threads_share_one_model(copy):
+    app = api.create_app(load_config(copy / "config.json"))
+    with ThreadPoolExecutor(8) as pool:
+        answers = [*pool.map(lambda _: ask(app.test_client(), [GOOD]).json, range(40))]
+    assert all(answer == answers[0] for answer in answers)
+
+
+# --- who may ask -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:8000", "127.0.0.1:8000", "127.0.0.2", "[::1]:8000"])
+def test_this_machine_is_answered(client, host):
+    assert client.get("/health", headers={"Host": host}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "localhost.evil.example:8000", "10.0.0.1", "[::2]", "[::1", "127.0.0.1.nip.io"]
+)
+def test_a_name_that_only_points_here_is_refused(client, host):
+    problem(client.get("/health", headers={"Host": host}), 403)
+
+
+@pytest.mark.parametrize("address", ["10.0.0.1", "192.168.1.5", "::ffff:10.0.0.1", "", None])
+def test_a_request_from_off_loopback_is_refused(client, address):
+    for path in ("/health", "/scoring", "/nowhere"):
+        problem(client.get(path, environ_overrides={"REMOTE_ADDR": address}), 403)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"X-Forwarded-For": "10.0.0.1"},
+        {"Forwarded": "for=10.0.0.1"},
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+    ],
+    ids=str,
+)
+def test_a_proxy_or_a_foreign_page_is_refused(client, headers):
+    problem(client.get("/health", headers=headers), 403)
+
+
+def test_a_page_of_this_machine_is_answered(client):
+    assert client.get("/health", headers={"Origin": "http://localhost:3000"}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/prediction", 405),
+        ("PUT", "/prediction", 405),
+        ("POST", "/scoring", 405),
+        ("DELETE", "/diagnostics", 405),
+        ("POST", "/health", 405),
+        ("GET", "/", 404),
+        ("GET", "/scoring/", 404),
+        ("GET", "/console", 404),
+        ("GET", "/static/../config.json", 404),
+    ],
+)
+def test_a_wrong_method_or_path_is_a_problem(client, method, path, status):
+    answer = client.open(path, method=method)
+    problem(answer, status)
+    assert ("Allow" in answer.headers) == (status == 405)
+
+
+def test_every_answer_has_the_safe_headers(client):
+    for answer in (client.get("/health"), client.get("/nowhere"), ask(client, [GOOD]), ask(client, 7)):
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'")
+
+
+def test_a_bug_is_500_without_its_traceback(copy, monkeypatch, caplog):
+    client = client_of(copy)
+    monkeypatch.setattr(api, "workspace_id", lambda _: 1 / 0)
+    found = problem(client.get("/health"), 500)
+    assert "division" not in json.dumps(found)
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_there_is_no_debugger_and_no_development_server():
+    for name in ("app.py", "wsgi.py", "gunicorn.conf.py", "apicalls.py"):
+        text = (api.HERE / name).read_text()
+        assert "app.run(" not in text and "debug" not in text
+
+
+# --- the real server -------------------------------------------------------------------------------------
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def configure(root, **keys):
+    (root / "config.json").write_text(json.dumps({**KEYS, **keys}))
+
+
+def test_a_taken_port_is_said_at_once(copy, capsys):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        configure(copy, api={"port": port})
+        assert api.main(["--config", str(copy / "config.json")]) == os.EX_UNAVAILABLE
+    assert f"127.0.0.1:{port}: Address already in use" in capsys.readouterr().err
+
+
+class Server:
+    """A server of its own process, waited for by asking its socket."""
+
+    def __init__(self, command, port, **options):
+        self.port = port
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+
+    def __enter__(self):
+        while not self.is_listening():
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(0.02)
+                pytest.fail(f"the server has ended: {self.process.communicate()}")
+        assert self.call("GET", "/health")[0] == 200
+        return self
+
+    def is_listening(self):
+        try:
+            socket.create_connection(("127.0.0.1", self.port), timeout=30).close()
+        except ConnectionRefusedError:
+            return False
+        return True
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            self.said = self.process.communicate(timeout=60)
+        finally:
+            self.process.kill()
+
+    def call(self, method, path, body=None, headers=None):
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        try:
+            connection.request(method, path, body, headers or {})
+            answer = connection.getresponse()
+            return answer.status, json.loads(answer.read())
+        finally:
+            connection.close()
+
+    def predict(self, rows):
+        return self.call("POST", "/prediction", json.dumps(rows), {"Content-Type": "application/json"})
+
+
+def test_gunicorn_serves_a_hundred_at_once_while_releases_are_swapped_and_ends_by_sigterm(copy, tmp_path):
+    deploy_new_world(copy)
+    folder = copy / "production_deployment"
+    ids = [entry.name.partition("-")[2] for entry in sorted(folder.glob("..r*"))]
+    port = free_port()
+    configure(copy, api={"port": port, "max_body_mb": 1})
+    command = [sys.executable, str(api.HERE / "app.py"), "--config", str(copy / "config.json")]
+    quiet = {**GOOD, "activity": 5}
+    together = threading.Barrier(100)
+
+    def roll_back(release):
+        assert deployment.main(["--config", str(copy / "config.json"), "--rollback", release]) == 0
+
+    def predict(number):
+        if number < 100:
+            together.wait(60)
+        status, answer = server.predict([quiet])
+        return status, answer["release"], answer["predictions"][0]["class"]
+
+    with Server(command, port, cwd=tmp_path) as server, ThreadPoolExecutor(100) as pool:
+        asked = [pool.submit(predict, number) for number in range(200)]
+        while not all(one.done() for one in asked):
+            for release in ids:
+                roll_back(release)
+        answers = {one.result() for one in asked}
+        for release in ids:
+            roll_back(release)
+            answers.add(predict(100))
+        assert answers == {(200, ids[0], 1), (200, ids[1], 0)}
+        chunks = (b" " * 65536 for _ in range(20))
+        assert server.call("POST", "/prediction", chunks, {"Content-Type": "text/csv"})[0] == 413
+        assert server.call("GET", "/health", None, {"Host": "evil.example"})[0] == 403
+    assert server.process.returncode == 0
+    assert server.said == (b"", b"")
+    assert not server.is_listening()
+
+
+def test_gunicorn_alone_reads_the_config_that_risk_config_names(copy):
+    port = free_port()
+    configure(copy, api={"port": port})
+    command = [sys.executable, "-m", "gunicorn", "wsgi:app"]
+    environment = {**os.environ, "RISK_CONFIG": str(copy / "config.json")}
+    with Server(command, port, cwd=api.HERE, env=environment) as server:
+        assert server.call("GET", "/ready")[0] == 200
+        assert server.predict([GOOD])[0] == 200
+    assert server.process.returncode == 0
+
+
+def test_gunicorn_alone_says_what_is_wrong_with_the_config(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    environment = {**os.environ, "RISK_CONFIG": str(tmp_path / "config.json")}
+    command = [sys.executable, "-m", "gunicorn", "wsgi:app"]
+    done = subprocess.run(command, cwd=api.HERE, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == os.EX_CONFIG
+    assert done.stderr.startswith("ERROR app: ") and "Traceback" not in done.stderr
+
+
+def test_wsgi_is_the_door_for_other_servers(served, monkeypatch):
+    import importlib
+
+    monkeypatch.setenv("RISK_CONFIG", str(served / "config.json"))
+    monkeypatch.delitem(sys.modules, "wsgi", raising=False)
+    door = importlib.import_module("wsgi").app
+    assert door.test_client().get("/ready").status_code == 200
+    assert not door.debug and Path(door.root_path) == api.HERE
