@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import stage
@@ -24,7 +25,8 @@ class Result:
     action: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        return {"release": self.release, "deployed": self.deployed}
+        facts: dict[str, Any] = {"release": self.release, "deployed": self.deployed}
+        return facts | ({"releases": list(self.releases)} if self.releases else {})
 
     def history(self, _: Config) -> dict[str, Any] | None:
         """Say what `records` keeps of this run."""
@@ -35,8 +37,9 @@ class Result:
 
     def text(self) -> str:
         """List releases for a reader, the deployed one marked."""
-        lines = [f"{'*' if name == self.release else ' '} {name}\n" for name in self.releases]
-        return "".join(lines)
+        return "".join(
+            f"{'*' if told.startswith(self.release or ' ') else ' '} {told}\n" for told in self.releases
+        )
 
 
 def run(
@@ -68,8 +71,8 @@ def run(
     folder = config.prod_deployment
     before = releases.current(folder)
     if list:
-        names = tuple(releases.release_id(name) for name in releases.names(folder))
-        return Result(releases.release_id(before) if before else None, False, names)
+        told = tuple(tell(folder, name) for name in releases.names(folder))
+        return Result(releases.release_id(before) if before else None, False, told)
     if rollback is not None:
         target = choose_rollback(releases.names(folder), before, rollback)
         found = releases.read(folder, target, config.secrets.get("RISK_MODEL_KEY"))
@@ -86,6 +89,16 @@ def run(
     )
     deployed = before is None or releases.release_id(before) != release
     return Result(release, deployed, (), facts, "deployed")
+
+
+def tell(folder: Path, name: str) -> str:
+    """Tell of one release in a line: id, score, estimator, who deployed it; or what is wrong with it."""
+    try:
+        manifest = releases.read(folder, name).manifest
+    except ArtifactError as error:
+        return f"{releases.release_id(name)}  damaged: {error}"
+    facts = f"F1 {manifest['score']:.4f}  {manifest['estimator']}  by {manifest['deployed_by']}"
+    return f"{releases.release_id(name)}  {facts}"
 
 
 def choose_rollback(names: list[str], current: str | None, wanted: str) -> str:
