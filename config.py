@@ -198,6 +198,12 @@ def load_config(path: str | os.PathLike[str]) -> Config:
     values = _with_defaults(raw, problems)
     _check(raw, values, problems)
     secrets = _secrets(path.parent, problems)
+    for key, url in (
+        ("database_url", values["database_url"]),
+        ("RISK_DATABASE_URL", secrets.get("RISK_DATABASE_URL")),
+    ):
+        if isinstance(url, str) and not url.startswith("sqlite:///"):
+            problems.append(f"{key}: only sqlite:/// is available in this version")
     if problems:
         lines = "".join(f"\n  {problem}" for problem in problems)
         plural = "problem" if len(problems) == 1 else "problems"
@@ -288,6 +294,12 @@ def _check(raw: dict[str, Any], values: dict[str, Any], problems: list[str]) -> 
             problems.append(f"{key}: is missing; it must name a folder")
         elif not _is_text(raw[key]) or "\0" in raw[key]:
             problems.append(f"{key}: must be the name of a folder, not {raw[key]!r}")
+    named: dict[str, str] = {}
+    for key in FOLDER_KEYS:
+        if _is_text(raw.get(key)):
+            other = named.setdefault(os.path.normpath(raw[key]), key)
+            if other != key:
+                problems.append(f"{key}: is the same folder as {other}; each needs its own")
     rules: dict[str, tuple[Any, str]] = {
         "target_column": (_is_text, "the name of a column"),
         "positive_label": (lambda v: v is None or isinstance(v, str | int | float), "a label"),
@@ -324,8 +336,6 @@ def _check(raw: dict[str, Any], values: dict[str, Any], problems: list[str]) -> 
     for key in ("store_datasets", "keep_days", "max_training_rows"):
         if values[key] not in (None, False):
             problems.append(f"{key}: not available in this version; leave it out")
-    if isinstance(values["database_url"], str) and not values["database_url"].startswith("sqlite:///"):
-        problems.append("database_url: only sqlite:/// is available in this version")
     if values["api.host"] not in ("127.0.0.1", "localhost", "::1"):
         problems.append(f"api.host: {values['api.host']!r} is not available in this version; use 127.0.0.1")
     _check_roles(values, problems)

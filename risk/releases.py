@@ -7,6 +7,7 @@ link over `..data` is the commit. Standard library only; scikit-learn loads insi
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import hmac
 import io
@@ -84,7 +85,7 @@ def read(folder: Path, name: str, key: str | None = None) -> Release:
     """Read and verify the release folder `name` through one directory handle."""
     try:
         handle = os.open(folder / name, os.O_RDONLY | os.O_DIRECTORY)
-    except OSError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise ArtifactError(f"{folder / name}: the release is gone; {MEND}") from error
     try:
         raw = _read_at(handle, MANIFEST, folder / name)
@@ -113,6 +114,10 @@ def _read_at(folder_handle: int, name: str, folder: Path) -> bytes:
             return handle.read()
     except FileNotFoundError as error:
         raise ArtifactError(f"{folder / name}: is missing from the release; {MEND}") from error
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise ArtifactError(f"{folder / name}: is a link, not the file of a release; {MEND}") from error
 
 
 def _check_signature(handle: int, raw: bytes, folder: Path, key: str | None) -> None:

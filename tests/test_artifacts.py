@@ -1,0 +1,173 @@
+"""Whole or absent, appended or cut off, locked or told who holds it."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from risk import artifacts
+from risk.errors import ArtifactError, BusyError, MissingArtifactError
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def test_put_writes_the_whole_file_and_makes_its_folder(tmp_path):
+    artifacts.put_text(tmp_path / "new" / "a.txt", "Ł\n")
+    assert (tmp_path / "new" / "a.txt").read_bytes() == "Ł\n".encode()
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path):
+    path = tmp_path / "a.txt"
+    artifacts.put_text(path, "old")
+    with pytest.raises(ZeroDivisionError), artifacts.put(path) as handle:
+        handle.write("new")
+        1 / 0  # noqa: B018
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_put_keeps_the_umask(tmp_path):
+    before = os.umask(0o027)
+    try:
+        artifacts.put_text(tmp_path / "a.txt", "x")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a.txt").stat().st_mode & 0o777 == 0o640
+
+
+def test_a_kill_before_the_rename_leaves_the_old_file_and_sweep_takes_the_litter(tmp_path):
+    path = tmp_path / "a.csv"
+    artifacts.put_text(path, "old")
+    code = f"""
+import os, signal
+from pathlib import Path
+from risk import artifacts
+with artifacts.put(Path({str(path)!r})) as handle:
+    handle.write("half")
+    handle.flush()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert path.read_text() == "old"
+    (litter,) = [entry for entry in tmp_path.iterdir() if entry != path]
+    assert litter.read_text() == "half" and not artifacts.is_input_name(litter.name)
+    artifacts.sweep(tmp_path)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_sweep_takes_folders_too_and_leaves_what_a_link_points_to(tmp_path):
+    (tmp_path / "kept").mkdir()
+    (tmp_path / f"{artifacts.TEMPORARY}folder").mkdir()
+    (tmp_path / f"{artifacts.TEMPORARY}link").symlink_to(tmp_path / "kept")
+    artifacts.sweep(tmp_path, tmp_path / "none")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["kept"]
+
+
+def test_append_cuts_off_what_was_never_committed(tmp_path):
+    path = tmp_path / "t.csv"
+    assert artifacts.append(path, [b"a\n", b"b\n"], committed=0) == 4
+    path.write_bytes(b"a\nb\ntorn")
+    assert artifacts.append(path, [b"c\n"], committed=4) == 6
+    assert path.read_bytes() == b"a\nb\nc\n"
+
+
+def test_append_refuses_a_file_shorter_than_its_record(tmp_path):
+    (tmp_path / "t.csv").write_bytes(b"a")
+    with pytest.raises(ArtifactError, match="--rebuild"):
+        artifacts.append(tmp_path / "t.csv", [b"c"], committed=4)
+
+
+@given(st.lists(st.binary(max_size=50)), st.integers(1, 40))
+def test_a_table_digest_depends_on_the_bytes_not_on_how_they_come(parts, block):
+    before, artifacts.BLOCK = artifacts.BLOCK, block
+    try:
+        whole, pieces = artifacts.TableDigest(), artifacts.TableDigest()
+        whole.update(b"".join(parts))
+        for part in parts:
+            pieces.update(part)
+        assert whole.hexdigest() == pieces.hexdigest()
+        resumed = artifacts.TableDigest(whole.blocks)
+        resumed.update(b"".join(parts)[resumed.length :])
+        assert resumed.hexdigest() == whole.hexdigest()
+    finally:
+        artifacts.BLOCK = before
+
+
+@given(data=st.binary(max_size=100), cut=st.integers(0, 120))
+def test_a_prefix_digest_is_that_of_the_prefix(tmp_path_factory, data, cut):
+    path = tmp_path_factory.mktemp("digest") / "t"
+    path.write_bytes(data)
+    digest = artifacts.TableDigest()
+    digest.update(data[:cut])
+    found = artifacts.prefix_digest(path, cut, [])
+    assert found == (digest.hexdigest() if cut <= len(data) else None)
+
+
+def test_a_held_lock_names_its_holder_and_dies_with_it(tmp_path):
+    path = tmp_path / "lock"
+    code = f"""
+import sys
+from pathlib import Path
+from risk import artifacts
+with artifacts.lock(Path({str(path)!r}), wait_s=0):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+    holder = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdout.readline() == "held\n"
+    with pytest.raises(BusyError, match=f"pid {holder.pid}"), artifacts.lock(path, wait_s=0.1):
+        pass
+    holder.kill()
+    holder.communicate()
+    with artifacts.lock(path, wait_s=0):
+        pass
+
+
+def test_damaged_json_says_how_it_is_mended(tmp_path):
+    (tmp_path / "a.json").write_text("{")
+    with pytest.raises(ArtifactError, match="run it again"):
+        artifacts.read_json(tmp_path / "a.json", "run it again")
+    (tmp_path / "a.json").write_text("[]")
+    with pytest.raises(ArtifactError, match="no JSON object"):
+        artifacts.read_json(tmp_path / "a.json", "run it again")
+    with pytest.raises(MissingArtifactError, match="run it again"):
+        artifacts.read_json(tmp_path / "none.json", "run it again")
+
+
+def test_json_holds_no_nan():
+    with pytest.raises(ValueError, match="Out of range"):
+        artifacts.render_json({"a": float("nan")})
+
+
+@pytest.mark.parametrize(
+    ("name", "taken"),
+    [
+        ("a.csv", True),
+        ("A.CSV", True),
+        (".a.csv", False),
+        ("~a.csv", False),
+        ("a.csv.part", False),
+        ("a.csv.tmp", False),
+        ("a.txt", False),
+        ("csv", False),
+    ],
+)
+def test_which_names_are_inputs(name, taken):
+    assert artifacts.is_input_name(name) is taken
+
+
+def test_only_regular_files_are_listed(tmp_path):
+    (tmp_path / "b.csv").write_text("x")
+    (tmp_path / "a.csv").write_text("xy")
+    (tmp_path / "folder.csv").mkdir()
+    (tmp_path / "link.csv").symlink_to(tmp_path / "a.csv")
+    os.mkfifo(tmp_path / "pipe.csv")
+    listing = artifacts.list_inputs(tmp_path)
+    assert list(listing) == ["a.csv", "b.csv"] and listing["a.csv"][0] == 2

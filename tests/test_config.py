@@ -1,0 +1,216 @@
+"""config.json: every problem at once, nothing accepted and ignored, paths from its own folder."""
+
+import json
+
+import pytest
+
+from config import DEFAULTS, FOLDER_KEYS, NOT_YET, SECRETS, load_config
+from risk.errors import ConfigError
+
+FOLDERS = {key: key for key in FOLDER_KEYS}
+
+
+@pytest.fixture(autouse=True)
+def no_secrets(monkeypatch):
+    for name in SECRETS:
+        monkeypatch.delenv(name, raising=False)
+
+
+def load(folder, raw):
+    path = folder / "config.json"
+    path.write_text(raw if isinstance(raw, str) else json.dumps(raw))
+    return load_config(path)
+
+
+def test_five_keys_are_enough(tmp_path):
+    config = load(tmp_path, FOLDERS)
+    assert config.input_folder == tmp_path / "input_folder_path"
+    assert config.target_column == DEFAULTS["target_column"] and config.estimator == "auto"
+    assert config.database_url == f"sqlite:///{tmp_path / 'records.db'}"
+
+
+def test_paths_are_taken_from_the_folder_of_config_json(tmp_path, monkeypatch):
+    (tmp_path / "deep").mkdir()
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "deep" / "config.json").write_text(json.dumps(FOLDERS | {"input_folder_path": "../data"}))
+    config = load_config("deep/config.json")
+    assert config.input_folder == tmp_path / "data"
+    assert config.lock == tmp_path / "deep" / ".state" / "lock"
+
+
+def test_reading_creates_nothing(tmp_path):
+    load(tmp_path, FOLDERS)
+    assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
+
+
+def test_all_problems_are_said_at_once(tmp_path):
+    raw = {k: v for k, v in FOLDERS.items() if k != "test_data_path"}
+    raw |= {
+        "separater": ";",
+        "model": {"estimator": "forest", "treshold": 1},
+        "api": {"port": -1},
+        "drift": 5,
+    }
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, raw)
+    said = str(caught.value)
+    for wanted in (
+        "6 problems",
+        "test_data_path: is missing",
+        "did you mean 'separator'",
+        "forest",
+        "model.treshold: unknown key; did you mean 'threshold'",
+        "api.port",
+        "drift: must be an object",
+    ):
+        assert wanted in said
+
+
+@pytest.mark.parametrize(("key", "value"), [(k, v) for k, values in NOT_YET.items() for v in values])
+def test_a_value_whose_capability_is_not_there_is_refused(tmp_path, key, value):
+    section, name = key.split(".")
+    with pytest.raises(ConfigError, match=f"{key}.*not available in this version"):
+        load(tmp_path, FOLDERS | {section: {name: value}})
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"store_datasets": True},
+        {"keep_days": 30},
+        {"max_training_rows": 1000},
+        {"report": {"top_n": 5}},
+        {"alerts": {"stale_days": 2}},
+        {"database_url": "postgresql://h/db"},
+        {"api": {"host": "0.0.0.0"}},  # noqa: S104
+    ],
+    ids=lambda extra: next(iter(extra)),
+)
+def test_a_key_whose_capability_is_not_there_is_refused(tmp_path, extra):
+    with pytest.raises(ConfigError, match="available in this version"):
+        load(tmp_path, FOLDERS | extra)
+
+
+@pytest.mark.parametrize(
+    ("extra", "said"),
+    [
+        ({"target_column": ""}, "target_column"),
+        ({"target_column": 5}, "target_column"),
+        ({"id_columns": "client"}, "id_columns"),
+        ({"id_columns": ["a", "a"]}, "id_columns"),
+        ({"ignore_columns": [1]}, "ignore_columns"),
+        ({"separator": ":"}, "separator"),
+        ({"positive_label": ["yes"]}, "positive_label"),
+        ({"model": {"random_state": True}}, "model.random_state"),
+        ({"model": {"random_state": -1}}, "model.random_state"),
+        ({"model": {"threshold": 1}}, "model.threshold"),
+        ({"model": {"threshold": 0}}, "model.threshold"),
+        ({"model": {"threshold": True}}, "model.threshold"),
+        ({"model": {"params": []}}, "model.params"),
+        ({"model": {"params": {"C": 1}}}, "model.params"),
+        ({"drift": {"alpha": 1.0}}, "drift.alpha"),
+        ({"deployment": {"keep_releases": 0}}, "deployment.keep_releases"),
+        ({"engine": {"memory_limit": "lots"}}, "engine.memory_limit"),
+        ({"engine": {"memory_limit": 5}}, "engine.memory_limit"),
+        ({"api": {"port": 65536}}, "api.port"),
+        ({"api": {"max_body_mb": 0}}, "api.max_body_mb"),
+        ({"input_folder_path": ""}, "input_folder_path"),
+        ({"input_folder_path": 3}, "input_folder_path"),
+        ({"input_folder_path": "a\0b"}, "input_folder_path"),
+        ({"id_columns": ["exited"]}, "cannot be an id"),
+        ({"id_columns": ["a"], "ignore_columns": ["a"]}, "is an id column already"),
+        ({"output_folder_path": "x", "output_model_path": "x"}, "the same folder"),
+        ({"output_folder_path": "input_folder_path"}, "the same folder"),
+    ],
+)
+def test_a_wrong_value_is_named(tmp_path, extra, said):
+    with pytest.raises(ConfigError, match=said):
+        load(tmp_path, FOLDERS | extra)
+
+
+@pytest.mark.parametrize(
+    ("extra", "attribute", "value"),
+    [
+        ({"separator": "\t"}, "separator", "\t"),
+        ({"separator": "tab"}, "separator", "\t"),
+        ({"positive_label": 1}, "positive_label", "1"),
+        ({"positive_label": True}, "positive_label", "true"),
+        ({"model": {"threshold": 0.999}}, "threshold", 0.999),
+        ({"deployment": {"keep_releases": 1}}, "keep_releases", 1),
+        ({"engine": {"memory_limit": "2GB"}}, "memory_limit", "2GB"),
+        ({"api": {"port": 65535}}, "port", 65535),
+    ],
+)
+def test_a_right_value_is_taken(tmp_path, extra, attribute, value):
+    assert getattr(load(tmp_path, FOLDERS | extra), attribute) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "is not valid JSON"),
+        ("[]", "must hold one JSON object"),
+        ('{"separator": ",", "separator": ";"}', "appears twice"),
+        ('{"drift": {"alpha": NaN}}', "alpha"),
+    ],
+)
+def test_what_is_no_config_is_said(tmp_path, text, said):
+    with pytest.raises(ConfigError, match=said):
+        load(tmp_path, text)
+
+
+def test_a_missing_config_names_the_option(tmp_path):
+    with pytest.raises(ConfigError, match="--config"):
+        load_config(tmp_path / "none.json")
+
+
+def test_a_byte_order_mark_is_no_problem(tmp_path):
+    assert load(tmp_path, "\ufeff" + json.dumps(FOLDERS)).port == 8000
+
+
+def test_secrets_come_from_risk_env_and_the_environment_wins(tmp_path, monkeypatch):
+    path = tmp_path / "risk.env"
+    path.write_text("# keys\nexport RISK_MODEL_KEY='from file'\nRISK_API_TOKEN=token\n")
+    path.chmod(0o600)
+    monkeypatch.setenv("RISK_MODEL_KEY", "from environment")
+    config = load(tmp_path, FOLDERS)
+    assert config.secrets == {"RISK_MODEL_KEY": "from environment", "RISK_API_TOKEN": "token"}
+    assert "token" not in repr(config) and "from environment" not in repr(config)
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o644])
+def test_a_risk_env_that_others_can_read_is_refused(tmp_path, mode):
+    path = tmp_path / "risk.env"
+    path.write_text("RISK_MODEL_KEY=x\n")
+    path.chmod(mode)
+    with pytest.raises(ConfigError, match="chmod 600"):
+        load(tmp_path, FOLDERS)
+
+
+def test_a_line_of_risk_env_that_is_no_secret_is_named(tmp_path):
+    path = tmp_path / "risk.env"
+    path.write_text("RISK_MODEL_KEY=x\nRISK_KEY=hidden\n")
+    path.chmod(0o600)
+    with pytest.raises(ConfigError, match="line 2") as caught:
+        load(tmp_path, FOLDERS)
+    assert "hidden" not in str(caught.value)
+
+
+def test_the_url_of_the_environment_overrides_that_of_the_file(tmp_path, monkeypatch):
+    monkeypatch.setenv("RISK_DATABASE_URL", "sqlite:///other.db")
+    assert load(tmp_path, FOLDERS).database_url == f"sqlite:///{tmp_path / 'other.db'}"
+
+
+def test_a_url_of_the_environment_is_checked_and_never_shown(tmp_path, monkeypatch):
+    monkeypatch.setenv("RISK_DATABASE_URL", "postgresql://me:secret@host/db")
+    with pytest.raises(ConfigError, match="RISK_DATABASE_URL: only sqlite") as caught:
+        load(tmp_path, FOLDERS)
+    assert "secret" not in str(caught.value)
+
+
+def test_only_keys_that_shape_rows_change_the_row_key(tmp_path):
+    plain = load(tmp_path, FOLDERS)
+    shaped = load(tmp_path, FOLDERS | {"ignore_columns": ["a"]})
+    other = load(tmp_path, FOLDERS | {"model": {"random_state": 1}})
+    assert plain.row_key() != shaped.row_key() and plain.row_key() == other.row_key()
+    assert plain.other_key() == shaped.other_key() and plain.other_key() != other.other_key()

@@ -1,0 +1,321 @@
+"""Releases: swapped whole, verified byte by byte, revertible, and loaded from listed classes only."""
+
+import json
+import os
+import pickle
+import pickletools
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import make_clients
+
+from risk import artifacts, releases
+from risk.errors import ArtifactError, MissingArtifactError, VersionError
+
+ROOT = Path(__file__).resolve().parent.parent
+FACTS = {"versions": {"scikit-learn": releases.installed_scikit_learn()}}
+
+
+def make_files(text):
+    return {name: f"{text} {name}".encode() for name in releases.NAMES}
+
+
+def publish(folder, text, keep=3, key=None):
+    return releases.publish(folder, make_files(text), FACTS, keep=keep, key=key)
+
+
+def test_a_release_is_seen_through_constant_links_in_a_real_folder(tmp_path):
+    new_id = publish(tmp_path, "one")
+    assert releases.load(tmp_path).id == new_id
+    assert not tmp_path.is_symlink()
+    for name in (*releases.NAMES, releases.MANIFEST):
+        assert (tmp_path / name).readlink() == Path(f"..data/{name}")
+        assert (tmp_path / name).stat().st_mode & 0o777 == 0o444
+    assert (tmp_path / "trainedmodel.pkl").read_bytes() == b"one trainedmodel.pkl"
+
+
+def test_the_same_files_and_facts_are_the_same_release(tmp_path):
+    assert publish(tmp_path, "one") == publish(tmp_path, "one")
+    assert len(releases.names(tmp_path)) == 1
+
+
+@pytest.mark.parametrize("keep", [1, 2, 3])
+def test_exactly_so_many_releases_stay_as_the_config_says(tmp_path, keep):
+    made = [publish(tmp_path, str(number), keep=keep) for number in range(5)]
+    assert [releases.release_id(name) for name in releases.names(tmp_path)] == made[-keep:]
+    assert releases.load(tmp_path).id == made[-1]
+
+
+def test_a_release_published_again_after_others_is_not_pruned(tmp_path):
+    first = publish(tmp_path, "0", keep=2)
+    publish(tmp_path, "1", keep=2)
+    assert publish(tmp_path, "0", keep=2) == first
+    publish(tmp_path, "2", keep=2)
+    assert releases.load(tmp_path).files["metrics.json"] == b"2 metrics.json"
+
+
+def test_nothing_deployed_says_what_to_run(tmp_path):
+    with pytest.raises(MissingArtifactError, match=r"run fullprocess\.py"):
+        releases.load(tmp_path)
+
+
+def damage_byte(folder):
+    path = (folder / "metrics.json").resolve()
+    path.chmod(0o644)
+    path.write_bytes(b"X" + path.read_bytes()[1:])
+
+
+def damage_manifest(folder):
+    path = (folder / "manifest.json").resolve()
+    path.chmod(0o644)
+    path.write_text(path.read_text().replace("versions", "Versions"))
+
+
+def damage_missing(folder):
+    (folder / "latestscore.txt").resolve().unlink()
+
+
+def damage_visible_copy(folder):
+    data = (folder / "trainedmodel.pkl").read_bytes()
+    (folder / "trainedmodel.pkl").unlink()
+    (folder / "trainedmodel.pkl").write_bytes(data)
+
+
+def damage_other_link(folder):
+    (folder / "trainedmodel.pkl").unlink()
+    (folder / "trainedmodel.pkl").symlink_to("/dev/null")
+
+
+def damage_real_folder(folder):
+    copy = folder.with_name("copy")
+    shutil.copytree(folder, copy)
+    shutil.rmtree(folder)
+    copy.rename(folder)
+
+
+def damage_link_inside(folder):
+    path = (folder / "trainedmodel.pkl").resolve()
+    path.unlink()
+    path.symlink_to("/etc/hostname")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        damage_byte,
+        damage_manifest,
+        damage_missing,
+        damage_visible_copy,
+        damage_other_link,
+        damage_real_folder,
+        damage_link_inside,
+    ],
+)
+def test_damage_is_refused_with_the_command_that_mends_it(old_world, damage):
+    first = old_world.tick()["release"]
+    old_world.put("sourcedata/c.csv", make_clients(300, "c", "new"))
+    old_world.tick()
+    folder = old_world.root / "production_deployment"
+    damage(folder)
+    with pytest.raises(ArtifactError, match=r"deployment\.py"):
+        releases.load(folder)
+    if damage is damage_real_folder:
+        shutil.rmtree(folder)
+        assert old_world.run("deployment")["deployed"]
+    else:
+        assert old_world.run("deployment", "--rollback", first)["release"] == first
+        assert releases.load(folder).id == first
+    old_world.run("diagnostics")
+
+
+def test_rollback_goes_one_back_or_to_the_one_named(old_world):
+    made = [old_world.walk()["release"]]
+    for seed in "cd":
+        old_world.put(f"sourcedata/{seed}.csv", make_clients(60, seed))
+        made.append(old_world.walk()["release"])
+    assert old_world.run("deployment", "--rollback")["release"] == made[1]
+    assert old_world.run("deployment", "--rollback")["release"] == made[0]
+    old_world.run("deployment", "--rollback", expect=64)
+    assert "no earlier release" in old_world.said
+    assert old_world.run("deployment", "--rollback", made[2][:6])["release"] == made[2]
+    old_world.run("deployment", "--rollback", "zzz", expect=64)
+    assert made[0] in old_world.said
+    listed = old_world.run("deployment", "--list")
+    assert listed["release"] == made[2] and len(listed["releases"]) == 3
+
+
+def test_a_score_of_another_model_is_refused(old_world):
+    old_world.walk()
+    old_world.put("sourcedata/c.csv", make_clients(60, "c"))
+    old_world.run("ingestion")
+    old_world.run("training")
+    old_world.run("deployment", expect=65)
+    assert "run scoring.py first" in old_world.said
+
+
+@pytest.mark.parametrize(
+    ("script", "after"), [("training", "ingestion"), ("scoring", "training"), ("deployment", "scoring")]
+)
+def test_deployment_before_its_inputs_says_what_to_run(workspace, script, after):
+    workspace.run("deployment", expect=66)
+    assert "first" in workspace.said
+
+
+def test_the_same_inputs_give_the_same_release(old_world):
+    first = old_world.walk()["release"]
+    shutil.rmtree(old_world.root / "models")
+    shutil.rmtree(old_world.root / "production_deployment")
+    old_world.run("training")
+    old_world.run("scoring")
+    assert old_world.run("deployment")["release"] == first
+
+
+# --- signed ------------------------------------------------------------------------------------------------
+
+
+def test_a_signed_release_needs_its_key(tmp_path):
+    publish(tmp_path, "one", key="right")
+    assert releases.load(tmp_path, "right")
+    with pytest.raises(ArtifactError, match="RISK_MODEL_KEY"):
+        releases.load(tmp_path, "wrong")
+
+
+def test_an_unsigned_release_is_refused_where_a_key_is_set(tmp_path):
+    publish(tmp_path, "one")
+    with pytest.raises(ArtifactError, match=r"manifest\.hmac"):
+        releases.load(tmp_path, "key")
+
+
+# --- loading -----------------------------------------------------------------------------------------------
+
+
+def load(data):
+    return releases.load_model(data, artifacts.sha256(data), Path("trainedmodel.pkl"))
+
+
+class Evil:
+    def __init__(self, call):
+        self.call = call
+
+    def __reduce__(self):
+        return self.call
+
+
+@pytest.mark.parametrize(
+    "call", [(os.system, ("touch owned",)), (eval, ("1+1",)), (getattr, ("text", "upper")), (exec, ("x=1",))]
+)
+def test_a_foreign_call_in_a_model_is_refused_before_it_runs(tmp_path, monkeypatch, call):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ArtifactError, match="which no model of ours needs"):
+        load(pickle.dumps(Evil(call)))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_module_reached_through_an_allowed_one_is_refused():
+    data = b"csklearn.pipeline\nos.system\n(S'true'\ntR."
+    with pytest.raises(ArtifactError, match="which no model of ours needs"):
+        load(data)
+
+
+@pytest.mark.parametrize("data", [b"", b"\x80", b"no pickle", pickle.dumps({"a": 1})[:-3]])
+def test_a_truncated_model_says_how_it_is_mended(data):
+    with pytest.raises(ArtifactError, match=r"run training\.py again"):
+        load(data)
+
+
+def test_another_digest_is_refused_before_unpickling():
+    with pytest.raises(ArtifactError, match="is not the model"):
+        releases.load_model(pickle.dumps(Evil((os.system, ("false",)))), "0" * 64, Path("m"))
+
+
+def test_another_scikit_learn_is_named(old_world, monkeypatch):
+    old_world.walk()
+    monkeypatch.setattr(releases, "installed_scikit_learn", lambda: "0.1")
+    with pytest.raises(VersionError, match=r"installed is 0\.1"):
+        releases.load_deployed(old_world.root / "production_deployment")
+    old_world.run("diagnostics", expect=65)
+    assert "the next tick does it by itself" in old_world.said
+
+
+def globals_of(data):
+    """Name every class that a pickle asks for."""
+    found, texts = set(), []
+    for opcode, argument, _ in pickletools.genops(data):
+        if opcode.name == "STACK_GLOBAL":
+            found.add((texts[-2], texts[-1]))
+        elif "UNICODE" in opcode.name:
+            texts.append(argument)
+    return found
+
+
+def test_the_list_holds_what_our_estimators_need_and_nothing_else(workspace):
+    rows = make_clients(300, "a")
+    for row in rows[::7]:
+        row[1] = ""
+    settings = [
+        {"estimator": "logistic_regression"},
+        {"estimator": "hist_gradient_boosting"},
+        {"estimator": "hist_gradient_boosting", "params": {"early_stopping": True, "max_features": 0.5}},
+        {"estimator": "logistic_regression", "threshold": 0.3, "params": {"class_weight": "balanced"}},
+    ]
+    wide = [f"colour{i}" for i in range(8)]
+    needed = set()
+    for number, setting in enumerate(settings):
+        for header, extra in ((["corporation", "activity", "colour", "exited"], []), (None, wide)):
+            folder = f"in{number}{len(extra)}"
+            table = rows if not extra else [[*row[:3], *([row[2]] * 8), row[3]] for row in rows]
+            workspace.put(
+                f"{folder}/a.csv", table, header or ["corporation", "activity", "colour", *extra, "exited"]
+            )
+            workspace.configure(input_folder_path=folder, model=setting)
+            workspace.run("ingestion")
+            workspace.run("training")
+            needed |= globals_of((workspace.root / "models" / "trainedmodel.pkl").read_bytes())
+    assert needed <= releases.ALLOWED
+    assert releases.ALLOWED - needed == set()
+
+
+# --- killed ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("point", ["write_synced", "sync_folder", "rename", "replace"])
+def test_killed_while_it_publishes_the_old_release_is_served_and_the_next_run_ends_well(tmp_path, point):
+    folder = tmp_path / "production"
+    old = publish(folder, "old")
+    code = f"""
+import os, signal, sys
+from pathlib import Path
+sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "tests")!r}]
+import test_releases as t
+from risk import artifacts, releases
+def die(*_, **__):
+    os.kill(os.getpid(), signal.SIGKILL)
+point = {point!r}
+if point == "rename":
+    Path.rename = die
+elif point == "replace":
+    os.replace = die
+else:
+    setattr(artifacts, point, die)
+t.publish(Path({str(folder)!r}), "new")
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert releases.load(folder).id == old
+    artifacts.sweep(folder)
+    new = publish(folder, "new")
+    assert releases.load(folder).id == new and new != old
+    assert {releases.release_id(name) for name in releases.names(folder)} == {old, new}
+
+
+def test_a_reader_never_sees_two_releases_mixed(tmp_path):
+    publish(tmp_path, "a")
+    for number in range(30):
+        publish(tmp_path, "ab"[number % 2])
+        release = releases.load(tmp_path)
+        assert len({data.split()[0] for data in release.files.values()}) == 1
+        assert json.loads((tmp_path / "manifest.json").read_text()) == release.manifest
