@@ -187,10 +187,13 @@ def _set_up(connection: Any, _: object) -> None:
 
 
 def _ensure_schema(connection: sa.Connection, shown: str) -> None:
-    if not sa.inspect(connection).has_table(SCHEMA_VERSION.name):
+    known = sa.inspect(connection).has_table(SCHEMA_VERSION.name)
+    newest = sa.select(sa.func.max(SCHEMA_VERSION.c.version))
+    version = connection.scalar(newest) if known else None
+    if version is None:  # none yet, or whoever made the tables died before saying so
         METADATA.create_all(connection)
         connection.execute(sa.insert(SCHEMA_VERSION), {"version": VERSION})
-    version = connection.scalar(sa.select(sa.func.max(SCHEMA_VERSION.c.version)))
+        version = VERSION
     if version != VERSION:
         raise ServiceError(
             f"{shown}: the history has schema version {version}, this program knows {VERSION}; "

@@ -1,0 +1,157 @@
+"""Diagnostics: statistics, missing cells, timings of real runs, packages, predictions."""
+
+import json
+import math
+import sqlite3
+import statistics
+
+import pandas as pd
+import pytest
+from conftest import make_clients
+from hypothesis import given
+from hypothesis import strategies as st
+
+import diagnostics
+
+ROWS = [
+    ["a", "1", "red", "0"],
+    ["b", "3", "", "1"],
+    ["c", "", "NA", "0"],
+    ["d", "na", "red", "1"],
+    ["e", "3", "red", ""],
+    ["f", "10", "red", "0"],
+]
+
+
+def read(workspace):
+    return json.loads((workspace.root / "models" / "diagnostics.json").read_text())
+
+
+@pytest.fixture
+def described(workspace):
+    workspace.put("sourcedata/a.csv", ROWS)
+    workspace.run("ingestion")
+    return workspace.run("diagnostics")
+
+
+def test_each_statistic_of_a_column_made_by_hand(described):
+    assert described["statistics"] == {
+        "activity": {
+            "n": 4,
+            "mean": 4.25,
+            "median": 3.0,
+            "mode": 3.0,
+            "std": statistics.stdev([1, 3, 3, 10]),
+            "min": 1.0,
+            "max": 10.0,
+        }
+    }
+
+
+def test_missing_cells_of_every_column_are_counted_by_its_kind(described):
+    missing = {name: found["count"] for name, found in described["missing"].items()}
+    assert missing == {"corporation": 0, "activity": 2, "colour": 1, "exited": 1}
+    assert described["missing"]["activity"]["percent"] == pytest.approx(100 * 2 / 6)
+    assert described["n_rows"] == 6 and described["n_unlabelled"] == 1
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([], {"n": 0, "mean": None, "mode": None, "std": None, "min": None}),
+        ([5.0], {"n": 1, "mean": 5.0, "std": None, "median": 5.0}),
+        ([2.0, 2.0], {"std": 0.0, "mode": 2.0}),
+        ([1.0, 2.0, 2.0, 1.0, 3.0], {"mode": 1.0}),
+        ([1e308, 1e308, -1e308], {"std": None, "max": 1e308}),
+        ([math.nan, 1.0], {"n": 1, "mean": 1.0}),
+    ],
+)
+def test_statistics_at_their_edges(values, expected):
+    found = diagnostics.compute_statistics(pd.Series(values, dtype="float64"))
+    assert {key: found[key] for key in expected} == expected
+    json.dumps(found, allow_nan=False)
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=50))
+def test_statistics_are_those_of_the_standard_library(values):
+    found = diagnostics.compute_statistics(pd.Series(values))
+    assert found["mean"] == pytest.approx(statistics.fmean(values), abs=1e-6)
+    assert found["median"] == pytest.approx(statistics.median(values), abs=1e-9)
+    assert found["mode"] == min(statistics.multimode(values))
+    assert found["std"] == pytest.approx(statistics.stdev(values), rel=1e-6, abs=1e-6)
+
+
+def test_rows_beyond_the_committed_length_are_not_counted(workspace):
+    workspace.put("sourcedata/a.csv", ROWS)
+    workspace.run("ingestion")
+    before = workspace.run("diagnostics")
+    with (workspace.root / "ingesteddata" / "finaldata.csv").open("a") as handle:
+        handle.write("torn,row")
+    after = workspace.run("diagnostics")
+    assert after["missing"] == before["missing"] and after["statistics"] == before["statistics"]
+
+
+def test_predictions_are_those_of_the_deployed_model_on_all_test_rows(old_world):
+    rows = make_clients(50, "t")
+    rows[0][3] = ""
+    old_world.put("testdata/t.csv", rows)
+    release = old_world.walk()["release"]
+    found = old_world.run("diagnostics")["predictions"]
+    assert found["release"] == release and found["n"] == len(found["values"]) == 50
+    assert found["n_leaving"] == sum(found["values"]) and set(found["values"]) <= {0, 1}
+
+
+def test_without_a_release_there_are_no_predictions(described):
+    assert described["predictions"] is None
+
+
+def test_timings_are_those_of_real_runs(old_world):
+    assert old_world.run("ingestion")["rows_new"] == 300
+    first = old_world.run("diagnostics")["timings"]
+    assert first["training"] is None and first["ingestion"]["n_runs"] == 1
+    old_world.run("ingestion")
+    old_world.run("training")
+    old_world.run("training")
+    second = old_world.run("diagnostics")["timings"]
+    assert second["ingestion"] == first["ingestion"], "a run that took up nothing is no ingestion"
+    assert second["training"]["n_runs"] == 2
+    with sqlite3.connect(old_world.root / "records.db") as history:
+        ((longest,),) = history.execute(
+            "select max(duration_s) from timings where stage = 'training'"
+        ).fetchall()
+    assert 0 < second["training"]["duration_s"] <= longest
+
+
+def test_measure_leaves_the_live_workspace_as_it_was(old_world):
+    old_world.walk()
+    before = old_world.bytes("models/diagnostics.json")
+    measured = old_world.run("diagnostics", "--measure")["timings"]
+    assert measured["ingestion"]["n_runs"] == measured["training"]["n_runs"] == 1
+    assert measured["training"]["duration_s"] > 0
+    assert old_world.bytes("models/diagnostics.json") == before
+
+
+def test_before_ingestion_it_says_what_to_run(workspace):
+    workspace.run("diagnostics", expect=66)
+    assert "run ingestion.py first" in workspace.said
+
+
+def test_the_text_fits_80_columns(old_world, capsys):
+    header = ["corporation", "activity" * 10, "colour", "exited"]
+    old_world.put("sourcedata/a.csv", make_clients(20, "a"), header)
+    (old_world.root / "sourcedata" / "b.csv").unlink()
+    old_world.run("ingestion")
+    capsys.readouterr()
+    assert diagnostics.main(["--config", str(old_world.config_path)]) == 0
+    said = capsys.readouterr().out
+    assert max(map(len, said.splitlines())) <= 80
+    assert "module" in said and "installed" in said and "latest" in said and "nothing is deployed yet" in said
+
+
+def test_percent_missing_is_remembered_once_for_each_state_of_the_table(old_world):
+    old_world.run("ingestion")
+    old_world.run("diagnostics")
+    old_world.run("diagnostics")
+    with sqlite3.connect(old_world.root / "records.db") as history:
+        counted = history.execute("select column_name, count(*) from missing_values group by 1").fetchall()
+    assert sorted(counted) == [("activity", 1), ("colour", 1), ("corporation", 1), ("exited", 1)]

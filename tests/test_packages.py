@@ -1,0 +1,117 @@
+"""The dependency table: from the user's own index, kept for a day, never waited for."""
+
+import http.server
+import json
+import threading
+import time
+from contextlib import contextmanager
+
+import pytest
+
+from risk import packages
+
+PAGE = '<a href="{0}-1.0.tar.gz">x</a><a href="{0}-9.9.tar.gz">x</a>'
+
+
+@contextmanager
+def serve_index(answer):
+    """Serve a package index of our own on loopback, and collect who asked."""
+    asked = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append((self.path, self.headers.get("Authorization")))
+            answer(self)
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            yield server.server_address[1], asked
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def give_page(request):
+    body = PAGE.format(request.path.strip("/").split("/")[-1]).encode()
+    request.send_response(200)
+    request.send_header("Content-Type", "text/html")
+    request.send_header("Content-Length", str(len(body)))
+    request.end_headers()
+    request.wfile.write(body)
+
+
+@pytest.fixture
+def asking(tmp_path, monkeypatch):
+    """Requirements of two packages, and a pip that knows no index but ours."""
+    (tmp_path / "requirements.txt").write_text("# ours\npytest>=8,<9\nno-such-package>=1\n")
+    for name in ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_NO_INDEX"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    return tmp_path
+
+
+def listed(folder, **options):
+    return packages.list_packages(folder / "requirements.txt", folder / "cache.json", **options)[0]
+
+
+def test_names_are_read_without_versions_and_comments(asking):
+    assert packages.read_names(asking / "requirements.txt") == ["pytest", "no-such-package"]
+
+
+def test_the_latest_version_is_that_of_the_users_own_index(asking, monkeypatch):
+    with serve_index(give_page) as (port, asked):
+        monkeypatch.setenv("PIP_INDEX_URL", f"http://me:secret@127.0.0.1:{port}/simple/")
+        found = listed(asking, budget_s=60)
+        assert found[0] == {"module": "pytest", "installed": pytest.__version__, "latest": "9.9"}
+        assert found[1] == {"module": "no-such-package", "installed": "not installed", "latest": "9.9"}
+        n_asked = len(asked)
+        assert listed(asking) == found and len(asked) == n_asked, "answers are kept for a day"
+    assert "secret" not in (asking / "cache.json").read_text()
+
+
+def test_an_index_that_is_not_there_is_unknown_and_asked_again_after_an_hour(asking, monkeypatch):
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:1/simple/")
+    found = listed(asking, budget_s=60)
+    assert [entry["latest"] for entry in found] == ["unknown", "unknown"]
+    now = time.time()
+    kept = json.loads((asking / "cache.json").read_text())
+    assert packages.is_fresh(kept["pytest"], now)
+    assert not packages.is_fresh(kept["pytest"], now + 3601)
+
+
+def test_an_index_that_never_answers_costs_no_more_than_the_budget(asking, monkeypatch):
+    release = threading.Event()
+    with serve_index(lambda _: release.wait(60)) as (port, _):
+        monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{port}/simple/")
+        started = time.monotonic()
+        found = listed(asking, budget_s=2)
+        took_s = time.monotonic() - started
+        release.set()
+    assert [entry["latest"] for entry in found] == ["unknown", "unknown"]
+    assert took_s < 10
+
+
+@pytest.mark.parametrize(
+    ("latest", "age_s", "fresh"),
+    [
+        ("1.0", 86_399, True),
+        ("1.0", 86_401, False),
+        ("unknown", 3_599, True),
+        ("unknown", 3_601, False),
+        ("1.0", -9, False),
+    ],
+)
+def test_how_long_an_answer_counts(latest, age_s, fresh):
+    assert packages.is_fresh({"latest": latest, "at": 1e9}, 1e9 + age_s) is fresh
+
+
+def test_a_damaged_cache_is_no_cache(tmp_path):
+    (tmp_path / "cache.json").write_text('{"pytest": 5')
+    assert packages.read_cache(tmp_path / "cache.json") == {}
+    (tmp_path / "cache.json").write_text('{"pytest": 5, "a": {"latest": "1", "at": 2}}')
+    assert packages.read_cache(tmp_path / "cache.json") == {"a": {"latest": "1", "at": 2}}
