@@ -124,10 +124,13 @@ def read_candidate(config: Config) -> tuple[dict[str, bytes], dict[str, Any]]:
         raise ArtifactError(f"{config.trained_model}: is not what modelcard.json describes; run training.py")
     if metrics["model_sha256"] != card["model_sha256"]:
         raise ArtifactError(f"{config.metrics}: describes another model; run scoring.py first")
+    trained_on = artifacts.read_bytes(config.trained_on, "run training.py first")
+    if artifacts.sha256(trained_on) != card["data"].get("files_sha256"):
+        raise ArtifactError(f"{config.trained_on}: is not of the trained model; run training.py")
     files = {
         "trainedmodel.pkl": model,
         "latestscore.txt": artifacts.read_bytes(config.latest_score, "run scoring.py first"),
-        "ingestedfiles.txt": artifacts.read_bytes(config.trained_on, "run training.py first"),
+        "ingestedfiles.txt": trained_on,
         "modelcard.json": artifacts.read_bytes(config.model_card, "run training.py first"),
         "metrics.json": artifacts.read_bytes(config.metrics, "run scoring.py first"),
     }

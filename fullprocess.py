@@ -280,10 +280,13 @@ class Tick:
 
         digests = ticks.content(self.seen.files)
         try:
-            return stage.perform(self.config, "ingestion", ingestion.run, digests=digests), None
+            taken = stage.perform(self.config, "ingestion", ingestion.run, digests=digests)
         except DatasetError as error:
             stage.log("ingestion").error("%s", error)
             return None, str(error)
+        files = {name: facts for name, facts in self.seen.files.items() if name not in taken.left}
+        self.seen = replace(self.seen, files=files)
+        return taken, None
 
     def ledger(self) -> Ledger | None:
         """Load the ledger; None while there is no table."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import dataclasses
-import io
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import stage
 from config import Config
@@ -22,9 +22,13 @@ from risk.rows import Rejection
 from risk.table import FileEntry, Ledger
 
 if TYPE_CHECKING:
-    from risk.engine import Engine
+    from risk.engine import ColumnCounts, Engine
+
+    Cells = Mapping[int, Mapping[str, ColumnCounts]]
+    Words = Mapping[int, Mapping[str, int]]
 
 LOG = stage.log("ingestion")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,7 @@ class Result:
     rows_rejected: int
     rows_unlabelled: int
     rows_total: int
+    left: tuple[str, ...] = field(default=(), repr=False)
     source: str = field(default="", repr=False)
     entries: tuple[FileEntry, ...] = field(default=(), repr=False)
 
@@ -83,9 +88,23 @@ class Batch:
     refused: dict[int, str] = field(default_factory=dict)
     rejected: dict[int, list[Rejection]] = field(default_factory=dict)
     batch_of: dict[int, int] = field(default_factory=dict)
+    settled: set[int] = field(default_factory=set)
+    left: list[str] = field(default_factory=list)
 
     def good(self) -> dict[int, Checked]:
-        return {number: checked for number, checked in self.files.items() if number not in self.refused}
+        """Give the files whose rows count."""
+        done = {*self.refused, *self.settled}
+        return {number: checked for number, checked in self.files.items() if number not in done}
+
+    def refuse(self, number: int, reason: str) -> None:
+        """Refuse a file whole."""
+        self.refused[number] = reason
+        LOG.warning("%s: refused: %s; the other files go on", self.files[number].name, reason)
+
+    def leave(self, name: str) -> None:
+        """Leave a file for the next run, as if it had not been there."""
+        self.left.append(name)
+        LOG.warning("%s: changed while it was read; left for the next run", name)
 
 
 # --- compute: which files, which columns, which kinds ------------------------------------------------
@@ -119,42 +138,41 @@ def assign_roles(config: Config, columns: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in config.id_columns if name in columns)
 
 
-def learn_schema(config: Config, engine: Engine, learn_from: set[int]) -> Schema:
-    """Learn kinds and label words from the rows of the files `learn_from`."""
-    columns = engine.columns
-    ids = assign_roles(config, columns)
-    features = [name for name in columns if name not in {config.target_column, *ids, *config.ignore_columns}]
+def find_features(config: Config, columns: Sequence[str]) -> list[str]:
+    """Name the columns that are neither label nor id nor ignored."""
+    others = {config.target_column, *assign_roles(config, columns), *config.ignore_columns}
+    features = [name for name in columns if name not in others]
     if not features:
         raise DatasetError("no feature is left besides label, id and ignored columns; correct config.json")
-    counts = [found for number, found in engine.count_columns(features).items() if number in learn_from]
+    return features
+
+
+def learn_schema(config: Config, columns: Sequence[str], cells: Cells, words: Words) -> Schema:
+    """Learn kinds and label words from what was counted in the files to learn from."""
     kinds = {}
-    for name in features:
+    for name in find_features(config, columns):
         kinds[name] = dataset.learn_kind(
-            sum(found[name].filled for found in counts),
-            sum(found[name].missing_words for found in counts),
-            sum(found[name].numbers for found in counts),
+            sum(found[name].filled for found in cells.values()),
+            sum(found[name].missing_words for found in cells.values()),
+            sum(found[name].numbers for found in cells.values()),
         )
-    labels: dict[str, int] = {}
-    for number, words in engine.count_labels(config.target_column).items():
-        for word, count in words.items() if number in learn_from else ():
-            labels[word] = labels.get(word, 0) + count
+    labels: Counter[str] = Counter()
+    for counts in words.values():
+        labels.update(counts)
     positive, negative = dataset.learn_labels(labels, config.target_column, config.positive_label)
-    return Schema(
-        tuple(columns), kinds, config.target_column, positive, negative, ids, tuple(config.ignore_columns)
-    )
+    ids, ignored = assign_roles(config, columns), tuple(config.ignore_columns)
+    return Schema(tuple(columns), kinds, config.target_column, positive, negative, ids, ignored)
 
 
-def find_odd(engine: Engine, schema: Schema) -> set[int]:
+def find_odd(schema: Schema, cells: Cells, words: Words) -> set[int]:
     """Find the files that hold a cell which rejects its row."""
     odd = set()
-    for number, columns in engine.count_columns(schema.numbers).items():
-        if any(found.numbers < found.filled - found.missing_words for found in columns.values()):
+    for number, columns in cells.items():
+        counts = (columns[name] for name in schema.numbers)
+        if any(found.numbers < found.filled - found.missing_words for found in counts):
             odd.add(number)
     known = {*schema.positive, *schema.negative}
-    for number, words in engine.count_labels(schema.target).items():
-        if not known.issuperset(words):
-            odd.add(number)
-    return odd
+    return odd | {number for number, found in words.items() if not known.issuperset(found)}
 
 
 # --- run: folder → engine → table --------------------------------------------------------------------
@@ -181,9 +199,10 @@ def run(config: Config, *, rebuild: bool = False, digests: Mapping[str, str] | N
     before = ledger
     if rebuild or ledger.rebuilding or ledger.row_key != config.row_key():
         ledger = Ledger(source, config.row_key())
+    for name, reason in artifacts.list_odd_inputs(config.input_folder).items():
+        LOG.warning("%s: refused: %s; the other files go on", name, reason)
     batch = collect(config, ledger, before, listing, digests or {})
-    if batch.files:
-        ledger = take_up(config, ledger, before, batch)
+    ledger = take_up(config, ledger, before, batch) if batch.files else before
     write_texts(config, ledger)
     new = ledger.files[len(ledger.files) - len(batch.files) :]
     taken = [entry for entry in new if entry.refused is None]
@@ -196,6 +215,7 @@ def run(config: Config, *, rebuild: bool = False, digests: Mapping[str, str] | N
         rows_rejected=sum(entry.rejected for entry in taken),
         rows_unlabelled=sum(entry.unlabelled for entry in taken),
         rows_total=ledger.rows,
+        left=tuple(batch.left),
         source=source,
         entries=new,
     )
@@ -253,38 +273,53 @@ def collect(
         checked = csvfile.check(config.input_folder / name, wanted, config.separator)
         if (name, checked.sha256) in known:
             continue
+        if csvfile.has_changed(checked):
+            batch.leave(name)
+            continue
         if name in names:
             LOG.warning("%s: changed since it was ingested; taking up what is new in it", name)
         position = len(batch.files)
         batch.files[position] = checked
         batch.batch_of[position] = number if name in names else arrived.get(name, number)
         if checked.refusal:
-            batch.refused[position] = checked.refusal
+            batch.refuse(position, checked.refusal)
     return batch
 
 
 def take_up(config: Config, ledger: Ledger, before: Ledger, batch: Batch) -> Ledger:
-    """Read the files of a batch, append what is new, and commit with the ledger."""
+    """Read the files of a batch, append what is new, and commit with the ledger.
+
+    Raises
+    ------
+    DatasetError
+        When a table that holds rows would be compiled anew from files that give none.
+    """
     from risk.engine import Engine
 
     schema = Schema.from_json(ledger.schema) if ledger.schema else None
-    columns = find_columns(config, schema, batch)
-    for position, reason in batch.refused.items():
-        LOG.warning("%s: refused: %s; the other files go on", batch.files[position].name, reason)
-    if not columns:
-        return commit(config, ledger, batch, {})
-    with Engine(columns, config.spill_folder, config.memory_limit) as engine:
-        schema = read_batch(config, engine, batch, schema)
-        n_read = engine.count_rows()
-        engine.deduplicate()
-        fresh = config.spill_folder / f"{artifacts.TEMPORARY}fresh.csv"
-        engine.write(fresh, header=not ledger.length)
-        facts = engine.row_facts(schema.target)
+    columns = schema.columns if schema else choose_first(config, batch)
+    refuse_headers(config, batch, batch.good(), columns)
+    fresh = config.spill_folder / f"{artifacts.TEMPORARY}fresh.csv"
+    facts: list[tuple[int, bool]] = []
+    n_read: dict[int, int] = {}
+    if batch.good():
+        with Engine(columns, config.spill_folder, config.memory_limit) as engine:
+            schema = read_batch(config, engine, batch, schema)
+            n_read = engine.count_rows()
+            engine.deduplicate()
+            engine.write(fresh)
+            facts = engine.row_facts(config.target_column)
+    if not batch.files:
+        return before
     if before.length and not ledger.length:
+        if not facts:
+            raise DatasetError(
+                f"no file of {ledger.source} gives a row to compile the table anew from; the old one stays"
+            )
         artifacts.put_json(config.ledger, dataclasses.replace(before, rebuilding=True).to_json())
-    ledger, facts = append(config, ledger, fresh, facts)
-    fresh.unlink()
-    ledger = dataclasses.replace(ledger, schema=schema.to_json())
+    if schema and facts:
+        ledger, facts = append(config, dataclasses.replace(ledger, schema=schema.to_json()), fresh, facts)
+    fresh.unlink(missing_ok=True)
     counts = {position: [n_read.get(position, 0), 0, 0] for position in batch.good()}
     for position, unlabelled in facts:
         counts[position][1] += 1
@@ -292,33 +327,54 @@ def take_up(config: Config, ledger: Ledger, before: Ledger, batch: Batch) -> Led
     return commit(config, ledger, batch, counts)
 
 
-def find_columns(config: Config, schema: Schema | None, batch: Batch) -> tuple[str, ...]:
-    """Find the columns of the table and refuse the files that lack one; empty when none is left."""
+def choose_first(config: Config, batch: Batch) -> tuple[str, ...]:
+    """Choose the columns of a first table and the files to learn from: the first that hold a row.
+
+    Files before them are settled: they give nothing. Empty when no file holds a row.
+    """
     good = batch.good()
-    if not good:
-        return ()
-    first = min(batch.batch_of[position] for position in good)
-    batch.learn_from = {position for position in good if batch.batch_of[position] == first}
-    if schema:
-        columns, ids = schema.columns, schema.ids
-    else:
-        columns = choose_columns([good[p].header for p in sorted(batch.learn_from)], config.target_column)
-        ids = assign_roles(config, columns)
-    optional = {config.target_column, *config.ignore_columns} - set(ids)
-    needed = [name for name in columns if name not in optional]
-    for position, checked in good.items():
-        reason = rows.refuse_header(checked.header, needed)
-        if reason:
-            batch.refused[position] = reason
-            continue
+    for number in sorted({batch.batch_of[position] for position in good}):
+        files = {position: good[position] for position in good if batch.batch_of[position] == number}
+        columns = choose_columns([checked.header for checked in files.values()], config.target_column)
+        assign_roles(config, columns)
+        fitting = {position: c for position, c in files.items() if not find_lack(config, c, columns)}
+        if any(map(rows.has_good_row, fitting.values())):
+            batch.learn_from = set(fitting)
+            return columns
+        refuse_headers(config, batch, files, columns)
+        for position in fitting:
+            batch.settled.add(position)
+            read_exact(config, batch, position, columns, None, None)
+    return ()
+
+
+def find_lack(config: Config, checked: Checked, columns: Sequence[str]) -> str | None:
+    """Say which columns of the table a file lacks; the label and ignored ones may be missing."""
+    optional = {config.target_column, *config.ignore_columns}
+    return rows.refuse_header(checked.header, [name for name in columns if name not in optional])
+
+
+def refuse_headers(
+    config: Config, batch: Batch, files: Mapping[int, Checked], columns: Sequence[str]
+) -> None:
+    """Refuse the files that lack a column of the table, and name the columns that are too many."""
+    for position, checked in files.items():
+        lack = find_lack(config, checked, columns)
         extra = [name or "(no name)" for name in checked.header if name not in columns]
-        if extra:
+        if lack:
+            batch.refuse(position, lack)
+        elif extra:
             LOG.warning("%s: extra column ignored: %s", checked.name, ", ".join(map(repr, extra)))
-    return columns if batch.good() else ()
 
 
-def read_batch(config: Config, engine: Engine, batch: Batch, schema: Schema | None) -> Schema:
-    """Bring the good rows of the good files into the engine, fast where nothing is odd."""
+def read_batch(config: Config, engine: Engine, batch: Batch, schema: Schema | None) -> Schema | None:
+    """Bring the good rows of the good files into the engine, fast where nothing is odd.
+
+    Returns
+    -------
+    schema : Schema or None
+        The one given, else the one learned; None when nothing is left to learn from.
+    """
     good = batch.good()
     odd = {position for position, checked in good.items() if checked.odd}
     groups: dict[tuple[tuple[str, ...], str], list[tuple[int, Checked]]] = {}
@@ -327,36 +383,79 @@ def read_batch(config: Config, engine: Engine, batch: Batch, schema: Schema | No
             groups.setdefault((checked.header, checked.separator), []).append((position, checked))
     for group in groups.values():
         odd |= engine.read(group)
+    odd |= engine.find_shapeless()
     engine.drop_files(odd)
     if schema is None:
         for position in sorted(odd & batch.learn_from):
-            engine.add_rows(position, rows.sort_file(good[position], engine.columns, None).good)
-        schema = learn_schema(config, engine, batch.learn_from)
-    odd |= find_odd(engine, schema)
+            read_exact(config, batch, position, engine.columns, None, engine)
+        leave_changed(engine, batch)
+        if not batch.learn_from & engine.count_rows().keys():
+            if batch.good().keys() - batch.learn_from:
+                raise DatasetError("the first files hold no row to learn from; mend them and run again")
+            return None
+    cells = engine.count_columns(schema.numbers if schema else find_features(config, engine.columns))
+    words = engine.count_labels(config.target_column)
+    if schema is None:
+        first = batch.learn_from
+        schema = learn_schema(config, engine.columns, of_files(cells, first), of_files(words, first))
+    odd = (odd | find_odd(schema, cells, words)) & batch.good().keys()
     engine.drop_files(odd)
     for position in sorted(odd):
-        found = rows.sort_file(good[position], engine.columns, schema)
-        unclosed = [rejection for rejection in found.rejected if "never closed" in rejection.reason]
-        if unclosed:
-            batch.refused[position] = unclosed[0].reason
-            LOG.warning("%s: refused: %s; the other files go on", good[position].name, unclosed[0].reason)
-            continue
-        engine.add_rows(position, found.good)
-        batch.rejected[position] = found.rejected
-        if found.rejected:
-            warn_rejected(config, good[position].name, found)
+        read_exact(config, batch, position, engine.columns, schema, engine)
+    leave_changed(engine, batch)
     return schema
 
 
-def warn_rejected(config: Config, name: str, found: rows.Sorted) -> None:
+def of_files(facts: Mapping[int, T], numbers: set[int]) -> dict[int, T]:
+    """Take the facts of some files."""
+    return {number: fact for number, fact in facts.items() if number in numbers}
+
+
+def leave_changed(engine: Engine, batch: Batch) -> None:
+    """Leave the files that changed under our hands for the next run; nothing of them is taken."""
+    changed = {position for position, checked in batch.files.items() if csvfile.has_changed(checked)}
+    engine.drop_files(changed)
+    for position in changed:
+        batch.leave(batch.files.pop(position).name)
+        batch.refused.pop(position, None)
+
+
+def read_exact(
+    config: Config,
+    batch: Batch,
+    position: int,
+    columns: Sequence[str],
+    schema: Schema | None,
+    engine: Engine | None,
+) -> None:
+    """Read a file row by row: good rows go to the engine, the others are noted.
+
+    A quote that is never closed refuses it whole.
+    """
+    checked, rejected, n_good = batch.files[position], list[Rejection](), 0
+    for found in rows.sort_file(checked, columns, schema):
+        if engine is not None:
+            engine.add_rows(position, found.good)
+        n_good += len(found.good)
+        rejected += found.rejected
+    if rejected and csvfile.NEVER_CLOSED in rejected[-1].reason:
+        if engine is not None:
+            engine.drop_files({position})
+        batch.refuse(position, rejected[-1].reason)
+        return
+    batch.rejected[position] = rejected
+    if rejected and (schema is not None or engine is None):
+        warn_rejected(config, checked.name, rejected, n_good)
+
+
+def warn_rejected(config: Config, name: str, rejected: Sequence[Rejection], n_good: int) -> None:
     """Say in one line how many rows of a file were set aside and why the first was."""
-    first, n_rejected = found.rejected[0], len(found.rejected)
-    n_rows = n_rejected + len(found.good)
+    first, n_rejected = rejected[0], len(rejected)
     why = f"{first.column} {first.reason}" if first.column else first.reason
     where = os.path.relpath(config.rejected_rows, config.root)
     LOG.warning(
         "%s: %s of %s rows rejected, first at line %s (%s); see %s",
-        name, f"{n_rejected:,}", f"{n_rows:,}", f"{first.line:,}", why, where,
+        name, f"{n_rejected:,}", f"{n_rejected + n_good:,}", f"{first.line:,}", why, where,
     )  # fmt: skip
 
 
@@ -364,12 +463,11 @@ def append(
     config: Config, ledger: Ledger, fresh: Path, facts: list[tuple[int, bool]]
 ) -> tuple[Ledger, list[tuple[int, bool]]]:
     """Append the rows of `fresh` that the table does not hold; return their facts too."""
-    if not ledger.length:
-        with fresh.open("rb") as handle:
-            blocks = iter(lambda: handle.read(artifacts.BLOCK), b"")
-            return table.grow(config.final_data, ledger, blocks), facts
     with fresh.open("rb") as handle:
         blocks = iter(lambda: handle.read(artifacts.BLOCK), b"")
+        if not ledger.length:
+            header = table.render_line((ledger.schema or {})["columns"])
+            return table.grow(config.final_data, ledger, chain([header], blocks)), facts
         records = [record for part in table.split_records(blocks) for record in part]
     known = table.known_records(config.final_data, ledger, records)
     kept = [(record, fact) for record, fact in zip(records, facts, strict=True) if record not in known]
@@ -380,10 +478,13 @@ def append(
 def commit(config: Config, ledger: Ledger, batch: Batch, counts: Mapping[int, Sequence[int]]) -> Ledger:
     """Note what every file gave and put the ledger: the commit of the ingestion."""
     entries = []
-    rejections = io.StringIO()
-    writer = csv.writer(rejections, lineterminator="\n")
-    if not ledger.rejected_length:
-        writer.writerow(["file", "line", "column", "value", "reason"])
+    path, lines = config.rejected_rows, list[bytes]()
+    committed = ledger.rejected_length
+    if committed and not (path.exists() and path.stat().st_size >= committed):
+        LOG.warning("%s: was removed or cut by another hand; begun anew", path.name)
+        committed = 0
+    if not committed:
+        lines.append(table.render_line(["file", "line", "column", "value", "reason"]))
     for position, checked in batch.files.items():
         n_good, new, unlabelled = counts.get(position, (0, 0, 0))
         rejected = batch.rejected.get(position, [])
@@ -402,12 +503,11 @@ def commit(config: Config, ledger: Ledger, batch: Batch, counts: Mapping[int, Se
             )
         )
         if refused:
-            writer.writerow([checked.name, "", "", "", refused])
+            lines.append(table.render_line([checked.name, "", "", "", refused]))
         for found in rejected:
-            writer.writerow([checked.name, found.line, found.column, found.value, found.reason])
-    rejected_length = artifacts.append(
-        config.rejected_rows, [rejections.getvalue().encode()], committed=ledger.rejected_length
-    )
+            cells = [checked.name, found.line, found.column, found.value, found.reason]
+            lines.append(table.render_line(cells))
+    rejected_length = artifacts.append(path, lines, committed=committed)
     ledger = dataclasses.replace(
         ledger,
         files=(*ledger.files, *entries),

@@ -220,7 +220,7 @@ def run(config: Config) -> Result:
             name, schema, random_state=config.random_state, threshold=threshold, params=config.params
         )
         fit(model, X, y, config.params)
-    data = render_model(model)
+    data, files = render_model(model), table.render_files(ledger.files)
     card = {
         "model_sha256": artifacts.sha256(data),
         "estimator": name,
@@ -237,12 +237,13 @@ def run(config: Config) -> Result:
             "n_rows": ledger.rows,
             "n_samples": len(y),
             "n_positive": int(y.sum()),
+            "files_sha256": artifacts.sha256(files.encode()),
             "n_files": sum(entry.refused is None for entry in ledger.files),
         },
         "features": describe(X, schema),
         "versions": versions(),
     }
-    artifacts.put_text(config.trained_on, table.render_files(ledger.files))
+    artifacts.put_text(config.trained_on, files)
     with artifacts.put(config.trained_model, "wb") as handle:
         handle.write(data)
     artifacts.put_json(config.model_card, card)

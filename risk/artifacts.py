@@ -238,7 +238,33 @@ def lock(path: Path, *, wait_s: float) -> Iterator[None]:
 
 def is_input_name(name: str) -> bool:
     """Say whether a file of this name is meant for us; uploads in progress are not."""
-    return name.lower().endswith(".csv") and not name.startswith((".", "~"))
+    return name.lower().endswith(".csv") and not name.startswith((".", "~")) and _is_text(name)
+
+
+def _is_text(name: str) -> bool:
+    try:
+        return bool(name.encode())
+    except UnicodeEncodeError:
+        return False
+
+
+def list_odd_inputs(folder: Path) -> dict[str, str]:
+    """Say of what is named like an input, and is not one, why it is left alone."""
+    reasons = {}
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            name = entry.name.encode(errors="backslashreplace").decode()
+            if not is_input_name(name):
+                continue
+            if entry.is_symlink():
+                reasons[name] = "is a link; put the file itself here"
+            elif entry.is_dir():
+                reasons[name] = "is a folder; put its files here"
+            elif not entry.is_file():
+                reasons[name] = "is a pipe, a socket or a device"
+            elif not _is_text(entry.name):
+                reasons[name] = "has a name that is not UTF-8; rename it"
+    return dict(sorted(reasons.items()))
 
 
 def list_inputs(folder: Path) -> dict[str, list[int]]:

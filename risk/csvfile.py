@@ -13,16 +13,18 @@ import hashlib
 import io
 import os
 import stat
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 SEPARATORS = (",", ";", "\t", "|")
 BLOCK = 4 * 1024 * 1024
 HEADER_LIMIT = 1024 * 1024
 FIELD_LIMIT = 1024 * 1024
 CONFLICT_MARKS = (b"<<<<<<<", b"=======", b">>>>>>>")
+NEVER_CLOSED = "is never closed"
 BLANKS = " \t\r\n\f\v\u00a0"
 
 
@@ -31,6 +33,7 @@ class Checked:
     """What the whole-file check found.
 
     `refusal` is None when the file is a table; `odd` is true when only the exact reader may read it.
+    `stamp` is the file's own state when it was opened, empty when it could not be.
     """
 
     path: Path
@@ -40,6 +43,7 @@ class Checked:
     separator: str = ","
     refusal: str | None = None
     odd: bool = False
+    stamp: tuple[int, ...] = ()
 
     @property
     def name(self) -> str:
@@ -65,34 +69,36 @@ def check(path: Path, wanted: Iterable[str], separator: str | None = None) -> Ch
             raise
         return Checked(path, "", 0, refusal=f"cannot be opened ({error.strerror or error})")
     with handle:
-        return check_open(handle, path, wanted, separator)
+        stamp = _stamp(os.fstat(handle.fileno()))
+        return replace(check_open(handle, path, wanted, separator), stamp=stamp)
 
 
-def check_open(
-    handle: IO[bytes], path: Path, wanted: Iterable[str], separator: str | None = None
-) -> Checked:
+def has_changed(checked: Checked) -> bool:
+    """Say whether a file is another one now than when its check began, or gone."""
+    try:
+        return _stamp(os.lstat(checked.path)) != checked.stamp
+    except FileNotFoundError:
+        return True
+
+
+def _stamp(status: os.stat_result) -> tuple[int, ...]:
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def check_open(handle: IO[bytes], path: Path, wanted: Iterable[str], separator: str | None = None) -> Checked:
     """Read an open file once and say what it is; `path` only names it."""
     digest, decoder = hashlib.sha256(), codecs.getincrementaldecoder("utf-8")()
-    head, last, refusal, odd, size, tail = b"", b"", None, False, 0, b""
-    has_lf = has_cr = has_crlf = False
+    head, last, refusal, size = b"", b"", None, 0
+    lines = _Lines()
     while data := handle.read(BLOCK):
         size += len(data)
         digest.update(data)
+        lines.update(data)
         if len(head) < HEADER_LIMIT:
             head += data[: HEADER_LIMIT - len(head)]
         if refusal is None:
             refusal = _refuse_bytes(data, decoder, last)
-        joined = tail + data
-        tail = data[-1:]
-        if b"\r" in joined:
-            crlf = joined.count(b"\r\n")
-            has_crlf |= crlf > 0
-            has_cr |= joined.count(b"\r") - (joined.endswith(b"\r")) > crlf
-            has_lf |= joined.count(b"\n") > crlf
-        else:
-            has_lf |= b"\n" in joined
-        last = (last + data)[-16:]
-    odd = (has_crlf and has_lf) or has_cr or _has_glob(path)
+        last = (last + data[-16:])[-16:]
     if refusal is None and size:
         try:
             decoder.decode(b"", final=True)
@@ -102,10 +108,54 @@ def check_open(
     sha = digest.hexdigest()
     if refusal:
         return Checked(path, sha, size, refusal=refusal)
-    line = _first_record(head)
-    found = separator or find_separator(line, wanted)
-    header = tuple(cell.strip(BLANKS) for cell in next(csv.reader([line], delimiter=found), []))
-    return Checked(path, sha, size, header, found, _refuse_header(header), odd)
+    found, line, header = _choose_header(head, wanted, separator)
+    odd = lines.odd or line != 1 or _has_glob(path) or (lines.has_quote_by_tab and found != "\t")
+    return Checked(path, sha, size, header or (), found, _refuse_header(header), odd)
+
+
+class _Lines:
+    """What the line ends of a file are, and whether an engine may be trusted with them."""
+
+    def __init__(self) -> None:
+        self.has_lf = self.has_crlf = self.has_cr = self.has_long = False
+        self.has_quote_by_space = self.has_quote_by_tab = False
+        self._carry = self._last = b""
+        self._open = 0
+
+    @property
+    def odd(self) -> bool:
+        ends = (self.has_crlf and self.has_lf) or self.has_cr
+        return ends or self.has_long or self.has_quote_by_space
+
+    def update(self, data: bytes) -> None:
+        """Take in the next bytes of the file."""
+        self._measure(data)
+        self._seek_quotes(self._last + data)
+        self._last = data[-1:]
+        if self._carry or b"\r" in data:
+            data, self._carry = self._carry + data, b""
+            if data.endswith(b"\r"):
+                data, self._carry = data[:-1], b"\r"
+            n_crlf = data.count(b"\r\n")
+            self.has_crlf |= n_crlf > 0
+            self.has_cr |= data.count(b"\r") > n_crlf
+            self.has_lf |= data.count(b"\n") > n_crlf
+        else:
+            self.has_lf |= b"\n" in data
+
+    def _seek_quotes(self, data: bytes) -> None:
+        """Blanks round a quoted cell are read in one way here and in another there."""
+        if b'"' in data:
+            self.has_quote_by_space |= b' "' in data or b'" ' in data
+            self.has_quote_by_tab |= b'\t"' in data or b'"\t' in data
+
+    def _measure(self, data: bytes) -> None:
+        start = -self._open
+        while len(data) - start > FIELD_LIMIT and not self.has_long:
+            found = data.rfind(b"\n", max(start, 0), start + FIELD_LIMIT)
+            self.has_long = found < 0
+            start = found + 1
+        self._open = len(data) - start
 
 
 def open_regular(path: Path) -> io.BufferedReader:
@@ -147,32 +197,54 @@ def _refuse_head(head: bytes, size: int) -> str | None:
     return None
 
 
-def _first_record(head: bytes) -> str:
-    text = head.decode("utf-8", "ignore").removeprefix("\ufeff").lstrip("\r\n")
-    lines = io.StringIO(text, newline=None)
-    record = ""
-    for line in lines:
-        record += line
-        if record.count('"') % 2 == 0 and record.strip():
-            break
-    return record.rstrip("\n")
+def _choose_header(
+    head: bytes, wanted: Iterable[str], separator: str | None
+) -> tuple[str, int, tuple[str, ...] | None]:
+    """Choose the separator whose split of the header holds most wanted names, then most columns.
+
+    Returns
+    -------
+    separator, line, header
+        The physical line at which the header ends; None for a header that is no CSV.
+    """
+    text, names = head.decode("utf-8", "ignore").removeprefix("\ufeff"), set(wanted)
+    found = [_read_header(text, choice) for choice in ([separator] if separator else SEPARATORS)]
+
+    def fitness(choice: tuple[str, int, tuple[str, ...] | None]) -> tuple[int, int]:
+        header = choice[2] or ()
+        return len(names & set(header)), len(header)
+
+    return max(found, key=fitness)
 
 
-def find_separator(line: str, wanted: Iterable[str]) -> str:
-    """Choose the separator whose split of the header holds most wanted names, then most columns."""
-    names = set(wanted)
+def _read_header(text: str, separator: str) -> tuple[str, int, tuple[str, ...] | None]:
+    csv.field_size_limit(FIELD_LIMIT)
+    reader = _reader(io.StringIO(text, newline=""), separator)
+    try:
+        for cells in reader:
+            trimmed = tuple(cell.strip(BLANKS) for cell in cells)
+            if not _is_blank(trimmed):
+                return separator, reader.line_num, trimmed
+    except csv.Error:
+        pass
+    return separator, 0, None
 
-    def fitness(separator: str) -> tuple[int, int]:
-        cells = [cell.strip(BLANKS) for cell in next(csv.reader([line], delimiter=separator), [])]
-        return len(names & set(cells)), len(cells)
 
-    return max(SEPARATORS, key=fitness)
+def _reader(text: Iterable[str], separator: str) -> Any:
+    """Read CSV strictly; blanks before a quote are none of the cell, as those round any cell."""
+    return csv.reader(text, delimiter=separator, strict=True, skipinitialspace=True)
 
 
-def _refuse_header(header: tuple[str, ...]) -> str | None:
-    filled = [name for name in header if name]
-    for name in filled:
-        if filled.count(name) > 1:
+def _is_blank(cells: tuple[str, ...]) -> bool:
+    return len(cells) <= 1 and not any(cells)
+
+
+def _refuse_header(header: tuple[str, ...] | None) -> str | None:
+    if header is None:
+        return "has a header with a quote out of place or never closed"
+    filled = Counter(name for name in header if name)
+    for name, n in filled.items():
+        if n > 1:
             return f"has the column {name!r} twice"
     return None if filled else "has a first line without column names"
 
@@ -201,7 +273,7 @@ def read_open_rows(binary: IO[bytes], header: tuple[str, ...], separator: str) -
 
 def parse_rows(text: Iterable[str], header: tuple[str, ...], separator: str) -> Iterator[Row]:
     """Read rows from lines of text; the first record that is not blank is the header."""
-    reader = csv.reader(text, delimiter=separator, strict=True)
+    reader = _reader(text, separator)
     seen_header = False
     while True:
         line = reader.line_num + 1
@@ -215,10 +287,15 @@ def parse_rows(text: Iterable[str], header: tuple[str, ...], separator: str) -> 
                 return
             continue
         trimmed = tuple(cell.strip(BLANKS) for cell in cells)
-        if len(trimmed) <= 1 and not any(trimmed):
+        if _is_blank(trimmed):
             continue
         if not seen_header:
             seen_header = True
+            continue
+        if not any(trimmed[len(header) :]):
+            trimmed = trimmed[: len(header)]
+        if not any(trimmed):
+            yield Row(line, trimmed, "has no filled cell")
         elif len(trimmed) != len(header):
             yield Row(line, trimmed, f"has {len(trimmed)} cells where the header has {len(header)}")
         elif trimmed == header:
@@ -229,7 +306,7 @@ def parse_rows(text: Iterable[str], header: tuple[str, ...], separator: str) -> 
 
 def _explain(message: str, line: int) -> str:
     if "unexpected end" in message:
-        return f"a quote opened near line {line} is never closed"
+        return f"a quote opened near line {line} {NEVER_CLOSED}"
     if "expected after" in message:
         return "has a quote inside an unquoted or after a quoted cell"
     if "field limit" in message:

@@ -15,8 +15,10 @@ import duckdb
 
 from risk import artifacts, dataset
 from risk.csvfile import BLANKS, Checked
+from risk.errors import StorageError
 
 MAX_LINE = 8 * 1024 * 1024
+COLUMNS_AT_ONCE = 32  # planning a query takes time with the square of its columns
 
 
 @dataclass
@@ -28,11 +30,6 @@ class ColumnCounts:
     numbers: int = 0
 
 
-def quote(name: str) -> str:
-    """Quote an identifier."""
-    return '"' + name.replace('"', '""') + '"'
-
-
 def literal(text: str) -> str:
     """Quote a text."""
     return "'" + text.replace("'", "''") + "'"
@@ -42,7 +39,7 @@ class Engine:
     """One DuckDB connection with its limits; `raw` is the table of what was read.
 
     `raw` has a column `file_no` (position in the list of files), then the columns of the table as
-    text; NULL is missing.
+    text, named c0, c1, … (identifiers know no case, column names do); NULL is missing.
     """
 
     def __init__(self, columns: Sequence[str], spill: Path, memory_limit: str | None = None) -> None:
@@ -56,9 +53,11 @@ class Engine:
             settings["memory_limit"] = memory_limit
         self.columns = list(columns)
         self.connection = duckdb.connect(":memory:", config=settings)
+        self._cells = [f"c{position}" for position in range(len(self.columns))]
+        self._cell_of = dict(zip(self.columns, self._cells, strict=True))
         self._last_number = -1
         self._in_order = True
-        listed = ", ".join(f"{quote(name)} varchar" for name in self.columns)
+        listed = ", ".join(f"{cell} varchar" for cell in self._cells)
         self._run(f"create table raw (file_no integer, {listed})")
 
     def __enter__(self) -> Engine:
@@ -68,7 +67,14 @@ class Engine:
         self.connection.close()
 
     def _run(self, sql: str, values: Any = None) -> Any:
-        return self.connection.execute(sql, values)
+        try:
+            return self.connection.execute(sql, values)
+        except duckdb.OutOfMemoryException as error:
+            raise StorageError(
+                "the memory limit is too small for these files; raise engine.memory_limit in config.json"
+            ) from error
+        except duckdb.IOException as error:
+            raise StorageError(f"{str(error).splitlines()[0]}; check the disk, then run again") from error
 
     def read(self, files: Sequence[tuple[int, Checked]]) -> set[int]:
         """Read files of one header and separator in one scan.
@@ -102,7 +108,7 @@ class Engine:
             self._run("commit")
         except duckdb.InvalidInputException:
             self._run("rollback")
-            return set(numbers.values())
+            return set(numbers.values()) if len(files) == 1 else set().union(*(self.read([f]) for f in files))
         rejected = self._run(
             "select distinct s.file_path from reject_errors e join reject_scans s using (scan_id, file_id)"
         ).fetchall()
@@ -110,7 +116,7 @@ class Engine:
         return {numbers[path] for (path,) in rejected}
 
     def _note_order(self, numbers: Sequence[int]) -> None:
-        self._in_order &= numbers[0] > self._last_number and list(numbers) == sorted(numbers)
+        self._in_order &= numbers[0] >= self._last_number and list(numbers) == sorted(numbers)
         self._last_number = max(self._last_number, *numbers)
 
     def _number_of(self, numbers: dict[str, int]) -> str:
@@ -123,20 +129,27 @@ class Engine:
         return f"{array}[enum_code(filename::source_file) + 1]"
 
     def _cell(self, column: str | None) -> str:
-        return f"nullif(trim({column}, {literal(BLANKS)}), '')" if column else "null"
+        return f"nullif({trimmed(column)}, '')" if column else "null"
 
     def add_rows(self, number: int, rows: Sequence[Mapping[str, str]]) -> None:
         """Add the rows that the exact reader took from a file."""
         self._note_order([number])
-        marks = ", ".join("?" for _ in range(len(self.columns) + 1))
-        values = [[number, *(row[name] or None for name in self.columns)] for row in rows]
-        if values:
-            self.connection.executemany(f"insert into raw values ({marks})", values)
+        lists = [[row[name] or None for row in rows] for name in self.columns]
+        cells = ", ".join("unnest(?::varchar[])" for _ in lists)
+        self._run(f"insert into raw select {number}, {cells}", lists)
 
     def drop_files(self, numbers: set[int]) -> None:
         """Forget the rows of files that the exact reader reads instead."""
         if numbers:
             self._run(f"delete from raw where file_no in ({', '.join(map(str, numbers))})")
+
+    def find_shapeless(self) -> set[int]:
+        """Find the files with a row that is empty or says nothing but the names of its columns."""
+        pairs = zip(self._cells, self.columns, strict=True)
+        said = " and ".join(f"({cell} is null or {cell} = {literal(name)})" for cell, name in pairs)
+        return {
+            number for (number,) in self._run(f"select distinct file_no from raw where {said}").fetchall()
+        }
 
     def count_rows(self) -> dict[int, int]:
         """Count the rows of each file."""
@@ -144,36 +157,34 @@ class Engine:
 
     def count_columns(self, columns: Sequence[str]) -> dict[int, dict[str, ColumnCounts]]:
         """Count filled cells, missing words and numbers, by file and column."""
-        if not columns:
-            return {}
-        parts = []
-        for name in columns:
-            cell = quote(name)
-            words = ", ".join(map(literal, dataset.MISSING_WORDS))
-            booleans = ", ".join(map(literal, dataset.BOOLEAN_WORDS))
-            number = f"({is_number(cell)} or lower({cell}) in ({booleans}))"
-            parts += [
-                f"count({cell})",
-                f"count(*) filter (lower({cell}) in ({words}))",
-                f"count(*) filter ({number})",
-            ]
+        words = ", ".join(map(literal, dataset.MISSING_WORDS))
+        booleans = ", ".join(map(literal, dataset.BOOLEAN_WORDS))
         result: dict[int, dict[str, ColumnCounts]] = {}
-        for number, *counts in self._run(
-            f"select file_no, {', '.join(parts)} from raw group by file_no"
-        ).fetchall():
-            result[number] = {
-                name: ColumnCounts(*counts[3 * i : 3 * i + 3]) for i, name in enumerate(columns)
-            }
+        for start in range(0, len(columns), COLUMNS_AT_ONCE):
+            names = columns[start : start + COLUMNS_AT_ONCE]
+            parts = []
+            for cell in (self._cell_of[name] for name in names):
+                parts += [
+                    f"count({cell})",
+                    f"count(*) filter (lower({cell}) in ({words}))",
+                    f"count(*) filter ({is_number(cell)} or lower({cell}) in ({booleans}))",
+                ]
+            found = self._run(f"select file_no, {', '.join(parts)} from raw group by file_no").fetchall()
+            for number, *counts in found:
+                of_file = result.setdefault(number, {})
+                for i, name in enumerate(names):
+                    of_file[name] = ColumnCounts(*counts[3 * i : 3 * i + 3])
         return result
 
     def count_labels(self, target: str) -> dict[int, dict[str, int]]:
         """Count each filled label in lower case, by file."""
         result: dict[int, dict[str, int]] = {}
-        label = quote(target)
+        label = self._cell_of[target]
         for number, word, count in self._run(
-            f"select file_no, lower({label}), count(*) from raw where {label} is not null group by all"
+            f"select file_no, {label}, count(*) from raw where {label} is not null group by all"
         ).fetchall():
-            result.setdefault(number, {})[word] = count
+            words = result.setdefault(number, {})
+            words[word.lower()] = words.get(word.lower(), 0) + count
         return result
 
     def deduplicate(self) -> dict[int, int]:
@@ -181,7 +192,7 @@ class Engine:
 
         The hash only narrows, equality decides: exact.
         """
-        listed = ", ".join(map(quote, self.columns))
+        listed = ", ".join(self._cells)
         self._run(f"create or replace temp table hashes as select rowid as id, hash({listed}) as h from raw")
         self._run(
             "create or replace temp table suspects as select id from hashes "
@@ -197,30 +208,30 @@ class Engine:
             counts[number] = counts.get(number, 0) + 1
         return counts
 
-    def write(self, path: Path, *, header: bool) -> None:
-        """Write the rows as CSV in the one dialect of the table: commas, LF, least quoting."""
-        listed = ", ".join(map(quote, self.columns))
+    def write(self, path: Path) -> None:
+        """Write the rows as CSV in the one dialect of the table: commas, LF, least quoting, no header."""
+        listed = ", ".join(self._cells)
         self._run(
             f"copy (select {listed} from raw {self._order()}) to {literal(str(path))} "
-            f"(format csv, header {str(header).lower()}, use_tmp_file false)"
+            "(format csv, header false, use_tmp_file false)"
         )
 
     def row_facts(self, target: str) -> list[tuple[int, bool]]:
         """Say of each row of `write` from which file it comes and whether it has no label."""
-        sql = f"select file_no, {quote(target)} is null from raw {self._order()}"
+        sql = f"select file_no, {self._cell_of[target]} is null from raw {self._order()}"
         rows: list[tuple[int, bool]] = self._run(sql).fetchall()
         return rows
-
-    def count_unlabelled(self, target: str) -> dict[int, int]:
-        """Count rows without a label, by file."""
-        sql = f"select file_no, count(*) from raw where {quote(target)} is null group by file_no"
-        return dict(self._run(sql).fetchall())
 
     def _order(self) -> str:
         return "" if self._in_order else "order by file_no, rowid"
 
 
+def trimmed(cell: str) -> str:
+    """Say in SQL what `str.strip(BLANKS)` does."""
+    return f"trim({cell}, {literal(BLANKS)})"
+
+
 def is_number(cell: str) -> str:
     """Say in SQL what `dataset.parse_number` calls a finite number."""
-    plain = f"translate({cell}, '0123456789+-.eE', '') = ''"
+    plain = f"translate({cell}, '0123456789+-.eE', '') = '' and not starts_with({cell}, '+-')"
     return f"({plain} and coalesce(isfinite(try_cast({cell} as double)), false))"

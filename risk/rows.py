@@ -6,13 +6,16 @@ of an ingestion in which something is odd. Standard library only, except where a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 from risk import artifacts, csvfile, dataset
 from risk.csvfile import Checked
 from risk.dataset import Schema
+
+CHUNK_ROWS = 10_000
 
 
 @dataclass(frozen=True)
@@ -62,10 +65,18 @@ def sort_rows(
     return result
 
 
-def sort_file(checked: Checked, columns: Sequence[str], schema: Schema | None) -> Sorted:
-    """Sort the rows of a checked file."""
+def sort_file(
+    checked: Checked, columns: Sequence[str], schema: Schema | None, *, chunk_rows: int = CHUNK_ROWS
+) -> Iterator[Sorted]:
+    """Sort the rows of a checked file, a chunk at a time."""
     rows = csvfile.read_rows(checked.path, checked.header, checked.separator)
-    return sort_rows(rows, checked.header, columns, schema)
+    while chunk := list(islice(rows, chunk_rows)):
+        yield sort_rows(chunk, checked.header, columns, schema)
+
+
+def has_good_row(checked: Checked) -> bool:
+    """Say whether a file holds a row of the right shape; reads no further than the first."""
+    return any(not row.problem for row in csvfile.read_rows(checked.path, checked.header, checked.separator))
 
 
 def refuse_header(header: Sequence[str], needed: Sequence[str]) -> str | None:
@@ -95,7 +106,9 @@ def read_folder(
         if reason:
             files.append(FileFacts(name, refused=reason))
             continue
-        found = sort_file(checked, schema.columns, schema)
-        good += found.good
-        files.append(FileFacts(name, len(found.good), len(found.rejected)))
+        n_good, n_rejected = len(good), 0
+        for found in sort_file(checked, schema.columns, schema):
+            good += found.good
+            n_rejected += len(found.rejected)
+        files.append(FileFacts(name, len(good) - n_good, n_rejected))
     return good, files

@@ -107,6 +107,13 @@ def render_files(files: Iterable[FileEntry]) -> str:
     return "".join(lines)
 
 
+def render_line(cells: Iterable[object]) -> bytes:
+    """Render one line in the dialect of the table: commas, LF, least quoting."""
+    texts = [str(cell) for cell in cells]
+    quoted = ['"' + t.replace('"', '""') + '"' if set(t) & set(',"\r\n') else t for t in texts]
+    return (",".join(quoted) + "\n").encode()
+
+
 def known_records(path: Path, ledger: Ledger, fresh: Sequence[bytes]) -> set[bytes]:
     """Stream the table once and return those of the fresh records that it holds already.
 
@@ -117,7 +124,11 @@ def known_records(path: Path, ledger: Ledger, fresh: Sequence[bytes]) -> set[byt
     """
     wanted, found = set(fresh), set()
     digest = artifacts.TableDigest()
-    with path.open("rb") as handle:
+    try:
+        handle = path.open("rb")
+    except FileNotFoundError as error:
+        raise ArtifactError(f"{path}: is gone; run ingestion.py --rebuild") from error
+    with handle:
         for records in split_records(_blocks(handle, ledger.length, digest)):
             found |= wanted.intersection(records)
     if digest.hexdigest() != ledger.digest:
@@ -159,8 +170,16 @@ def split_records(blocks: Iterable[bytes]) -> Iterator[list[bytes]]:
 
 
 def grow(path: Path, ledger: Ledger, chunks: Iterable[bytes], **facts: Any) -> Ledger:
-    """Append `chunks` behind the committed length and return the ledger that commits them."""
-    length = artifacts.append(path, chunks, committed=ledger.length)
+    """Append `chunks` behind the committed length and return the ledger that commits them.
+
+    A table that begins anew is a new file: who reads the old one meanwhile reads it whole.
+    """
+    if ledger.length:
+        length = artifacts.append(path, chunks, committed=ledger.length)
+    else:
+        with artifacts.put(path, "wb") as handle:
+            handle.writelines(chunks)
+            length = handle.tell()
     full = ledger.length // artifacts.BLOCK
     digest = artifacts.TableDigest(ledger.blocks[:full])
     with path.open("rb") as handle:

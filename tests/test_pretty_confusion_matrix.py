@@ -2,6 +2,7 @@
 
 import io
 
+import matplotlib
 import numpy as np
 import pytest
 
@@ -29,9 +30,9 @@ def test_empty_and_large_matrices_are_drawn(counts):
     assert buffer.getvalue().startswith(b"\x89PNG")
 
 
-def test_drawing_touches_no_global_figure():
+def test_drawing_touches_no_global_figure_and_chooses_no_backend():
     from matplotlib import pyplot
 
-    before = pyplot.get_fignums()
+    before = pyplot.get_fignums(), matplotlib.get_backend(auto_select=False)
     matrix.draw_confusion_matrix(np.array([[1, 2], [3, 4]]))
-    assert pyplot.get_fignums() == before
+    assert (pyplot.get_fignums(), matplotlib.get_backend(auto_select=False)) == before

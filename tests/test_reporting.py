@@ -1,10 +1,19 @@
 """The report: what is printed, that nothing from data breaks it, and that it repeats itself."""
 
+import io
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
+import matplotlib
 import pytest
 from conftest import make_clients
 from pypdf import PdfReader
+
+import reporting
+from risk import pages
 
 
 @pytest.fixture
@@ -116,3 +125,104 @@ def test_without_diagnostics_the_report_says_what_to_run(deployed):
 def test_a_date_that_is_none_is_refused(deployed):
     deployed.run("reporting", "--today", "yesterday", expect=64)
     assert "is not a date" in deployed.said
+
+
+def test_after_a_rollback_nothing_is_said_of_the_deployed_model_that_is_true_of_another(old_world):
+    first = old_world.tick()["release"]
+    old_world.put("sourcedata/c.csv", make_clients(300, "c", "new"))
+    second = old_world.tick()["release"]
+    assert f"{first} was judged; {second} was trained on all rows and took its place" in text_of(old_world)
+    old_world.run("deployment", "--rollback")
+    old_world.run("reporting")
+    text = text_of(old_world)
+    assert "took its place" not in text
+    assert f"Release {first} was judged, and is the one deployed." in text
+    assert f"said release {second}, which is not the one deployed; run diagnostics.py" in text
+    old_world.run("diagnostics")
+    old_world.run("reporting")
+    assert f"said release {first}." in text_of(old_world)
+
+
+def test_a_release_that_came_by_hand_did_not_take_the_place_of_the_one_judged():
+    verdict = {"rule": "score", "drift": False, "reason": "r", "release": "x", "auc": 0.8, "leaver_share": 0.2}
+    said = reporting.say_verdict(verdict, "y", {"why": {}})
+    assert "x was judged; it is not the one deployed now" in said and "took its place" not in said
+
+
+def test_the_share_of_leavers_is_told_without_an_auc():
+    verdict = {"rule": "score", "drift": True, "reason": "r", "release": "x", "auc": None, "leaver_share": 0.25}
+    assert "25.0 % are leavers." in reporting.say_verdict(verdict, "x", {"why": {}})
+
+
+def test_a_taste_in_figures_of_the_user_changes_no_byte(deployed):
+    report(deployed)
+    before = deployed.bytes()
+    taste = {"font.size": 20, "savefig.dpi": 50, "savefig.bbox": "tight", "axes.facecolor": "red"}
+    with matplotlib.rc_context(taste):
+        deployed.run("reporting", "--today", "2026-01-31")
+    assert deployed.bytes() == before
+
+
+def test_a_home_that_cannot_be_written_makes_no_noise(deployed, tmp_path):
+    deployed.run("diagnostics")
+    for name in (".config", ".cache"):
+        (tmp_path / name).write_text("no folder")
+    script = Path(reporting.__file__)
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("XDG_", "MPL"))}
+    done = subprocess.run(
+        [sys.executable, script, "--config", deployed.config_path],
+        env=kept | {"HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_what_was_never_timed_or_predicted_is_said_and_not_left_out(deployed):
+    deployed.run("diagnostics")
+    path = deployed.root / "models" / "diagnostics.json"
+    facts = json.loads(path.read_text())
+    path.write_text(json.dumps(facts | {"timings": {"ingestion": None, "training": None}, "predictions": None}))
+    deployed.run("reporting")
+    assert "training never 0" in text_of(deployed) and "None yet; run diagnostics.py" in text_of(deployed)
+
+
+def test_of_very_many_files_the_latest_are_listed_and_all_are_counted(old_world):
+    for number in range(reporting.MOST_FILES + 10):
+        (old_world.root / "sourcedata" / f"n{number:04d}.csv").write_text(
+            f"corporation,activity,colour,exited\nn{number},1,red,0\n"
+        )
+    old_world.walk()
+    report(old_world)
+    text = text_of(old_world)
+    assert f"{reporting.MOST_FILES + 12} files" in text and f"latest {reporting.MOST_FILES}" in text
+    assert "n0009.csv" not in text and "n0010.csv" in text and f"n{reporting.MOST_FILES + 9:04d}.csv" in text
+
+
+def test_a_heading_never_stands_alone_at_the_foot_of_a_page(deployed):
+    report(deployed)
+    told = json.loads((deployed.root / "models" / "report.json").read_text())
+    table = {"said": "", "header": ["name"], "widths": [1]}
+    for n in range(1, 61):
+        first = {**table, "title": "First", "rows": [["row"]] * n}
+        second = {**table, "title": "Second", "rows": [["other"]] * 20}
+        paper = io.BytesIO()
+        pages.render_pdf(
+            paper, told | {"tables": [first, second]}, deployed.root / "models" / "confusionmatrix.png"
+        )
+        texts = [page.extract_text() for page in PdfReader(paper).pages]
+        (page,) = [text for text in texts if "Second" in text]
+        assert "other" in page.partition("Second")[2], f"{n} rows"
+
+
+def test_a_sign_that_cannot_be_seen_is_printed_by_its_code_and_blanks_stay(workspace):
+    header = ["corporation", "a\u200bb", "c\u202ed", "two  blanks", "exited"]
+    rows = [[f"c{i}", *([str(i % 10)] * 3), str(int(i % 10 > 4))] for i in range(200)]
+    for folder in ("sourcedata", "testdata"):
+        workspace.put(f"{folder}/t.csv", rows, header)
+    workspace.tick()
+    raw = "\n".join(
+        page.extract_text() for page in PdfReader(workspace.root / "models" / "summary_report.pdf").pages
+    )
+    assert "a\\u200bb" in raw and "c\\u202ed" in raw and "two  blanks" in raw.replace("\xa0", " ")
