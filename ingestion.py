@@ -270,7 +270,11 @@ def collect(
     for name in sorted(listing, key=lambda name: (arrived.get(name, number), name)):
         if (name, digests.get(name, "")) in known:
             continue
-        checked = csvfile.check(config.input_folder / name, wanted, config.separator)
+        try:
+            checked = csvfile.check(config.input_folder / name, wanted, config.separator)
+        except PermissionError:
+            LOG.warning("%s: may not be read; check its owner and mode; the other files go on", name)
+            continue
         if (name, checked.sha256) in known:
             continue
         if csvfile.has_changed(checked):

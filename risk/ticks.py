@@ -12,6 +12,7 @@ from typing import Any
 from risk import artifacts
 
 FORMAT = 1
+UNREADABLE = "unreadable"
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 600.0, 86_400.0
 Listing = dict[str, list[Any]]
 
@@ -52,7 +53,10 @@ def save(path: Path, state: State) -> None:
 
 
 def list_files(folder: Path, known: Listing) -> Listing:
-    """List the CSV files of a folder; one whose facts are as they were keeps its digest unread."""
+    """List the CSV files of a folder; one whose facts are as they were keeps its digest unread.
+
+    One that may not be read has no digest: it is met again when its mode changes.
+    """
     listing: Listing = {}
     for name, facts in artifacts.list_inputs(folder).items():
         old = known.get(name)
@@ -60,6 +64,8 @@ def list_files(folder: Path, known: Listing) -> Listing:
             digest = old[4] if old and old[:4] == facts else artifacts.file_sha256(folder / name)
         except FileNotFoundError:
             continue
+        except PermissionError:
+            digest = UNREADABLE
         listing[name] = [*facts, digest]
     return listing
 

@@ -171,6 +171,25 @@ def test_unlabelled_rows_are_kept_and_not_judged(old_world):
     assert result["rows_new"] == 40 and result["drift"] is None and "label" in result["reason"]
 
 
+def test_a_file_that_may_not_be_read_is_said_once_and_met_again_when_it_may(old_world):
+    """Root without its capabilities is held to the mode of its own files, as anybody."""
+    path = old_world.root / "sourcedata" / "b.csv"
+    path.chmod(0o200)
+    assert tick_without_rights(old_world) == {"said": True, "rows": 150}
+    assert tick_without_rights(old_world) == {"said": False, "rows": 150}
+    path.chmod(0o600)
+    assert tick_without_rights(old_world) == {"said": False, "rows": 300}
+
+
+def tick_without_rights(workspace):
+    bound = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if os.geteuid() == 0 else []
+    command = [*bound, sys.executable, ROOT / "fullprocess.py", "--config", workspace.config_path]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    ledger = json.loads((workspace.root / "ingesteddata" / ".finaldata.json").read_text())
+    return {"said": "b.csv: may not be read" in done.stderr, "rows": ledger["rows"]}
+
+
 # --- training that cannot be -----------------------------------------------------------------------------
 
 
