@@ -155,6 +155,10 @@ class Config:
         return self.state_folder / "tick.json"
 
     @property
+    def input_digests(self) -> Path:
+        return self.state_folder / "inputs.json"
+
+    @property
     def package_cache(self) -> Path:
         return self.state_folder / "packages.json"
 

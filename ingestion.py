@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import stage
 from config import Config
-from risk import artifacts, csvfile, dataset, rows, table
+from risk import artifacts, csvfile, dataset, rows, table, ticks
 from risk.csvfile import Checked
 from risk.dataset import Schema
 from risk.errors import DatasetError
@@ -201,9 +201,13 @@ def run(config: Config, *, rebuild: bool = False, digests: Mapping[str, str] | N
         ledger = Ledger(source, config.row_key())
     for name, reason in artifacts.list_odd_inputs(config.input_folder).items():
         LOG.warning("%s: refused: %s; the other files go on", name, reason)
-    batch = collect(config, ledger, before, listing, digests or {})
+    if digests is None:
+        digests = ticks.known_digests(config.input_digests, source, listing)
+    batch = collect(config, ledger, before, listing, digests)
     ledger = take_up(config, ledger, before, batch) if batch.files else before
     write_texts(config, ledger)
+    seen = {entry.name: entry.sha256 for entry in ledger.files if entry.name not in batch.left}
+    ticks.keep_digests(config.input_digests, source, listing, seen)
     new = ledger.files[len(ledger.files) - len(batch.files) :]
     taken = [entry for entry in new if entry.refused is None]
     return Result(
@@ -304,30 +308,33 @@ def take_up(config: Config, ledger: Ledger, before: Ledger, batch: Batch) -> Led
     columns = schema.columns if schema else choose_first(config, batch)
     refuse_headers(config, batch, batch.good(), columns)
     fresh = config.spill_folder / f"{artifacts.TEMPORARY}fresh.csv"
-    facts: list[tuple[int, bool]] = []
     n_read: dict[int, int] = {}
+    fresh_rows: dict[int, tuple[int, int]] = {}
+    facts: list[tuple[int, bool]] = []
     if batch.good():
         with Engine(columns, config.spill_folder, config.memory_limit) as engine:
             schema = read_batch(config, engine, batch, schema)
             n_read = engine.count_rows()
             engine.deduplicate()
             engine.write(fresh)
-            facts = engine.row_facts(config.target_column)
+            fresh_rows = engine.count_labelled(config.target_column)
+            facts = engine.row_facts(config.target_column) if ledger.length else []
     if not batch.files:
         return before
     if before.length and not ledger.length:
-        if not facts:
+        if not fresh_rows:
             raise DatasetError(
                 f"no file of {ledger.source} gives a row to compile the table anew from; the old one stays"
             )
         artifacts.put_json(config.ledger, dataclasses.replace(before, rebuilding=True).to_json())
-    if schema and facts:
-        ledger, facts = append(config, dataclasses.replace(ledger, schema=schema.to_json()), fresh, facts)
+    if schema and fresh_rows:
+        ledger = dataclasses.replace(ledger, schema=schema.to_json())
+        if ledger.length:
+            ledger, fresh_rows = append(config, ledger, fresh, facts)
+        else:
+            ledger = begin(config, ledger, fresh)
     fresh.unlink(missing_ok=True)
-    counts = {position: [n_read.get(position, 0), 0, 0] for position in batch.good()}
-    for position, unlabelled in facts:
-        counts[position][1] += 1
-        counts[position][2] += unlabelled
+    counts = {p: (n_read.get(p, 0), *fresh_rows.get(p, (0, 0))) for p in batch.good()}
     return commit(config, ledger, batch, counts)
 
 
@@ -463,20 +470,27 @@ def warn_rejected(config: Config, name: str, rejected: Sequence[Rejection], n_go
     )  # fmt: skip
 
 
-def append(
-    config: Config, ledger: Ledger, fresh: Path, facts: list[tuple[int, bool]]
-) -> tuple[Ledger, list[tuple[int, bool]]]:
-    """Append the rows of `fresh` that the table does not hold; return their facts too."""
+def begin(config: Config, ledger: Ledger, fresh: Path) -> Ledger:
+    """Begin a table with the rows of `fresh`."""
+    header = table.render_line((ledger.schema or {})["columns"])
     with fresh.open("rb") as handle:
         blocks = iter(lambda: handle.read(artifacts.BLOCK), b"")
-        if not ledger.length:
-            header = table.render_line((ledger.schema or {})["columns"])
-            return table.grow(config.final_data, ledger, chain([header], blocks)), facts
+        return table.grow(config.final_data, ledger, chain([header], blocks))
+
+
+def append(
+    config: Config, ledger: Ledger, fresh: Path, facts: list[tuple[int, bool]]
+) -> tuple[Ledger, dict[int, tuple[int, int]]]:
+    """Append the rows of `fresh` that the table does not hold; count them and the unlabelled by file."""
+    with fresh.open("rb") as handle:
+        blocks = iter(lambda: handle.read(artifacts.BLOCK), b"")
         records = [record for part in table.split_records(blocks) for record in part]
     known = table.known_records(config.final_data, ledger, records)
     kept = [(record, fact) for record, fact in zip(records, facts, strict=True) if record not in known]
     ledger = table.grow(config.final_data, ledger, (record + b"\n" for record, _ in kept))
-    return ledger, [fact for _, fact in kept]
+    n_new = Counter(position for _, (position, _) in kept)
+    n_unlabelled = Counter(position for _, (position, unlabelled) in kept if unlabelled)
+    return ledger, {position: (count, n_unlabelled[position]) for position, count in n_new.items()}
 
 
 def commit(config: Config, ledger: Ledger, batch: Batch, counts: Mapping[int, Sequence[int]]) -> Ledger:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import datetime
-from collections.abc import Iterable, Mapping
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from risk.table import FileEntry
 
 LOG = stage.log("reporting")
 FEW_ROWS, FEW_OF_A_CLASS = 30, 5
+MOST_FILES = 500
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,8 @@ def say_score(metrics: Mapping[str, Any]) -> list[str]:
     ]
     if metrics["auc"] is not None:
         said.append(
-            f"AUC {metrics['auc']:.3f}: put in order of risk, a leaver stands above a stayer that often "
-            f"(0.5 is chance, 1 is perfect)."
+            f"AUC {metrics['auc']:.3f}: of a leaver and a stayer, the leaver is given the higher risk "
+            f"{100 * metrics['auc']:.1f} % of the time (50 % is chance)."
         )
     return said
 
@@ -63,21 +65,49 @@ def warn(metrics: Mapping[str, Any]) -> list[str]:
     return warnings
 
 
-def say_verdict(verdict: Mapping[str, Any] | None, release: str) -> str:
-    """Say what the drift check found, with both scores."""
+def say_verdict(verdict: Mapping[str, Any] | None, release: str, manifest: Mapping[str, Any]) -> str:
+    """Say what the drift check found, with both scores, and what became of the judged release."""
     if verdict is None:
         return "Not judged yet: no new rows have come since a model was deployed."
     if verdict["drift"] is None:
         return f"Not judged: {verdict['reason']}."
     word = "Drift" if verdict["drift"] else "No drift"
-    after = (
-        f" Release {verdict['release']} was judged; {release} was trained on all rows and took its place."
-        if verdict["release"] != release
-        else f" Release {release} was judged and stays."
+    judged, share, auc = verdict["release"], verdict["leaver_share"], verdict["auc"]
+    if judged == release:
+        after = f"Release {release} was judged, and is the one deployed."
+    elif manifest["why"].get("verdict") == verdict:
+        after = f"Release {judged} was judged; {release} was trained on all rows and took its place."
+    else:
+        after = f"Release {judged} was judged; it is not the one deployed now."
+    leavers = f" Of the new rows {100 * share:.1f} % are leavers." if share is not None else ""
+    order = f" AUC on them is {auc:.3f}." if auc is not None else ""
+    return f"{word} by the rule {verdict['rule']!r}: {verdict['reason']}.{leavers}{order} {after}"
+
+
+def say_predictions(predictions: Mapping[str, Any] | None, release: str) -> str:
+    """Say how many clients are called leavers, and by which release."""
+    if predictions is None:
+        return "None yet; run diagnostics.py."
+    by = predictions["release"]
+    other = "" if by == release else ", which is not the one deployed; run diagnostics.py"
+    n_leaving, n = predictions["n_leaving"], predictions["n"]
+    return f"{n_leaving:,} of {n:,} clients are called leavers, said release {by}{other}."
+
+
+def say_files(taken: Sequence[FileEntry], diagnostics: Mapping[str, Any]) -> str:
+    """Count rows and files."""
+    said = (
+        f"{diagnostics['n_rows']:,} unique rows, {diagnostics['n_unlabelled']:,} without a label, "
+        f"from {sum(e.read for e in taken):,} rows of {len(taken):,} files."
     )
-    share, auc = verdict["leaver_share"], verdict["auc"]
-    facts = f" Of the new rows {100 * share:.1f} % are leavers; AUC {auc:.3f}." if auc is not None else ""
-    return f"{word} by the rule {verdict['rule']!r}: {verdict['reason']}.{facts}{after}"
+    return said + say_cut(len(taken), "ingestedfiles.txt")
+
+
+def say_cut(n_files: int, whole: str) -> str:
+    """Say when not every file is listed, and where all of them are."""
+    if n_files <= MOST_FILES:
+        return ""
+    return f" The latest {MOST_FILES} are listed here, all of them in {whole}."
 
 
 def figure(value: float | int | None) -> str:
@@ -91,43 +121,42 @@ def figure(value: float | int | None) -> str:
     return f"{value:.4g}"
 
 
-def make_tables(files: Iterable[FileEntry], diagnostics: Mapping[str, Any]) -> list[dict[str, Any]]:
+def make_tables(
+    files: Sequence[FileEntry], diagnostics: Mapping[str, Any], release: str
+) -> list[dict[str, Any]]:
     """Make the tables of the report; a negative width marks a column of figures."""
-    listed = list(files)
-    taken = [
+    taken = [e for e in files if not e.refused]
+    listed = [
         [e.name, *(f"{count:,}" for count in (e.read, e.new, e.duplicate, e.rejected))]
-        for e in listed
-        if not e.refused
+        for e in taken[-MOST_FILES:]
     ]
-    refused = [[e.name, e.refused] for e in listed if e.refused]
+    refused = [[e.name, e.refused] for e in files if e.refused]
+    refused_said = (
+        f"Not one row of these {len(refused):,} was taken.{say_cut(len(refused), '.finaldata.json')}"
+    )
     statistics = diagnostics["statistics"]
     keys = ("n", "mean", "median", "mode", "std", "min", "max")
     timings = [
         [name, f"{t['duration_s']:.2f} s", f"{t['n_runs']:,}", f"{t['at'][:16].replace('T', ' ')} UTC"]
-        for name, t in diagnostics["timings"].items()
         if t
+        else [name, "never", "0", "-"]
+        for name, t in diagnostics["timings"].items()
     ]
     packages = [
         [p["module"], p["installed"], p["latest"] + note(p["installed"], p["latest"])]
         for p in diagnostics["dependencies"]
     ]
     missing = [[k, figure(v["count"]), f"{v['percent']:.2f} %"] for k, v in diagnostics["missing"].items()]
-    predictions = diagnostics["predictions"]
     tables = [
         part(
             "Ingested files",
-            f"{diagnostics['n_rows']:,} unique rows, {diagnostics['n_unlabelled']:,} without a label.",
+            say_files(taken, diagnostics),
             ["file", "rows", "new", "duplicate", "rejected"],
-            taken,
+            listed,
             [4, -1, -1, -1, -1],
         ),
-        part("Refused files", "Not one row of these was taken.", ["file", "reason"], refused, [2, 3]),
-        part(
-            "Predictions on the test data",
-            f"{predictions['n_leaving']:,} of {predictions['n']:,} clients are called leavers."
-            if predictions
-            else "",
-        ),
+        part("Refused files", refused_said, ["file", "reason"], refused[-MOST_FILES:], [2, 3]),
+        part("Predictions on the test data", say_predictions(diagnostics["predictions"], release)),
         part(
             "Summary statistics",
             "Missing cells count nowhere; std is that of a sample.",
@@ -136,7 +165,7 @@ def make_tables(files: Iterable[FileEntry], diagnostics: Mapping[str, Any]) -> l
             [3, *[-1.2] * len(keys)],
         ),
         part("Missing data", "", ["column", "missing cells", "percent"], missing, [3, -1, -1]),
-        part("Timings", "", ["stage", "last run", "runs", "when"], timings, [2, -1, -1, 3]),
+        part("Timings", "", ["stage", "last run", "runs", "when"], timings, [3, -1, -1, -2]),
         part(
             "Packages",
             f"As the package index said on {diagnostics['dependencies_at'][:10]}.",
@@ -200,8 +229,8 @@ def run(config: Config, *, verdict: Mapping[str, Any] | None = None, today: str 
         "score_said": say_score(metrics),
         "warnings": warn(metrics),
         "verdict": verdict,
-        "verdict_said": say_verdict(verdict, release.id),
-        "tables": make_tables(ledger.files, diagnostics),
+        "verdict_said": say_verdict(verdict, release.id, release.manifest),
+        "tables": make_tables(ledger.files, diagnostics, release.id),
     }
     artifacts.put_json(config.report, report)
     return Result(release.id, date, draw(config, report))
@@ -209,7 +238,10 @@ def run(config: Config, *, verdict: Mapping[str, Any] | None = None, today: str 
 
 def draw(config: Config, report: Mapping[str, Any]) -> int:
     """Draw the picture and the pages; return how many pages there are."""
+    # Without a folder for its cache matplotlib warns, and cron would send a mail at every tick.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     import numpy as np
+    from matplotlib import style
 
     import pretty_confusion_matrix
     from risk import pages
@@ -222,8 +254,9 @@ def draw(config: Config, report: Mapping[str, Any]) -> int:
         ]
     )
     title = f"release {report['release']['id']} on {score['n']:,} test rows"
-    picture = pretty_confusion_matrix.draw_confusion_matrix(counts, title=title)
-    with artifacts.put(config.confusion_matrix, "wb") as handle:
+    # The default style: a matplotlibrc of the user or the working folder would change the bytes.
+    with style.context("default"), artifacts.put(config.confusion_matrix, "wb") as handle:
+        picture = pretty_confusion_matrix.draw_confusion_matrix(counts, title=title)
         picture.savefig(handle, format="png", metadata={"Software": None})
     with artifacts.put(config.summary_report, "wb") as handle:
         return pages.render_pdf(handle, report, config.confusion_matrix)

@@ -130,7 +130,8 @@ class _Lines:
     def update(self, data: bytes) -> None:
         """Take in the next bytes of the file."""
         self._measure(data)
-        self._seek_quotes(self._last + data)
+        self._seek_quotes(self._last + data[:1])
+        self._seek_quotes(data)
         self._last = data[-1:]
         if self._carry or b"\r" in data:
             data, self._carry = self._carry + data, b""
@@ -147,7 +148,8 @@ class _Lines:
         """Blanks round a quoted cell are read in one way here and in another there."""
         if b'"' in data:
             self.has_quote_by_space |= b' "' in data or b'" ' in data
-            self.has_quote_by_tab |= b'\t"' in data or b'"\t' in data
+            if b"\t" in data:
+                self.has_quote_by_tab |= b'\t"' in data or b'"\t' in data
 
     def _measure(self, data: bytes) -> None:
         start = -self._open
@@ -180,8 +182,8 @@ def _refuse_bytes(data: bytes, decoder: codecs.IncrementalDecoder, last: bytes) 
         decoder.decode(data)
     except UnicodeDecodeError:
         return "is not UTF-8 (latin-1 or a Windows code page?); save it as CSV UTF-8"
-    for mark in CONFLICT_MARKS:
-        if b"\n" + mark in last + data or (not last and data.startswith(mark)):
+    for mark in CONFLICT_MARKS:  # one sign is found ten times faster than seven
+        if (mark[:1] in data or mark[:1] in last) and b"\n" + mark in (last or b"\n") + data:
             return "holds merge-conflict markers; resolve the conflict first"
     return None
 

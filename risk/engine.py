@@ -6,7 +6,7 @@ by the reader's own casts (which take 2.5 for the whole number 3 without a word)
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,8 @@ class Engine:
     """One DuckDB connection with its limits; `raw` is the table of what was read.
 
     `raw` has a column `file_no` (position in the list of files), then the columns of the table as
-    text, named c0, c1, … (identifiers know no case, column names do); NULL is missing.
+    text, named c0, c1, … (identifiers know no case, column names do); NULL is missing. `h` is the hash
+    of a row.
     """
 
     def __init__(self, columns: Sequence[str], spill: Path, memory_limit: str | None = None) -> None:
@@ -58,7 +59,8 @@ class Engine:
         self._last_number = -1
         self._in_order = True
         listed = ", ".join(f"{cell} varchar" for cell in self._cells)
-        self._run(f"create table raw (file_no integer, {listed})")
+        self._hash = f"hash({', '.join(self._cells)})"
+        self._run(f"create table raw (file_no integer, {listed}, h ubigint)")
 
     def __enter__(self) -> Engine:
         return self
@@ -89,7 +91,8 @@ class Engine:
         scanned = {f"c{position}": "VARCHAR" for position in range(len(header))}
         position_of = {name: f"c{position}" for position, name in enumerate(header)}
         numbers = {str(checked.path): number for number, checked in files}
-        cells = ", ".join(self._cell(position_of.get(name)) for name in self.columns)
+        values = [f"nullif({position_of[c]}, '')" if c in position_of else "null" for c in self.columns]
+        cells = ", ".join(map("{} as {}".format, values, self._cells))
         arguments = ", ".join(
             [
                 "[" + ", ".join(map(literal, numbers)) + "]",
@@ -103,7 +106,8 @@ class Engine:
         try:
             self._run("begin")
             self._run(
-                f"insert into raw select {self._number_of(numbers)}, {cells} from read_csv({arguments})"
+                f"insert into raw select *, {self._hash} from "
+                f"(select {self._number_of(numbers)}, {cells} from read_csv({arguments}))"
             )
             self._run("commit")
         except duckdb.InvalidInputException:
@@ -113,6 +117,7 @@ class Engine:
             "select distinct s.file_path from reject_errors e join reject_scans s using (scan_id, file_id)"
         ).fetchall()
         self._run("drop table if exists reject_errors; drop table if exists reject_scans")
+        self._trim(numbers.values())
         return {numbers[path] for (path,) in rejected}
 
     def _note_order(self, numbers: Sequence[int]) -> None:
@@ -128,15 +133,24 @@ class Engine:
         array = "[" + ", ".join(map(str, numbers.values())) + "]"
         return f"{array}[enum_code(filename::source_file) + 1]"
 
-    def _cell(self, column: str | None) -> str:
-        return f"nullif({trimmed(column)}, '')" if column else "null"
+    def _trim(self, numbers: Iterable[int]) -> None:
+        """Trim the cells that have outer blanks; looking for them first is cheaper than trimming all."""
+        here = f"file_no in ({', '.join(map(str, numbers))})"
+        counts = ", ".join(f"count(*) filter ({has_outer_blank(cell)})" for cell in self._cells)
+        found = self._run(f"select {counts} from raw where {here}").fetchone()
+        blank = [cell for cell, count in zip(self._cells, found, strict=True) if count]
+        for cell in blank:
+            value = f"nullif({trimmed(cell)}, '')"
+            self._run(f"update raw set {cell} = {value} where {here} and {has_outer_blank(cell)}")
+        if blank:
+            self._run(f"update raw set h = {self._hash} where {here}")
 
     def add_rows(self, number: int, rows: Sequence[Mapping[str, str]]) -> None:
         """Add the rows that the exact reader took from a file."""
         self._note_order([number])
         lists = [[row[name] or None for row in rows] for name in self.columns]
-        cells = ", ".join("unnest(?::varchar[])" for _ in lists)
-        self._run(f"insert into raw select {number}, {cells}", lists)
+        cells = ", ".join(f"unnest(?::varchar[]) as {cell}" for cell in self._cells)
+        self._run(f"insert into raw select {number}, *, {self._hash} from (select {cells})", lists)
 
     def drop_files(self, numbers: set[int]) -> None:
         """Forget the rows of files that the exact reader reads instead."""
@@ -157,19 +171,14 @@ class Engine:
 
     def count_columns(self, columns: Sequence[str]) -> dict[int, dict[str, ColumnCounts]]:
         """Count filled cells, missing words and numbers, by file and column."""
-        words = ", ".join(map(literal, dataset.MISSING_WORDS))
-        booleans = ", ".join(map(literal, dataset.BOOLEAN_WORDS))
         result: dict[int, dict[str, ColumnCounts]] = {}
         for start in range(0, len(columns), COLUMNS_AT_ONCE):
             names = columns[start : start + COLUMNS_AT_ONCE]
-            parts = []
-            for cell in (self._cell_of[name] for name in names):
-                parts += [
-                    f"count({cell})",
-                    f"count(*) filter (lower({cell}) in ({words}))",
-                    f"count(*) filter ({is_number(cell)} or lower({cell}) in ({booleans}))",
-                ]
-            found = self._run(f"select file_no, {', '.join(parts)} from raw group by file_no").fetchall()
+            cells = [self._cell_of[name] for name in names]
+            classes = ", ".join(f"{cell}, {classify(cell)} as is_{cell}" for cell in cells)
+            parts = [f"count({c}), count(*) filter (not is_{c}), count(*) filter (is_{c})" for c in cells]
+            told = f"(select file_no, {classes} from raw)"
+            found = self._run(f"select file_no, {', '.join(parts)} from {told} group by file_no").fetchall()
             for number, *counts in found:
                 of_file = result.setdefault(number, {})
                 for i, name in enumerate(names):
@@ -193,15 +202,11 @@ class Engine:
         The hash only narrows, equality decides: exact.
         """
         listed = ", ".join(self._cells)
-        self._run(f"create or replace temp table hashes as select rowid as id, hash({listed}) as h from raw")
-        self._run(
-            "create or replace temp table suspects as select id from hashes "
-            "where h in (select h from hashes group by h having count(*) > 1)"
-        )
+        self._run("create or replace temp table suspects as select h from raw group by h having count(*) > 1")
         gone = self._run(
             f"delete from raw where rowid in (select id from (select raw.rowid as id, row_number() over "
             f"(partition by {listed} order by file_no, raw.rowid) as n "
-            f"from raw semi join suspects on raw.rowid = suspects.id) where n > 1) returning file_no"
+            f"from raw semi join suspects using (h)) where n > 1) returning file_no"
         ).fetchall()
         counts: dict[int, int] = {}
         for (number,) in gone:
@@ -215,6 +220,11 @@ class Engine:
             f"copy (select {listed} from raw {self._order()}) to {literal(str(path))} "
             "(format csv, header false, use_tmp_file false)"
         )
+
+    def count_labelled(self, target: str) -> dict[int, tuple[int, int]]:
+        """Count the rows of each file, and those of them without a label."""
+        sql = f"select file_no, count(*), count(*) - count({self._cell_of[target]}) from raw group by file_no"
+        return {number: (count, missing) for number, count, missing in self._run(sql).fetchall()}
 
     def row_facts(self, target: str) -> list[tuple[int, bool]]:
         """Say of each row of `write` from which file it comes and whether it has no label."""
@@ -231,7 +241,22 @@ def trimmed(cell: str) -> str:
     return f"trim({cell}, {literal(BLANKS)})"
 
 
+def has_outer_blank(cell: str) -> str:
+    """Say in SQL that trimming would change a cell."""
+    blanks = ", ".join(str(ord(sign)) for sign in BLANKS)
+    return f"(unicode({cell}) in ({blanks}) or unicode(right({cell}, 1)) in ({blanks}))"
+
+
 def is_number(cell: str) -> str:
     """Say in SQL what `dataset.parse_number` calls a finite number."""
-    plain = f"translate({cell}, '0123456789+-.eE', '') = '' and not starts_with({cell}, '+-')"
-    return f"({plain} and coalesce(isfinite(try_cast({cell} as double)), false))"
+    looks = f"regexp_full_match({cell}, {literal(dataset.NUMBER_PATTERN)})"
+    return f"({looks} and coalesce(isfinite(try_cast({cell} as double)), false))"
+
+
+def classify(cell: str) -> str:
+    """Say in SQL what a cell is: true for a number, false for a missing word, else NULL."""
+    words, booleans = (", ".join(map(literal, w)) for w in (dataset.MISSING_WORDS, dataset.BOOLEAN_WORDS))
+    return (
+        f"case when {is_number(cell)} then true when lower({cell}) in ({words}) then false "
+        f"when lower({cell}) in ({booleans}) then true end"
+    )

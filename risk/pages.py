@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -16,12 +15,23 @@ from reportlab.lib.styles import ParagraphStyle
 from reportlab.lib.units import mm
 from reportlab.pdfbase import pdfmetrics
 from reportlab.pdfbase.ttfonts import TTFont
-from reportlab.platypus import Flowable, Image, KeepTogether, Paragraph, SimpleDocTemplate, Spacer, Table
+from reportlab.platypus import (
+    CondPageBreak,
+    Flowable,
+    Image,
+    KeepTogether,
+    Paragraph,
+    SimpleDocTemplate,
+    Spacer,
+    Table,
+)
 
 FONT, BOLD = "DejaVuSans", "DejaVuSans-Bold"
 INK, MUTED, LINE, SHADE, ALARM = "#1a202c", "#4a5568", "#cbd5e0", "#f7fafc", "#9b2c2c"
 MARGIN = 18 * mm
-WIDTH = A4[0] - 2 * MARGIN - 12  # a frame of platypus has 6 points of padding on each side
+PADDING = 6  # of a frame of platypus, in points, on each side
+WIDTH = A4[0] - 2 * (MARGIN + PADDING)
+HEAD_OF_TABLE = 40 * mm  # heading, note, header and the first rows; less room begins a new page
 LONGEST = 300
 
 
@@ -40,11 +50,8 @@ def printable(text: str) -> str:
     if len(text) > LONGEST:
         text = text[: LONGEST - 1] + "…"
     known = pdfmetrics.getFont(FONT).face.charToGlyph
-    signs = (
-        sign if ord(sign) in known and unicodedata.category(sign) != "Cc" else ascii(sign)[1:-1]
-        for sign in text
-    )
-    return escape("".join(signs))
+    signs = (sign if ord(sign) in known and sign.isprintable() else ascii(sign)[1:-1] for sign in text)
+    return escape("".join(signs)).replace("  ", " \N{NO-BREAK SPACE}")
 
 
 def style(name: str, **changes: Any) -> ParagraphStyle:
@@ -104,8 +111,8 @@ def draw_foot(canvas: Any, document: Any, *, text: str) -> None:
     canvas.saveState()
     canvas.setFont(FONT, 7.5)
     canvas.setFillColor(colors.HexColor(MUTED))
-    canvas.drawString(MARGIN, 10 * mm, text)
-    canvas.drawRightString(A4[0] - MARGIN, 10 * mm, str(document.page))
+    canvas.drawString(MARGIN + PADDING, 10 * mm, text)
+    canvas.drawRightString(A4[0] - MARGIN - PADDING, 10 * mm, str(document.page))
     canvas.restoreState()
 
 
@@ -133,7 +140,7 @@ def chapter(title: str, *body: Flowable) -> list[Flowable]:
     """Keep a heading with the first thing below it."""
     heading = Paragraph(escape(title), HEADING())
     if body and isinstance(body[-1], Table) and len(body[-1]._cellvalues) > 12:
-        return [heading, *body]
+        return [CondPageBreak(HEAD_OF_TABLE), heading, *body]
     return [KeepTogether([heading, *body]), Spacer(1, 2)]
 
 

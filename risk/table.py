@@ -42,6 +42,7 @@ class Ledger:
     """The record of the compiled table; `schema` is None before its first row.
 
     `rebuilding` is set while the table is being compiled anew, so that a crash in between is seen.
+    `lines` counts line ends: one more than rows, unless a cell holds some.
     """
 
     source: str
@@ -50,6 +51,7 @@ class Ledger:
     length: int = 0
     digest: str = ""
     blocks: tuple[str, ...] = ()
+    lines: int = 0
     rejected_length: int = 0
     rows: int = 0
     rows_unlabelled: int = 0
@@ -129,7 +131,8 @@ def known_records(path: Path, ledger: Ledger, fresh: Sequence[bytes]) -> set[byt
     except FileNotFoundError as error:
         raise ArtifactError(f"{path}: is gone; run ingestion.py --rebuild") from error
     with handle:
-        for records in split_records(_blocks(handle, ledger.length, digest)):
+        blocks = _blocks(handle, ledger.length, digest)
+        for records in split_records(blocks, one_line_each=ledger.lines == ledger.rows + 1):
             found |= wanted.intersection(records)
     if digest.hexdigest() != ledger.digest:
         raise ArtifactError(f"{path}: was changed by another hand; run ingestion.py --rebuild")
@@ -145,13 +148,13 @@ def _blocks(handle: Any, length: int, digest: artifacts.TableDigest) -> Iterator
         yield data
 
 
-def split_records(blocks: Iterable[bytes]) -> Iterator[list[bytes]]:
+def split_records(blocks: Iterable[bytes], *, one_line_each: bool = False) -> Iterator[list[bytes]]:
     """Split blocks of our own dialect into records; a quoted newline does not end one."""
     carry = b""
     for block in blocks:
         data = carry + block
         lines = data.split(b"\n")
-        if b'"' not in data:
+        if one_line_each or b'"' not in data:
             carry = lines.pop()
             yield lines
             continue
@@ -174,18 +177,37 @@ def grow(path: Path, ledger: Ledger, chunks: Iterable[bytes], **facts: Any) -> L
 
     A table that begins anew is a new file: who reads the old one meanwhile reads it whole.
     """
+    told = _Told(chunks, artifacts.TableDigest(ledger.blocks[: ledger.length // artifacts.BLOCK]))
     if ledger.length:
-        length = artifacts.append(path, chunks, committed=ledger.length)
+        with path.open("rb") as handle:
+            handle.seek(told.digest.length)
+            for _ in _blocks(handle, ledger.length, told.digest):
+                pass
+        length = artifacts.append(path, told, committed=ledger.length)
     else:
         with artifacts.put(path, "wb") as handle:
-            handle.writelines(chunks)
+            handle.writelines(told)
             length = handle.tell()
-    full = ledger.length // artifacts.BLOCK
-    digest = artifacts.TableDigest(ledger.blocks[:full])
-    with path.open("rb") as handle:
-        handle.seek(digest.length)
-        for _ in _blocks(handle, length, digest):
-            pass
     return dataclasses.replace(
-        ledger, length=length, digest=digest.hexdigest(), blocks=tuple(digest.blocks), **facts
+        ledger,
+        length=length,
+        digest=told.digest.hexdigest(),
+        blocks=tuple(told.digest.blocks),
+        lines=ledger.lines + told.lines,
+        **facts,
     )
+
+
+class _Told:
+    """Chunks on their way to the table, digested and their line ends counted."""
+
+    def __init__(self, chunks: Iterable[bytes], digest: artifacts.TableDigest) -> None:
+        self._chunks = chunks
+        self.digest = digest
+        self.lines = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        for chunk in self._chunks:
+            self.digest.update(chunk)
+            self.lines += chunk.count(b"\n")
+            yield chunk

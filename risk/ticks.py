@@ -5,6 +5,7 @@ tick.json is put last: it is the commit of a tick. Standard library only: an idl
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,25 @@ def list_files(folder: Path, known: Listing) -> Listing:
             digest = UNREADABLE
         listing[name] = [*facts, digest]
     return listing
+
+
+def known_digests(path: Path, source: str, listing: Mapping[str, list[int]]) -> dict[str, str]:
+    """Give the sha256 of files that are as they were when `keep_digests` noted them."""
+    raw = artifacts.read_json_or_none(path) or {}
+    files = raw.get("files", {}) if raw.get("source") == source else {}
+    return {
+        name: files[name][4] for name, facts in listing.items() if name in files and files[name][:4] == facts
+    }
+
+
+def keep_digests(
+    path: Path, source: str, listing: Mapping[str, list[int]], digests: Mapping[str, str]
+) -> None:
+    """Note the sha256 of files, so that the next run by hand need not read them again."""
+    files = {name: [*facts, digests[name]] for name, facts in listing.items() if name in digests}
+    noted = {"source": source, "files": files}
+    if artifacts.read_json_or_none(path) != noted:
+        artifacts.put_json(path, noted)
 
 
 def content(files: Listing) -> dict[str, str]:

@@ -10,10 +10,13 @@ from pathlib import Path
 import matplotlib
 import pytest
 from conftest import make_clients
+from PIL import Image
 from pypdf import PdfReader
 
 import reporting
 from risk import pages
+
+VERDICT = {"rule": "score", "drift": True, "reason": "r", "release": "x", "auc": 0.8, "leaver_share": 0.25}
 
 
 @pytest.fixture
@@ -144,13 +147,13 @@ def test_after_a_rollback_nothing_is_said_of_the_deployed_model_that_is_true_of_
 
 
 def test_a_release_that_came_by_hand_did_not_take_the_place_of_the_one_judged():
-    verdict = {"rule": "score", "drift": False, "reason": "r", "release": "x", "auc": 0.8, "leaver_share": 0.2}
+    verdict = {**VERDICT, "drift": False}
     said = reporting.say_verdict(verdict, "y", {"why": {}})
     assert "x was judged; it is not the one deployed now" in said and "took its place" not in said
 
 
 def test_the_share_of_leavers_is_told_without_an_auc():
-    verdict = {"rule": "score", "drift": True, "reason": "r", "release": "x", "auc": None, "leaver_share": 0.25}
+    verdict = {**VERDICT, "auc": None}
     assert "25.0 % are leavers." in reporting.say_verdict(verdict, "x", {"why": {}})
 
 
@@ -183,7 +186,8 @@ def test_what_was_never_timed_or_predicted_is_said_and_not_left_out(deployed):
     deployed.run("diagnostics")
     path = deployed.root / "models" / "diagnostics.json"
     facts = json.loads(path.read_text())
-    path.write_text(json.dumps(facts | {"timings": {"ingestion": None, "training": None}, "predictions": None}))
+    facts |= {"timings": {"ingestion": None, "training": None}, "predictions": None}
+    path.write_text(json.dumps(facts))
     deployed.run("reporting")
     assert "training never 0" in text_of(deployed) and "None yet; run diagnostics.py" in text_of(deployed)
 
@@ -200,17 +204,29 @@ def test_of_very_many_files_the_latest_are_listed_and_all_are_counted(old_world)
     assert "n0009.csv" not in text and "n0010.csv" in text and f"n{reporting.MOST_FILES + 9:04d}.csv" in text
 
 
-def test_a_heading_never_stands_alone_at_the_foot_of_a_page(deployed):
+def test_of_very_many_refused_files_the_report_says_where_all_are(deployed):
+    folder = deployed.root / "sourcedata"
+    for number in range(reporting.MOST_FILES + 1):
+        (folder / f"page{number:04d}.csv").write_text(f"<html>{number}")
+    deployed.run("ingestion", expect=65)
     report(deployed)
+    text = text_of(deployed)
+    assert f"these {reporting.MOST_FILES + 1} was taken" in text and "all of them in .finaldata.json" in text
+    assert "page0000.csv" in (deployed.root / "ingesteddata" / ".finaldata.json").read_text()
+    assert "page0000.csv" not in text and "page0001.csv" in text
+
+
+def test_a_heading_never_stands_alone_at_the_foot_of_a_page(deployed, tmp_path):
+    report(deployed)
+    picture = tmp_path / "small.png"
+    Image.new("RGB", (6, 5)).save(picture)
     told = json.loads((deployed.root / "models" / "report.json").read_text())
     table = {"said": "", "header": ["name"], "widths": [1]}
     for n in range(1, 61):
         first = {**table, "title": "First", "rows": [["row"]] * n}
         second = {**table, "title": "Second", "rows": [["other"]] * 20}
         paper = io.BytesIO()
-        pages.render_pdf(
-            paper, told | {"tables": [first, second]}, deployed.root / "models" / "confusionmatrix.png"
-        )
+        pages.render_pdf(paper, told | {"tables": [first, second]}, picture)
         texts = [page.extract_text() for page in PdfReader(paper).pages]
         (page,) = [text for text in texts if "Second" in text]
         assert "other" in page.partition("Second")[2], f"{n} rows"

@@ -1,0 +1,233 @@
+"""Measure the pipeline side by side with the plain way, in one run: ratios, not promises.
+
+    python benchmarks/run.py [--rows 5000000] [--only ingest|train|idle]
+
+Every pair runs alternately in this one process tree, as real processes; the median of the runs is
+taken. Memory is the largest sum of resident pages of a process and its children, looked at every 20 ms.
+Tables are synthetic (make_data.py) and are removed afterwards.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
+
+import make_data  # noqa: E402
+
+PAGE = os.sysconf("SC_PAGE_SIZE")
+POLL_S = 0.02
+PLAIN_INGEST = """
+import glob, sys
+import pandas as pd
+frames = [pd.read_csv(path) for path in sorted(glob.glob(sys.argv[1] + "/*.csv"))]
+pd.concat(frames).drop_duplicates().to_csv(sys.argv[2], index=False)
+"""
+PLAIN_TRAIN = """
+import json, sys, time
+import pandas as pd
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import f1_score
+table, test = pd.read_csv(sys.argv[1]).dropna(), pd.read_csv(sys.argv[2]).dropna()
+features = ["lastmonth_activity", "lastyear_activity", "number_of_employees"]
+started = time.perf_counter()
+model = LogisticRegression(solver="liblinear", class_weight="balanced", max_iter=1000, random_state=0)
+model.fit(table[features], table["exited"])
+took_s = time.perf_counter() - started
+print(json.dumps({"duration_s": took_s, "f1": f1_score(test["exited"], model.predict(test[features]))}))
+"""
+HEAVY = "import pandas, sklearn.linear_model, matplotlib.figure, flask"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One process: wall time, largest memory of its tree, what it printed."""
+
+    duration_s: float
+    peak_bytes: int
+    said: str
+
+
+def run(*command: object) -> Run:
+    """Run a process and watch the memory of its tree."""
+    started = time.perf_counter()
+    process = subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE, text=True)
+    peak = 0
+    while process.poll() is None:
+        peak = max(peak, sum(map(resident, tree(process.pid))))
+        time.sleep(POLL_S)
+    duration_s = time.perf_counter() - started
+    said = process.stdout.read() if process.stdout else ""
+    if process.returncode:
+        raise SystemExit(f"{command} ended with {process.returncode}")
+    return Run(duration_s, peak, said)
+
+
+def tree(pid: int) -> list[int]:
+    """List a process and those below it."""
+    found = [pid]
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        try:
+            for child in path.read_text().split():
+                found += tree(int(child))
+        except OSError:
+            continue
+    return found
+
+
+def resident(pid: int) -> int:
+    """Read the resident bytes of a process that may be gone."""
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE
+    except OSError:
+        return 0
+
+
+def median(runs: list[Run]) -> Run:
+    """Take the run of median duration, with the median memory."""
+    ordered = sorted(runs, key=lambda one: one.duration_s)
+    middle = ordered[len(ordered) // 2]
+    return Run(middle.duration_s, int(statistics.median(one.peak_bytes for one in runs)), middle.said)
+
+
+def workspace(folder: Path, source: str, **extra: object) -> Path:
+    """Write a config.json and return its path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    keys = {
+        "input_folder_path": source,
+        "output_folder_path": "ingesteddata",
+        "test_data_path": "../test",
+        "output_model_path": "models",
+        "prod_deployment_path": "production_deployment",
+        **extra,
+    }
+    (folder / "config.json").write_text(json.dumps(keys))
+    return folder / "config.json"
+
+
+def show(what: str, plain: float, ours: float, unit: str, wanted: str) -> None:
+    """Print one pair and its ratio."""
+    print(
+        f"{what:<44}{plain:>9.2f}{ours:>9.2f} {unit:<3}{plain / ours:>8.1f} x   wanted {wanted}", flush=True
+    )
+
+
+def measure_ingest(folder: Path, n_rows: int, n_files: int, repeats: int) -> None:
+    """Compare ingestion with read_csv, concat, drop_duplicates, to_csv."""
+    data = folder / "in"
+    make_data.make_table(data, n_rows=n_rows, n_files=n_files, duplicate_share=0.1, seed=1, drift=False)
+    plain, ours = [], []
+    for _ in range(repeats):
+        plain.append(run(sys.executable, "-c", PLAIN_INGEST, data, folder / "plain.csv"))
+        shutil.rmtree(folder / "ws", ignore_errors=True)
+        config = workspace(folder / "ws", "../in")
+        ours.append(run(sys.executable, ROOT / "ingestion.py", "--config", config, "--json"))
+    result = json.loads(ours[-1].said)
+    n_lines = sum(chunk.count(b"\n") for chunk in read_blocks(folder / "plain.csv")) - 1
+    size = f"{n_rows:,} rows, {n_files} files"
+    show(f"ingest {size}: time", median(plain).duration_s, median(ours).duration_s, "s", "3.5 x")
+    show(f"ingest {size}: memory", median(plain).peak_bytes / 1e6, median(ours).peak_bytes / 1e6, "MB", "2 x")
+    print(f"  unique rows: {n_lines:,} by number (plain), {result['rows_total']:,} by text (ours)")
+
+    new = folder / "new"
+    make_data.make_table(new, n_rows=10_000, n_files=1, duplicate_share=0.1, seed=2, drift=False)
+    added = []
+    for number in range(repeats):
+        for path in new.glob("*.csv"):
+            shutil.copy(path, data / f"more{number}.csv")
+        if number:
+            with (data / f"more{number}.csv").open("a") as handle:
+                handle.write(f"another client {number},1,2,3,0\n")
+        added.append(
+            run(sys.executable, ROOT / "ingestion.py", "--config", folder / "ws/config.json", "--json")
+        )
+    again = run(sys.executable, "-c", PLAIN_INGEST, data, folder / "plain.csv")
+    show(f"10,000 new rows onto {n_rows:,}: time", again.duration_s, median(added).duration_s, "s", "15 x")
+
+
+def read_blocks(path: Path) -> Iterator[bytes]:
+    """Read a file in blocks."""
+    with path.open("rb") as handle:
+        yield from iter(lambda: handle.read(1 << 22), b"")
+
+
+def measure_training(folder: Path, n_rows: int) -> None:
+    """Compare training with liblinear on raw features, on the same clean rows."""
+    make_data.make_table(folder / "train", n_rows=n_rows, n_files=1, duplicate_share=0.0, seed=3, drift=False)
+    make_data.make_table(folder / "test", n_rows=100_000, n_files=1, duplicate_share=0.0, seed=4, drift=False)
+    (test,) = (folder / "test").glob("*.csv")
+    shown = {}
+    for estimator in ("logistic_regression", "auto"):
+        config = workspace(folder / estimator, "../train", model={"estimator": estimator})
+        run(sys.executable, ROOT / "ingestion.py", "--config", config)
+        run(sys.executable, ROOT / "training.py", "--config", config)
+        run(sys.executable, ROOT / "deployment.py", "--config", config, "--list")
+        scored = json.loads(run(sys.executable, ROOT / "scoring.py", "--config", config, "--json").said)
+        log = (folder / estimator / "logs" / "pipeline.log").read_text()
+        (line,) = [line for line in log.splitlines() if " training: " in line]
+        shown[estimator] = float(line.rpartition("duration_s=")[2]), scored["f1"], line
+    table = folder / "logistic_regression" / "ingesteddata" / "finaldata.csv"
+    plain = json.loads(run(sys.executable, "-c", PLAIN_TRAIN, table, test).said)
+    took_s, f1, _ = shown["logistic_regression"]
+    show(f"train {n_rows:,} rows, logistic: time", plain["duration_s"], took_s, "s", "4 x")
+    print(f"  F1 on 100,000 test rows: {plain['f1']:.4f} (plain), {f1:.4f} (ours)")
+    took_s, f1, line = shown["auto"]
+    name = line.partition("estimator=")[2].split()[0]
+    print(f"  auto: {took_s:.1f} s (wanted under 30 s), chose {name}, F1 {f1:.4f}")
+
+
+def measure_idle(folder: Path, repeats: int) -> None:
+    """Compare an idle tick with a process that only imports what the stages need."""
+    make_data.make_sample(folder / "idle")
+    config = workspace(folder / "idle", "sourcedata", test_data_path="testdata")
+    run(sys.executable, ROOT / "fullprocess.py", "--config", config)
+    heavy, ours = [], []
+    for _ in range(repeats):
+        heavy.append(run_quick(sys.executable, "-c", HEAVY))
+        ours.append(run_quick(sys.executable, ROOT / "fullprocess.py", "--config", config))
+    bare_ms, ours_ms = (1000 * statistics.median(times) for times in (heavy, ours))
+    show("idle tick against bare imports: time", bare_ms, ours_ms, "ms", "20 x, under 60 ms")
+
+
+def run_quick(*command: object) -> float:
+    """Time a process without looking at its memory."""
+    started = time.perf_counter()
+    subprocess.run([str(part) for part in command], check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - started
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rows", type=int, default=5_000_000, help="rows to ingest; training takes a fifth")
+    parser.add_argument("--files", type=int, default=50)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--only", choices=("ingest", "train", "idle"))
+    arguments = parser.parse_args(argv)
+    print(f"{'':<44}{'plain':>9}{'ours':>9}")
+    with tempfile.TemporaryDirectory(prefix="risk-benchmark-") as scratch:
+        folder = Path(scratch)
+        if arguments.only in (None, "idle"):
+            measure_idle(folder, 3 * arguments.repeats)
+        if arguments.only in (None, "ingest"):
+            measure_ingest(folder, arguments.rows, arguments.files, arguments.repeats)
+        if arguments.only in (None, "train"):
+            measure_training(folder, arguments.rows // 5)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
