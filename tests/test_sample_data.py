@@ -1,0 +1,102 @@
+"""The shipped data: what they promise, and that the same command makes the same bytes."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from risk import dataset, releases, rows, scores
+from risk.dataset import Schema
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+import make_data  # noqa: E402
+
+FOLDERS = ("practicedata", "sourcedata", "testdata")
+HEADER = "corporation,lastmonth_activity,lastyear_activity,number_of_employees,exited"
+
+
+def read_lines(folder):
+    return {
+        path.name: path.read_text(encoding="utf-8").splitlines()
+        for path in sorted((ROOT / folder).glob("*.csv"))
+    }
+
+
+def test_the_command_of_the_readme_makes_the_same_bytes_again(tmp_path):
+    make_data.make_sample(tmp_path)
+    for folder in FOLDERS:
+        shipped = {path.name: path.read_bytes() for path in (ROOT / folder).iterdir()}
+        assert shipped == {path.name: path.read_bytes() for path in (tmp_path / folder).iterdir()}
+
+
+def test_files_columns_size_duplicates_and_missing_cells_are_as_promised():
+    found = {folder: read_lines(folder) for folder in FOLDERS}
+    assert [len(files) for files in found.values()] == [2, 2, 1]
+    assert sum(path.stat().st_size for f in FOLDERS for path in (ROOT / f).iterdir()) < 2_000_000
+    for files in found.values():
+        assert all(lines[0] == HEADER for lines in files.values())
+    for folder in ("practicedata", "sourcedata"):
+        first, second = (lines[1:] for lines in found[folder].values())
+        assert len(set(first)) < len(first), "duplicates inside a file"
+        assert set(first) & set(second), "duplicates across files"
+        assert len(set(first) | set(second)) > 3000
+        cells = [cell for line in {*first, *second} for cell in line.rsplit(",", 4)[1:4]]
+        assert 0.015 < cells.count("") / len(cells) < 0.03
+    for folder in FOLDERS:
+        assert "ynthetic" in (ROOT / folder / "README.md").read_text()
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory):
+    """Practice by hand, then production ticks, with two further batches of the new world."""
+    from conftest import Workspace
+
+    class Quiet:
+        def readouterr(self):
+            return "", ""
+
+    workspace = Workspace(tmp_path_factory.mktemp("sample") / "workspace", Quiet())
+    make_data.make_sample(workspace.root, further=2)
+    del workspace.keys["model"]
+    workspace.configure(input_folder_path="practicedata", output_model_path="practicemodels")
+    workspace.walk()
+    return workspace
+
+
+def score_deployed(workspace, path):
+    """Score the deployed model on a file that no model has seen."""
+    release, model = releases.load_deployed(workspace.root / "production_deployment")
+    schema = Schema.from_json(release.json("modelcard.json")["schema"])
+    folder = workspace.root / f"unseen-{path.stem}"
+    folder.mkdir(exist_ok=True)
+    shutil.copy(path, folder)
+    good, _ = rows.read_folder(folder, schema, None, needed=schema.features)
+    X, y = dataset.to_frame(good, schema), dataset.to_target(good, schema)
+    return scores.compute_score(y, model.predict(X), model.predict_proba(X)[:, 1])
+
+
+def test_the_practice_model_is_decent_production_drifts_and_the_retrained_model_is_better(story):
+    practice = json.loads((story.root / "practicemodels" / "metrics.json").read_text())
+    assert practice["f1"] >= practice["floor_f1"] + 0.10
+    assert practice["auc"] >= 0.75
+    first, second = sorted((story.root / "further").glob("*.csv"))
+    old = score_deployed(story, first)
+
+    story.configure(input_folder_path="sourcedata", output_model_path="models")
+    story.tick()
+    verdict = story.state()["verdict"]
+    assert verdict["drift"] is True
+    assert verdict["new_score"] < verdict["recorded_score"] == practice["f1"]
+    new = score_deployed(story, first)
+    assert new.f1 >= old.f1 + 0.05
+
+    before = score_deployed(story, second)
+    shutil.copy(first, story.root / "sourcedata")
+    story.tick()
+    assert score_deployed(story, second).f1 >= before.f1 - 0.01
+    story.tick()
+    assert story.state()["verdict"]["n"] > 0
