@@ -6,7 +6,7 @@ by the reader's own casts (which take 2.5 for the whole number 3 without a word)
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from risk.csvfile import BLANKS, Checked
 from risk.errors import StorageError
 
 MAX_LINE = 8 * 1024 * 1024
+MEMORY_LIMIT = "600MB"  # beyond it tables spill to disk; ingestion never takes the machine
 COLUMNS_AT_ONCE = 32  # planning a query takes time with the square of its columns
 
 
@@ -50,12 +51,12 @@ class Engine:
             "autoinstall_known_extensions": "false",
             "autoload_known_extensions": "false",
         }
-        if memory_limit:
-            settings["memory_limit"] = memory_limit
+        settings["memory_limit"] = memory_limit or MEMORY_LIMIT
         self.columns = list(columns)
         self.connection = duckdb.connect(":memory:", config=settings)
         self._cells = [f"c{position}" for position in range(len(self.columns))]
         self._cell_of = dict(zip(self.columns, self._cells, strict=True))
+        self._counts: dict[int, dict[str, ColumnCounts]] = {}
         self._last_number = -1
         self._in_order = True
         listed = ", ".join(f"{cell} varchar" for cell in self._cells)
@@ -117,7 +118,7 @@ class Engine:
             "select distinct s.file_path from reject_errors e join reject_scans s using (scan_id, file_id)"
         ).fetchall()
         self._run("drop table if exists reject_errors; drop table if exists reject_scans")
-        self._trim(numbers.values())
+        self._trim(list(numbers.values()))
         return {numbers[path] for (path,) in rejected}
 
     def _note_order(self, numbers: Sequence[int]) -> None:
@@ -133,20 +134,52 @@ class Engine:
         array = "[" + ", ".join(map(str, numbers.values())) + "]"
         return f"{array}[enum_code(filename::source_file) + 1]"
 
-    def _trim(self, numbers: Iterable[int]) -> None:
-        """Trim the cells that have outer blanks; looking for them first is cheaper than trimming all."""
+    def _trim(self, numbers: Sequence[int]) -> None:
+        """Trim the cells that have outer blanks.
+
+        Looking for them first is cheaper than trimming all, and a column of numbers has none.
+        """
         here = f"file_no in ({', '.join(map(str, numbers))})"
-        counts = ", ".join(f"count(*) filter ({has_outer_blank(cell)})" for cell in self._cells)
-        found = self._run(f"select {counts} from raw where {here}").fetchone()
-        blank = [cell for cell, count in zip(self._cells, found, strict=True) if count]
-        for cell in blank:
-            value = f"nullif({trimmed(cell)}, '')"
-            self._run(f"update raw set {cell} = {value} where {here} and {has_outer_blank(cell)}")
+        mixed = self._count_numbers(self.columns, numbers)
+        found = self._count_cells(mixed, ["has_blank"], here) if mixed else {}
+        blank = [name for name in mixed if any(of_file[name][0] for of_file in found.values())]
+        for name in blank:
+            cell = self._cell_of[name]
+            trimmed_cell = f"nullif({trimmed(cell)}, '')"
+            self._run(f"update raw set {cell} = {trimmed_cell} where {here} and {has_outer_blank(cell)}")
         if blank:
             self._run(f"update raw set h = {self._hash} where {here}")
+            self._count_numbers(blank, numbers)
+
+    def _count_numbers(self, columns: Sequence[str], numbers: Sequence[int]) -> list[str]:
+        """Count filled cells and numbers, by file and column; return the columns with other cells."""
+        here = f"file_no in ({', '.join(map(str, numbers))})"
+        mixed = set()
+        for number, of_file in self._count_cells(columns, ["filled", "number"], here).items():
+            for name, (n_filled, n_numbers) in of_file.items():
+                self._counts.setdefault(number, {})[name] = ColumnCounts(n_filled, 0, n_numbers)
+                if n_numbers < n_filled:
+                    mixed.add(name)
+        return [name for name in columns if name in mixed]
+
+    def _count_cells(
+        self, columns: Sequence[str], what: Sequence[str], here: str
+    ) -> dict[int, dict[str, tuple[int, ...]]]:
+        """Count the cells of some files that are `what`, by file and column."""
+        result: dict[int, dict[str, tuple[int, ...]]] = {}
+        for start in range(0, len(columns), COLUMNS_AT_ONCE):
+            names = columns[start : start + COLUMNS_AT_ONCE]
+            parts = (f"count(*) filter ({SAY[w](self._cell_of[name])})" for name in names for w in what)
+            sql = f"select file_no, {', '.join(parts)} from raw where {here} group by file_no"
+            for number, *counts in self._run(sql).fetchall():
+                of_file = result.setdefault(number, {})
+                for i, name in enumerate(names):
+                    of_file[name] = tuple(counts[len(what) * i : len(what) * (i + 1)])
+        return result
 
     def add_rows(self, number: int, rows: Sequence[Mapping[str, str]]) -> None:
         """Add the rows that the exact reader took from a file."""
+        self._counts.pop(number, None)
         self._note_order([number])
         lists = [[row[name] or None for row in rows] for name in self.columns]
         cells = ", ".join(f"unnest(?::varchar[]) as {cell}" for cell in self._cells)
@@ -154,6 +187,8 @@ class Engine:
 
     def drop_files(self, numbers: set[int]) -> None:
         """Forget the rows of files that the exact reader reads instead."""
+        for number in numbers:
+            self._counts.pop(number, None)
         if numbers:
             self._run(f"delete from raw where file_no in ({', '.join(map(str, numbers))})")
 
@@ -171,19 +206,18 @@ class Engine:
 
     def count_columns(self, columns: Sequence[str]) -> dict[int, dict[str, ColumnCounts]]:
         """Count filled cells, missing words and numbers, by file and column."""
-        result: dict[int, dict[str, ColumnCounts]] = {}
-        for start in range(0, len(columns), COLUMNS_AT_ONCE):
-            names = columns[start : start + COLUMNS_AT_ONCE]
-            cells = [self._cell_of[name] for name in names]
-            classes = ", ".join(f"{cell}, {classify(cell)} as is_{cell}" for cell in cells)
-            parts = [f"count({c}), count(*) filter (not is_{c}), count(*) filter (is_{c})" for c in cells]
-            told = f"(select file_no, {classes} from raw)"
-            found = self._run(f"select file_no, {', '.join(parts)} from {told} group by file_no").fetchall()
-            for number, *counts in found:
-                of_file = result.setdefault(number, {})
-                for i, name in enumerate(names):
-                    of_file[name] = ColumnCounts(*counts[3 * i : 3 * i + 3])
-        return result
+        present = list(self.count_rows())
+        new = [number for number in present if number not in self._counts]
+        if new:
+            self._count_numbers(self.columns, new)
+        counts = {number: {name: self._counts[number][name] for name in columns} for number in present}
+        mixed = {n for of_file in counts.values() for n, c in of_file.items() if c.numbers < c.filled}
+        listed = [name for name in columns if name in mixed]
+        for number, of_file in self._count_cells(listed, ["missing_word", "boolean"], "true").items():
+            for name, (n_words, n_booleans) in of_file.items():
+                known = counts[number][name]
+                counts[number][name] = ColumnCounts(known.filled, n_words, known.numbers + n_booleans)
+        return counts
 
     def count_labels(self, target: str) -> dict[int, dict[str, int]]:
         """Count each filled label in lower case, by file."""
@@ -253,10 +287,15 @@ def is_number(cell: str) -> str:
     return f"({looks} and coalesce(isfinite(try_cast({cell} as double)), false))"
 
 
-def classify(cell: str) -> str:
-    """Say in SQL what a cell is: true for a number, false for a missing word, else NULL."""
-    words, booleans = (", ".join(map(literal, w)) for w in (dataset.MISSING_WORDS, dataset.BOOLEAN_WORDS))
-    return (
-        f"case when {is_number(cell)} then true when lower({cell}) in ({words}) then false "
-        f"when lower({cell}) in ({booleans}) then true end"
-    )
+def is_word(cell: str, words: Iterable[str]) -> str:
+    """Say in SQL that a cell is one of some words, in any case."""
+    return f"lower({cell}) in ({', '.join(map(literal, words))})"
+
+
+SAY: dict[str, Callable[[str], str]] = {
+    "filled": lambda cell: f"{cell} is not null",
+    "number": is_number,
+    "has_blank": has_outer_blank,
+    "missing_word": lambda cell: is_word(cell, dataset.MISSING_WORDS),
+    "boolean": lambda cell: is_word(cell, dataset.BOOLEAN_WORDS),
+}
