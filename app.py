@@ -39,7 +39,6 @@ HERE = Path(__file__).resolve().parent
 MIB = 1024 * 1024
 MAX_PROBLEMS = 20
 RETRY_AFTER_S = 60
-LARGEST = 1e100  # beyond it the arithmetic of a model may leave the doubles
 SAFE_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
@@ -353,12 +352,7 @@ def find_problem(cells: Mapping[str, str | None], schema: Schema) -> dict[str, s
             return {"column": name, "reason": "is neither text, a number, true, false nor null"}
         texts[name] = text
     problem = dataset.find_problem(texts, schema)
-    if problem:
-        return {"column": problem.column, "reason": problem.reason}
-    for name in schema.numbers:
-        if abs(dataset.parse_number(texts[name]) or 0.0) > LARGEST:
-            return {"column": name, "reason": "is too large"}
-    return None
+    return {"column": problem.column, "reason": problem.reason} if problem else None
 
 
 def read_csv(data: bytes, schema: Schema, separator: str | None) -> Asked:

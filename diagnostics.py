@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,13 +16,14 @@ from config import SECRETS, Config
 from risk import artifacts, dataset, packages, releases, rows, table
 from risk.dataset import Schema
 from risk.errors import DatasetError, MissingArtifactError, ServiceError
-from risk.table import Ledger
 
 if TYPE_CHECKING:
     import pandas as pd
 
 LOG = stage.log("diagnostics")
 CHUNK_ROWS = 500_000
+WIDTH = 80
+_EXPONENT = re.compile(r"e(-?)\+?0*")
 
 
 @dataclass(frozen=True)
@@ -94,24 +96,42 @@ def compute_statistics(values: pd.Series[float]) -> dict[str, float | int | None
     return {"n": len(filled), **{k: v if math.isfinite(v) else None for k, v in found.items()}}
 
 
-def count_missing(path: Path, schema: Schema, length: int) -> dict[str, dict[str, float | int]]:
-    """Count the missing cells of every column of the table; memory does not grow with it.
+def describe_columns(
+    path: Path, schema: Schema, length: int
+) -> tuple[dict[str, dict[str, float | int | None]], dict[str, dict[str, float | int]]]:
+    """Read the table once, in chunks; only the numbers are held.
 
-    Blank is missing everywhere; the words NA, null and nan are in number columns only.
+    Returns
+    -------
+    statistics : dict
+        What `compute_statistics` says of each number column.
+    missing : dict
+        Count and percent of every column. Blank is missing everywhere, the words NA, null and nan in
+        number columns only.
     """
+    import numpy as np
+    import pandas as pd
+
+    numbers: dict[str, list[np.ndarray]] = {name: [] for name in schema.numbers}
     counts = dict.fromkeys(schema.columns, 0)
     n_rows = 0
     for part in dataset.read_texts(path, schema, stop=length, chunk_rows=CHUNK_ROWS):
         n_rows += len(part)
         for name in schema.columns:
-            missing = part[name].isna()
-            if schema.kinds.get(name) == "number":
-                missing |= part[name].str.lower().isin(dataset.MISSING_WORDS)
-            counts[name] += int(missing.sum())
-    return {
+            cells = part[name]
+            if name in numbers:
+                cells = dataset.numbers_of(cells)
+                numbers[name].append(cells.to_numpy())
+            counts[name] += int(cells.isna().sum())
+    statistics = {
+        name: compute_statistics(pd.Series(np.concatenate(parts) if parts else [], dtype="float64"))
+        for name, parts in numbers.items()
+    }
+    missing = {
         name: {"count": count, "percent": 100 * count / n_rows if n_rows else 0.0}
         for name, count in counts.items()
     }
+    return statistics, missing
 
 
 # --- run -------------------------------------------------------------------------------------------------
@@ -132,12 +152,13 @@ def run(config: Config, *, measure: bool = False) -> Result:
     """
     ledger = table.load_ready(config.ledger)
     schema = Schema.from_json(ledger.schema or {})
+    statistics, missing = describe_columns(config.final_data, schema, ledger.length)
     listed, asked_at = packages.list_packages(config.requirements, config.package_cache)
     facts: dict[str, Any] = {
         "n_rows": ledger.rows,
         "n_unlabelled": ledger.rows_unlabelled,
-        "statistics": describe_numbers(config, ledger, schema),
-        "missing": count_missing(config.final_data, schema, ledger.length),
+        "statistics": statistics,
+        "missing": missing,
         "timings": measure_timings(config) if measure else read_timings(config),
         "dependencies": listed,
         "dependencies_at": asked_at,
@@ -147,17 +168,11 @@ def run(config: Config, *, measure: bool = False) -> Result:
     return Result(
         n_rows=ledger.rows,
         n_columns=len(schema.columns),
-        n_missing=sum(int(found["count"]) for found in facts["missing"].values()),
+        n_missing=sum(int(found["count"]) for found in missing.values()),
         n_outdated=sum(p["latest"] not in (p["installed"], packages.UNKNOWN) for p in listed),
         facts=facts,
         mark=ledger.mark,
     )
-
-
-def describe_numbers(config: Config, ledger: Ledger, schema: Schema) -> dict[str, Any]:
-    """Describe every number column."""
-    X, _ = dataset.read_table(config.final_data, schema, stop=ledger.length)
-    return {name: compute_statistics(X[name]) for name in schema.numbers}
 
 
 def predict(config: Config) -> dict[str, Any] | None:
@@ -261,19 +276,21 @@ def render(facts: Mapping[str, Any]) -> str:
 
 
 def short(value: float | int | None) -> str:
-    """Shorten a number to what fits a column."""
+    """Shorten a number to what fits a column: 4 digits, 1.235e6 for what is large."""
     if value is None:
         return "-"
-    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+    return f"{value:,}" if isinstance(value, int) else _EXPONENT.sub(r"e\1", f"{value:.4g}")
 
 
 def align(table: Sequence[Sequence[str]]) -> str:
-    """Align a table: names left and cut to 24 letters, figures right."""
-    cut = [[row[0] if len(row[0]) <= 24 else row[0][:23] + "…", *row[1:]] for row in table]
-    widths = [max(map(len, column)) for column in zip(*cut, strict=True)]
+    """Align a table: figures right, names left and cut to 24 letters, or to fewer that fit the line."""
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    room = WIDTH - sum(width + 2 for width in widths[1:])
+    widths[0] = min(widths[0], 24, max(room, 6))
     lines = []
-    for row in cut:
-        cells = [row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))]
+    for name, *figures in table:
+        cut = name if len(name) <= widths[0] else name[: widths[0] - 1] + "…"
+        cells = [cut.ljust(widths[0]), *(f.rjust(w) for f, w in zip(figures, widths[1:], strict=True))]
         lines.append("  ".join(cells).rstrip())
     return "\n".join(lines)
 

@@ -474,7 +474,7 @@ def begin(config: Config, ledger: Ledger, fresh: Path) -> Ledger:
     """Begin a table with the rows of `fresh`."""
     header = table.render_line((ledger.schema or {})["columns"])
     with fresh.open("rb") as handle:
-        blocks = iter(lambda: handle.read(artifacts.BLOCK), b"")
+        blocks = iter(lambda: handle.read(csvfile.BLOCK), b"")
         return table.grow(config.final_data, ledger, chain([header], blocks))
 
 

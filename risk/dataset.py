@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 NUMBER_SHARE = 0.98
+LARGEST = 1e100  # beyond it the squares of a scaler leave the doubles
 NUMBER_PATTERN = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"
 MISSING_WORDS = ("na", "n/a", "null", "nan")
 BOOLEAN_WORDS = {"true": 1.0, "false": 0.0}
@@ -79,12 +80,12 @@ class Schema:
 
 
 def parse_number(text: str) -> float | None:
-    """Read the cell of a number column: NaN when missing, None when it is no finite number."""
+    """Read the cell of a number column: NaN when missing, None when it is none of up to 1e100."""
     if not text or text.lower() in MISSING_WORDS:
         return math.nan
     if _NUMBER.fullmatch(text):
         value = float(text)
-        return value if math.isfinite(value) else None
+        return value if abs(value) <= LARGEST else None
     return BOOLEAN_WORDS.get(text.lower())
 
 
@@ -111,7 +112,8 @@ def find_problem(row: Mapping[str, str], schema: Schema) -> Problem | None:
         text = row.get(column, "")
         if schema.kinds.get(column) == "number":
             if parse_number(text) is None:
-                return Problem(column, text, "is not a number")
+                too_large = _NUMBER.fullmatch(text) is not None and math.isfinite(float(text))
+                return Problem(column, text, "is too large" if too_large else "is not a number")
         elif column == schema.target and text and parse_label(text, schema) is None:
             return Problem(column, text, f"is neither {schema.positive[0]!r} nor {schema.negative[0]!r}")
     return None

@@ -18,7 +18,9 @@ from risk.csvfile import BLANKS, Checked
 from risk.errors import StorageError
 
 MAX_LINE = 8 * 1024 * 1024
-MEMORY_LIMIT = "600MB"  # beyond it tables spill to disk; ingestion never takes the machine
+MEMORY_MB, MB_PER_COLUMN = 600, 1  # beyond it tables spill to disk; ingestion never takes the machine
+HASH_PARTS = 4
+MAX_ROWS = 2**40
 COLUMNS_AT_ONCE = 32  # planning a query takes time with the square of its columns
 
 
@@ -51,7 +53,7 @@ class Engine:
             "autoinstall_known_extensions": "false",
             "autoload_known_extensions": "false",
         }
-        settings["memory_limit"] = memory_limit or MEMORY_LIMIT
+        settings["memory_limit"] = memory_limit or f"{max(MEMORY_MB, MB_PER_COLUMN * len(columns))}MB"
         self.columns = list(columns)
         self.connection = duckdb.connect(":memory:", config=settings)
         self._cells = [f"c{position}" for position in range(len(self.columns))]
@@ -169,7 +171,7 @@ class Engine:
         result: dict[int, dict[str, tuple[int, ...]]] = {}
         for start in range(0, len(columns), COLUMNS_AT_ONCE):
             names = columns[start : start + COLUMNS_AT_ONCE]
-            parts = (f"count(*) filter ({SAY[w](self._cell_of[name])})" for name in names for w in what)
+            parts = (f"count_if({SAY[w](self._cell_of[name])})" for name in names for w in what)
             sql = f"select file_no, {', '.join(parts)} from raw where {here} group by file_no"
             for number, *counts in self._run(sql).fetchall():
                 of_file = result.setdefault(number, {})
@@ -230,22 +232,21 @@ class Engine:
             words[word.lower()] = words.get(word.lower(), 0) + count
         return result
 
-    def deduplicate(self) -> dict[int, int]:
-        """Keep the first arrival of every row, in order; return how many each file had too many.
+    def deduplicate(self) -> None:
+        """Keep the first arrival of every row, in order.
 
-        The hash only narrows, equality decides: exact.
+        The hash only narrows, equality decides: exact. Hashes are counted in parts, for memory.
         """
-        listed = ", ".join(self._cells)
-        self._run("create or replace temp table suspects as select h from raw group by h having count(*) > 1")
-        gone = self._run(
-            f"delete from raw where rowid in (select id from (select raw.rowid as id, row_number() over "
-            f"(partition by {listed} order by file_no, raw.rowid) as n "
-            f"from raw semi join suspects using (h)) where n > 1) returning file_no"
-        ).fetchall()
-        counts: dict[int, int] = {}
-        for (number,) in gone:
-            counts[number] = counts.get(number, 0) + 1
-        return counts
+        self._run("create or replace temp table suspects (h ubigint)")
+        for part in range(HASH_PARTS):
+            here = f"where h % {HASH_PARTS} = {part}"
+            self._run(f"insert into suspects select h from raw {here} group by h having count(*) > 1")
+        arrival = f"file_no::bigint * {MAX_ROWS} + raw.rowid"
+        self._run(
+            f"delete from raw where h in (select h from suspects) and {arrival} not in "
+            f"(select min({arrival}) from raw semi join suspects using (h) "
+            f"group by h, {', '.join(self._cells)})"
+        )
 
     def write(self, path: Path) -> None:
         """Write the rows as CSV in the one dialect of the table: commas, LF, least quoting, no header."""
@@ -282,9 +283,14 @@ def has_outer_blank(cell: str) -> str:
 
 
 def is_number(cell: str) -> str:
-    """Say in SQL what `dataset.parse_number` calls a finite number."""
+    """Say in SQL what `dataset.parse_number` calls a number."""
     looks = f"regexp_full_match({cell}, {literal(dataset.NUMBER_PATTERN)})"
-    return f"({looks} and coalesce(isfinite(try_cast({cell} as double)), false))"
+    fits = f"coalesce(abs(try_cast({cell} as double)) <= {dataset.LARGEST}, false)"
+    # Dear to ask: most cells are settled by their first sign, or come back from a cast as they were.
+    return (
+        f"case when not ({cell} >= '+' and {cell} < ':') then false "
+        f"when try_cast({cell} as uinteger)::varchar = {cell} then true else {looks} and {fits} end"
+    )
 
 
 def is_word(cell: str, words: Iterable[str]) -> str:

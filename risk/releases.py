@@ -56,7 +56,12 @@ def current(folder: Path) -> str | None:
 
 def names(folder: Path) -> list[str]:
     """Name the release folders, oldest first."""
-    return sorted(entry.name for entry in folder.glob("..r[0-9]*-*") if entry.is_dir())
+    found = (entry.name for entry in folder.glob("..r[0-9]*-*") if entry.is_dir())
+    return sorted(found, key=lambda name: (_number(name), name))
+
+
+def _number(folder_name: str) -> int:
+    return int(folder_name[3:].partition("-")[0])
 
 
 def release_id(folder_name: str) -> str:
@@ -74,11 +79,18 @@ def load(folder: Path, key: str | None = None) -> Release:
     ArtifactError
         When a digest, the signature or a visible link is not what it must be.
     """
-    name = current(folder)
-    if name is None:
-        raise MissingArtifactError(f"{folder}: nothing is deployed yet; run fullprocess.py or deployment.py")
-    _check_visible(folder)
-    return read(folder, name, key)
+    while True:
+        name = current(folder)
+        if name is None:
+            raise MissingArtifactError(
+                f"{folder}: nothing is deployed yet; run fullprocess.py or deployment.py"
+            )
+        _check_visible(folder)
+        try:
+            return read(folder, name, key)
+        except ArtifactError:
+            if current(folder) == name:
+                raise  # else it was replaced and pruned while we read: the new one counts
 
 
 def read(folder: Path, name: str, key: str | None = None) -> Release:
@@ -153,23 +165,34 @@ def publish(
 ) -> str:
     """Make `files` the deployed release, all together or not at all, and return its id.
 
-    A release that is there already is not written again; the `keep` newest stay.
+    A release that is there already is not written again; damaged copies of it go, the `keep` newest stay.
     """
     manifest = {**facts, "files": {name: artifacts.sha256(files[name]) for name in NAMES}}
     raw = artifacts.render_json(manifest).encode()
     new_id = artifacts.sha256(raw)[:12]
-    known = [name for name in names(folder) if release_id(name) == new_id]
-    if not known or not _is_whole(folder, known[0], key):
-        number = 1 + max((int(name[3:7]) for name in names(folder)), default=0)
-        known = [f"..r{number:04d}-{new_id}"]
+    copies = [name for name in names(folder) if release_id(name) == new_id]
+    whole = next((name for name in copies if _is_whole(folder, name, key)), None)
+    if whole is None:
+        number = 1 + max(map(_number, names(folder)), default=0)
+        whole = f"..r{number:04d}-{new_id}"
         everything = {**files, MANIFEST: raw}
         if key is not None:
             everything[SIGNATURE] = (sign(raw, key) + "\n").encode()
-        _write_release(folder, known[0], everything)
-    switch(folder, known[0])
-    for old in [name for name in names(folder) if name != known[0]][: -max(keep - 1, 0) or None]:
-        shutil.rmtree(folder / old)
+        _write_release(folder, whole, everything)
+    switch(folder, whole)
+    others = [name for name in names(folder) if release_id(name) != new_id]
+    for old in [*copies, *others[: -max(keep - 1, 0) or None]]:
+        if old != whole:
+            _remove_release(folder, old)
     return new_id
+
+
+def _remove_release(folder: Path, name: str) -> None:
+    """Remove a release by a rename first: killed half way, `sweep` ends it, and none is left torn."""
+    doomed = folder / f"{artifacts.TEMPORARY}{name}"
+    shutil.rmtree(doomed, ignore_errors=True)
+    (folder / name).rename(doomed)
+    shutil.rmtree(doomed)
 
 
 def _is_whole(folder: Path, name: str, key: str | None) -> bool:
@@ -284,6 +307,20 @@ def installed_scikit_learn() -> str:
     return metadata.version("scikit-learn")
 
 
+# What the unpickler raises, besides an error of ours, on bytes that are no whole pickle.
+_TORN = (
+    pickle.UnpicklingError,
+    EOFError,
+    AttributeError,
+    ImportError,
+    IndexError,
+    KeyError,
+    OverflowError,
+    TypeError,
+    ValueError,
+)
+
+
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in ALLOWED:
@@ -299,5 +336,5 @@ def load_model(data: bytes, digest: str, where: Path) -> Any:
         raise ArtifactError(f"{where}: is not the model that its record describes; run training.py again")
     try:
         return _Unpickler(io.BytesIO(data)).load()
-    except (pickle.UnpicklingError, EOFError, AttributeError, ImportError) as error:
+    except _TORN as error:
         raise ArtifactError(f"{where}: cannot be unpickled ({error}); run training.py again") from error
