@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import re
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,6 +48,7 @@ NOT_YET: dict[str, tuple[Any, ...]] = {
     "deployment.gate": ("not_worse", "better"),
     "engine.name": ("spark",),
 }
+_SIZE = re.compile(r"0*[1-9][0-9]* ?[KMGT](I?B)?", re.IGNORECASE)
 ROW_KEYS = ("target_column", "positive_label", "id_columns", "ignore_columns", "separator")
 
 
@@ -200,7 +203,7 @@ def load_config(path: str | os.PathLike[str]) -> Config:
     problems: list[str] = []
     _refuse_unknown(raw, problems)
     values = _with_defaults(raw, problems)
-    _check(raw, values, problems)
+    _check(path.parent, raw, values, problems)
     secrets = _secrets(path.parent, problems)
     for key, url in (
         ("database_url", values["database_url"]),
@@ -288,28 +291,39 @@ def _is_names(value: Any) -> bool:
     return isinstance(value, list) and all(map(_is_text, value)) and len(set(value)) == len(value)
 
 
+def _is_folder(value: Any) -> bool:
+    return _is_text(value) and "\0" not in value and value.encode(errors="ignore").decode() == value
+
+
+def _is_label(value: Any) -> bool:
+    return _is_text(value) or (isinstance(value, int | float) and math.isfinite(value))
+
+
 def _is_size(value: Any) -> bool:
-    return isinstance(value, str) and value.strip().upper().rstrip("IB").rstrip("KMGT").strip().isdigit()
+    return isinstance(value, str) and _SIZE.fullmatch(value.strip()) is not None
 
 
-def _check(raw: dict[str, Any], values: dict[str, Any], problems: list[str]) -> None:
+def _check(root: Path, raw: dict[str, Any], values: dict[str, Any], problems: list[str]) -> None:
     for key in FOLDER_KEYS:
         if key not in raw:
             problems.append(f"{key}: is missing; it must name a folder")
-        elif not _is_text(raw[key]) or "\0" in raw[key]:
+        elif not _is_folder(raw[key]):
             problems.append(f"{key}: must be the name of a folder, not {raw[key]!r}")
     named: dict[str, str] = {}
     for key in FOLDER_KEYS:
-        if _is_text(raw.get(key)):
-            other = named.setdefault(os.path.normpath(raw[key]), key)
+        if _is_folder(raw.get(key)):
+            other = named.setdefault(os.path.normpath(root / raw[key]), key)
             if other != key:
                 problems.append(f"{key}: is the same folder as {other}; each needs its own")
     rules: dict[str, tuple[Any, str]] = {
         "target_column": (_is_text, "the name of a column"),
-        "positive_label": (lambda v: v is None or isinstance(v, str | int | float), "a label"),
+        "positive_label": (lambda v: v is None or _is_label(v), "a label"),
         "id_columns": (_is_names, "a list of different column names"),
         "ignore_columns": (_is_names, "a list of different column names"),
-        "separator": (lambda v: v is None or v in SEPARATORS, 'one of "," ";" "\\t" "|"'),
+        "separator": (
+            lambda v: v is None or (isinstance(v, str) and v in SEPARATORS),
+            'one of "," ";" "\\t" "|"',
+        ),
         "model.estimator": (lambda v: v in ESTIMATORS, f"one of {', '.join(ESTIMATORS)}"),
         "model.random_state": (lambda v: _is_whole(v, 0, 2**32 - 1), "a whole number from 0"),
         "model.threshold": (
@@ -324,7 +338,7 @@ def _check(raw: dict[str, Any], values: dict[str, Any], problems: list[str]) -> 
         "database_url": (_is_text, "an SQLAlchemy URL such as sqlite:///records.db"),
         "engine.name": (lambda v: v == "duckdb", '"duckdb"'),
         "engine.memory_limit": (lambda v: v is None or _is_size(v), 'a size such as "2GB"'),
-        "engine.spill_folder": (lambda v: v is None or _is_text(v), "the name of a folder"),
+        "engine.spill_folder": (lambda v: v is None or _is_folder(v), "the name of a folder"),
         "api.host": (_is_text, "an address"),
         "api.port": (lambda v: _is_whole(v, 0, 65535), "a port from 0 to 65535"),
         "api.max_body_mb": (lambda v: _is_whole(v, 1, 1024), "a whole number from 1 to 1024"),
@@ -338,7 +352,7 @@ def _check(raw: dict[str, Any], values: dict[str, Any], problems: list[str]) -> 
     if values["model.params"] and values["model.estimator"] == "auto":
         problems.append("model.params: name the estimator they are for in model.estimator")
     for key in ("store_datasets", "keep_days", "max_training_rows"):
-        if values[key] not in (None, False):
+        if values[key] is not DEFAULTS[key]:
             problems.append(f"{key}: not available in this version; leave it out")
     if values["api.host"] not in ("127.0.0.1", "localhost", "::1"):
         problems.append(f"api.host: {values['api.host']!r} is not available in this version; use 127.0.0.1")
@@ -370,8 +384,13 @@ def _env_file(path: Path, problems: list[str]) -> dict[str, str]:
     if stat.S_IMODE(status.st_mode) & 0o077:
         problems.append("risk.env: others can read it; run: chmod 600 risk.env")
         return {}
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        problems.append(f"risk.env: cannot be read ({getattr(error, 'strerror', 'it is not UTF-8')})")
+        return {}
     found = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(lines, start=1):
         name, equals, value = line.strip().partition("=")
         if not name or name.startswith("#"):
             continue
@@ -380,7 +399,7 @@ def _env_file(path: Path, problems: list[str]) -> dict[str, str]:
             problems.append(f"risk.env: line {number} is not NAME=VALUE with one of {', '.join(SECRETS)}")
         else:
             found[name] = value.strip().strip("'\"")
-    return found
+    return {name: value for name, value in found.items() if value}
 
 
 def _label(value: str | int | float | bool | None) -> str | None:

@@ -109,7 +109,7 @@ def choose_rollback(names: list[str], current: str | None, wanted: str) -> str:
             return found[0]
         known = ", ".join(map(releases.release_id, names)) or "none"
         raise UsageError(f"no single release {wanted!r}; there are: {known}")
-    earlier = names[: names.index(current)] if current in names else []
+    earlier = [n for n in names if current is not None and releases.number(n) < releases.number(current)]
     if not earlier:
         raise UsageError("there is no earlier release to go back to; see deployment.py --list")
     return earlier[-1]

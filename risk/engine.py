@@ -171,7 +171,7 @@ class Engine:
         result: dict[int, dict[str, tuple[int, ...]]] = {}
         for start in range(0, len(columns), COLUMNS_AT_ONCE):
             names = columns[start : start + COLUMNS_AT_ONCE]
-            parts = (f"count_if({SAY[w](self._cell_of[name])})" for name in names for w in what)
+            parts = (f"coalesce(count_if({SAY[w](self._cell_of[name])}), 0)" for name in names for w in what)
             sql = f"select file_no, {', '.join(parts)} from raw where {here} group by file_no"
             for number, *counts in self._run(sql).fetchall():
                 of_file = result.setdefault(number, {})

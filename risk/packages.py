@@ -7,6 +7,7 @@ Standard library only.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import subprocess
@@ -69,9 +70,9 @@ def list_packages(
     stale = [name for name in names if not is_fresh(known.get(name), now)]
     if stale:
         latest = ask_latest(stale, budget_s)
-        silent = set(latest.values()) == {UNKNOWN}
-        answers = {name: {"latest": found, "at": now} for name, found in latest.items()}
-        kept = known | {n: answer for n, answer in answers.items() if silent or answer["latest"] != UNKNOWN}
+        silent = set(latest.values()) <= {None, UNKNOWN}
+        answers = {name: {"latest": found or UNKNOWN, "at": now} for name, found in latest.items()}
+        kept = known | {name: answers[name] for name, found in latest.items() if silent or found is not None}
         artifacts.put_json(cache, {name: kept[name] for name in names if name in kept})
         known |= answers
     packages = [
@@ -87,9 +88,14 @@ def read_cache(cache: Path) -> dict[str, Any]:
         raw = artifacts.read_json_or_none(cache) or {}
     except ArtifactError:
         return {}
-    return {
-        name: entry for name, entry in raw.items() if isinstance(entry, dict) and {"latest", "at"} <= {*entry}
-    }
+    return {name: entry for name, entry in raw.items() if _is_answer(entry)}
+
+
+def _is_answer(entry: Any) -> bool:
+    if not isinstance(entry, dict):
+        return False
+    latest, at = entry.get("latest"), entry.get("at")
+    return isinstance(latest, str) and isinstance(at, int | float) and math.isfinite(at)
 
 
 def is_fresh(entry: Mapping[str, Any] | None, now: float) -> bool:
@@ -99,19 +105,28 @@ def is_fresh(entry: Mapping[str, Any] | None, now: float) -> bool:
     return bool(0 <= now - entry["at"] < (ASK_AGAIN_S if entry["latest"] == UNKNOWN else FRESH_S))
 
 
-def ask_latest(names: Iterable[str], budget_s: float) -> dict[str, str]:
-    """Ask pip for the latest version of each, a few side by side; "unknown" where none came in time."""
+def ask_latest(names: Iterable[str], budget_s: float) -> dict[str, str | None]:
+    """Ask pip for the latest version of each, a few side by side.
+
+    "unknown" where pip could not say, None where it did not answer in time.
+    """
     deadline = time.monotonic() + budget_s
     with ThreadPoolExecutor(max_workers=N_AT_ONCE) as pool:
         asked = {name: pool.submit(_ask, name, deadline) for name in names}
         return {name: answer.result() for name, answer in asked.items()}
 
 
-def _ask(name: str, deadline: float) -> str:
+def _ask(name: str, deadline: float) -> str | None:
     left_s = deadline - time.monotonic()
     if left_s <= 0:
-        return UNKNOWN
-    quiet = {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1", "PIP_RETRIES": "0"}
+        return None
+    quiet = {
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        "PIP_NO_INPUT": "1",
+        "PIP_RETRIES": "0",
+        "PIP_QUIET": "0",
+        "PIP_VERBOSE": "0",
+    }
     try:
         done = subprocess.run(  # noqa: S603  (names come from our own requirements file)
             [sys.executable, "-m", "pip", "index", "versions", name],
@@ -124,6 +139,6 @@ def _ask(name: str, deadline: float) -> str:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return UNKNOWN
+        return None
     match = _VERSION.match(done.stdout)
     return match.group(1) if done.returncode == 0 and match else UNKNOWN

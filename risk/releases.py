@@ -14,7 +14,9 @@ import io
 import json
 import os
 import pickle
+import re
 import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,7 @@ MANIFEST = "manifest.json"
 SIGNATURE = "manifest.hmac"
 NAMES = ("trainedmodel.pkl", "latestscore.txt", "ingestedfiles.txt", "modelcard.json", "metrics.json")
 MEND = "run deployment.py --rollback, or training.py, scoring.py and deployment.py"
+_FOLDER = re.compile(r"\.\.r([0-9]+)-")
 
 
 @dataclass(frozen=True)
@@ -56,12 +59,14 @@ def current(folder: Path) -> str | None:
 
 def names(folder: Path) -> list[str]:
     """Name the release folders, oldest first."""
-    found = (entry.name for entry in folder.glob("..r[0-9]*-*") if entry.is_dir())
-    return sorted(found, key=lambda name: (_number(name), name))
+    found = [entry.name for entry in folder.glob("..r*-*") if _FOLDER.match(entry.name) and entry.is_dir()]
+    return sorted(found, key=lambda name: (number(name), name))
 
 
-def _number(folder_name: str) -> int:
-    return int(folder_name[3:].partition("-")[0])
+def number(folder_name: str) -> int:
+    """Cut the number out of `..r0001-ID`; what is no release of ours counts as newer than any."""
+    match = _FOLDER.match(folder_name)
+    return int(match.group(1)) if match else sys.maxsize
 
 
 def release_id(folder_name: str) -> str:
@@ -173,8 +178,8 @@ def publish(
     copies = [name for name in names(folder) if release_id(name) == new_id]
     whole = next((name for name in copies if _is_whole(folder, name, key)), None)
     if whole is None:
-        number = 1 + max(map(_number, names(folder)), default=0)
-        whole = f"..r{number:04d}-{new_id}"
+        newest = max(map(number, names(folder)), default=0)
+        whole = f"..r{newest + 1:04d}-{new_id}"
         everything = {**files, MANIFEST: raw}
         if key is not None:
             everything[SIGNATURE] = (sign(raw, key) + "\n").encode()

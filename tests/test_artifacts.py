@@ -4,6 +4,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -28,6 +30,19 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path):
         handle.write("new")
         1 / 0  # noqa: B018
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_library_may_fill_the_file_by_its_path(tmp_path):
+    with artifacts.put(tmp_path / "a.bin", "wb") as handle:
+        Path(handle.name).write_bytes(b"by path")
+    assert (tmp_path / "a.bin").read_bytes() == b"by path" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_rename_that_fails_leaves_no_litter(tmp_path):
+    (tmp_path / "a.txt").mkdir()
+    with pytest.raises(IsADirectoryError):
+        artifacts.put_text(tmp_path / "a.txt", "x")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.txt"]
 
 
 def test_put_keeps_the_umask(tmp_path):
@@ -98,18 +113,29 @@ def test_a_table_digest_depends_on_the_bytes_not_on_how_they_come(parts, block):
         artifacts.BLOCK = before
 
 
-@given(data=st.binary(max_size=100), cut=st.integers(0, 120))
-def test_a_prefix_digest_is_that_of_the_prefix(tmp_path_factory, data, cut):
+@given(data=st.binary(max_size=100), cut=st.integers(0, 120), block=st.integers(1, 40))
+def test_a_prefix_digest_is_that_of_the_prefix(tmp_path_factory, data, cut, block):
     path = tmp_path_factory.mktemp("digest") / "t"
     path.write_bytes(data)
-    digest = artifacts.TableDigest()
-    digest.update(data[:cut])
-    found = artifacts.prefix_digest(path, cut, [])
-    assert found == (digest.hexdigest() if cut <= len(data) else None)
+    before, artifacts.BLOCK = artifacts.BLOCK, block
+    try:
+        whole, prefix = artifacts.TableDigest(), artifacts.TableDigest()
+        whole.update(data)
+        prefix.update(data[:cut])
+        for known in ([], whole.blocks):
+            found = artifacts.prefix_digest(path, cut, known)
+            assert found == (prefix.hexdigest() if cut <= len(data) else None)
+    finally:
+        artifacts.BLOCK = before
 
 
-def test_a_held_lock_names_its_holder_and_dies_with_it(tmp_path):
-    path = tmp_path / "lock"
+def test_a_prefix_of_no_file_has_no_digest(tmp_path):
+    assert artifacts.prefix_digest(tmp_path / "none", 0, []) is None
+
+
+@contextmanager
+def holder(path):
+    """Another process that holds the lock until its stdin ends."""
     code = f"""
 import sys
 from pathlib import Path
@@ -118,16 +144,37 @@ with artifacts.lock(Path({str(path)!r}), wait_s=0):
     print("held", flush=True)
     sys.stdin.read()
 """
-    holder = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-c", code], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert holder.stdout.readline() == "held\n"
-    with pytest.raises(BusyError, match=f"pid {holder.pid}"), artifacts.lock(path, wait_s=0.1):
-        pass
-    holder.kill()
-    holder.communicate()
-    with artifacts.lock(path, wait_s=0):
-        pass
+    ) as process:
+        assert process.stdout.readline() == "held\n"
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_a_held_lock_names_its_holder_and_dies_with_it(tmp_path):
+    path = tmp_path / "lock"
+    with holder(path) as process:
+        with pytest.raises(BusyError, match=f"pid {process.pid}"), artifacts.lock(path, wait_s=0.1):
+            pass
+        process.kill()
+        process.wait()
+        with artifacts.lock(path, wait_s=0):
+            pass
+
+
+def test_a_held_lock_is_waited_for(tmp_path):
+    path = tmp_path / "lock"
+    with holder(path) as process:
+        with pytest.raises(BusyError), artifacts.lock(path, wait_s=0):
+            pass
+        timer = threading.Timer(0.2, process.stdin.close)
+        timer.start()
+        with artifacts.lock(path, wait_s=60):
+            assert process.wait() == 0
+        timer.join()
 
 
 def test_damaged_json_says_how_it_is_mended(tmp_path):

@@ -78,7 +78,9 @@ def test_a_value_whose_capability_is_not_there_is_refused(tmp_path, key, value):
     [
         {"store_datasets": True},
         {"keep_days": 30},
+        {"keep_days": 0},
         {"max_training_rows": 1000},
+        {"max_training_rows": False},
         {"report": {"top_n": 5}},
         {"alerts": {"stale_days": 2}},
         {"database_url": "postgresql://h/db"},
@@ -101,6 +103,8 @@ def test_a_key_whose_capability_is_not_there_is_refused(tmp_path, extra):
         ({"ignore_columns": [1]}, "ignore_columns"),
         ({"separator": ":"}, "separator"),
         ({"positive_label": ["yes"]}, "positive_label"),
+        ({"positive_label": " "}, "positive_label"),
+        ({"positive_label": float("nan")}, "positive_label"),
         ({"model": {"random_state": True}}, "model.random_state"),
         ({"model": {"random_state": -1}}, "model.random_state"),
         ({"model": {"threshold": 1}}, "model.threshold"),
@@ -112,11 +116,15 @@ def test_a_key_whose_capability_is_not_there_is_refused(tmp_path, extra):
         ({"deployment": {"keep_releases": 0}}, "deployment.keep_releases"),
         ({"engine": {"memory_limit": "lots"}}, "engine.memory_limit"),
         ({"engine": {"memory_limit": 5}}, "engine.memory_limit"),
+        ({"engine": {"memory_limit": "0GB"}}, "engine.memory_limit"),
+        ({"engine": {"memory_limit": "5KMB"}}, "engine.memory_limit"),
+        ({"engine": {"spill_folder": "a\0b"}}, "engine.spill_folder"),
         ({"api": {"port": 65536}}, "api.port"),
         ({"api": {"max_body_mb": 0}}, "api.max_body_mb"),
         ({"input_folder_path": ""}, "input_folder_path"),
         ({"input_folder_path": 3}, "input_folder_path"),
         ({"input_folder_path": "a\0b"}, "input_folder_path"),
+        ({"input_folder_path": "\ud800"}, "input_folder_path"),
         ({"id_columns": ["exited"]}, "cannot be an id"),
         ({"id_columns": ["a"], "ignore_columns": ["a"]}, "is an id column already"),
         ({"output_folder_path": "x", "output_model_path": "x"}, "the same folder"),
@@ -126,6 +134,26 @@ def test_a_key_whose_capability_is_not_there_is_refused(tmp_path, extra):
 def test_a_wrong_value_is_named(tmp_path, extra, said):
     with pytest.raises(ConfigError, match=said):
         load(tmp_path, FOLDERS | extra)
+
+
+SETTINGS = [
+    key
+    for name, default in DEFAULTS.items()
+    for key in ([f"{name}.{inner}" for inner in default] if default else [name])
+]
+
+
+@pytest.mark.parametrize("wrong", [[[]], -0.5], ids=["list", "number"])
+@pytest.mark.parametrize("key", [key for key in SETTINGS if key != "positive_label"])
+def test_every_key_is_checked(tmp_path, key, wrong):
+    section, _, name = key.partition(".")
+    with pytest.raises(ConfigError, match=section):
+        load(tmp_path, FOLDERS | {section: {name: wrong} if name else wrong})
+
+
+def test_two_spellings_of_one_folder_are_one_folder(tmp_path):
+    with pytest.raises(ConfigError, match="output_model_path: is the same folder as input_folder_path"):
+        load(tmp_path, FOLDERS | {"output_model_path": str(tmp_path / "x" / ".." / "input_folder_path")})
 
 
 @pytest.mark.parametrize(
@@ -138,6 +166,7 @@ def test_a_wrong_value_is_named(tmp_path, extra, said):
         ({"model": {"threshold": 0.999}}, "threshold", 0.999),
         ({"deployment": {"keep_releases": 1}}, "keep_releases", 1),
         ({"engine": {"memory_limit": "2GB"}}, "memory_limit", "2GB"),
+        ({"engine": {"memory_limit": "512M"}}, "memory_limit", "512M"),
         ({"api": {"port": 65535}}, "port", 65535),
     ],
 )
@@ -194,6 +223,23 @@ def test_a_line_of_risk_env_that_is_no_secret_is_named(tmp_path):
     with pytest.raises(ConfigError, match="line 2") as caught:
         load(tmp_path, FOLDERS)
     assert "hidden" not in str(caught.value)
+
+
+def test_a_risk_env_that_is_no_text_is_said(tmp_path):
+    path = tmp_path / "risk.env"
+    path.write_bytes(b"\xff\xfe")
+    path.chmod(0o600)
+    with pytest.raises(ConfigError, match="is not UTF-8"):
+        load(tmp_path, FOLDERS)
+
+
+@pytest.mark.parametrize("value", ["", "''", '""'])
+def test_an_empty_secret_is_none(tmp_path, monkeypatch, value):
+    path = tmp_path / "risk.env"
+    path.write_text(f"RISK_MODEL_KEY={value}\n")
+    path.chmod(0o600)
+    monkeypatch.setenv("RISK_API_TOKEN", "")
+    assert load(tmp_path, FOLDERS).secrets == {}
 
 
 def test_the_url_of_the_environment_overrides_that_of_the_file(tmp_path, monkeypatch):

@@ -23,15 +23,15 @@ ROWS = [
 ]
 
 
-def read(workspace):
-    return json.loads((workspace.root / "models" / "diagnostics.json").read_text())
-
-
 @pytest.fixture
 def described(workspace):
     workspace.put("sourcedata/a.csv", ROWS)
     workspace.run("ingestion")
     return workspace.run("diagnostics")
+
+
+def test_what_is_printed_is_what_is_written(described, workspace):
+    assert json.loads((workspace.root / "models" / "diagnostics.json").read_text()) == described
 
 
 def test_each_statistic_of_a_column_made_by_hand(described):
@@ -72,6 +72,38 @@ def test_statistics_at_their_edges(values, expected):
     json.dumps(found, allow_nan=False)
 
 
+def test_a_column_without_a_value_is_counted_and_left_undefined(workspace):
+    header = ["corporation", "activity", "empty", "exited"]
+    rows = [["a", "1", "2", "0"], ["b", "2", "2", "1"]]
+    workspace.put("sourcedata/a.csv", rows, header)
+    workspace.run("ingestion")
+    assert workspace.run("diagnostics")["statistics"]["empty"]["std"] == 0
+    workspace.put("sourcedata/b.csv", [["c", "null", "", "0"], ["d", "", "NaN", ""]], header)
+    workspace.run("ingestion")
+    found = workspace.run("diagnostics")
+    assert found["statistics"]["empty"]["n"] == 2 and found["statistics"]["activity"]["n"] == 2
+    assert found["missing"]["empty"] == {"count": 2, "percent": 50.0} == found["missing"]["activity"]
+
+
+def test_ids_ignored_and_text_columns_keep_the_word_na(workspace):
+    header = ["corporation", "note", "activity", "colour", "exited"]
+    workspace.configure(ignore_columns=["note"])
+    rows = [["NA", "null", "1", "nan", "0"], ["", "", "2", "", "1"], ["c", "x", "3", "red", "1"]]
+    workspace.put("sourcedata/a.csv", rows, header)
+    workspace.run("ingestion")
+    missing = workspace.run("diagnostics")["missing"]
+    counts = {name: found["count"] for name, found in missing.items()}
+    assert counts == {"corporation": 1, "note": 1, "activity": 0, "colour": 1, "exited": 0}
+
+
+def test_chunks_give_what_the_whole_gives(old_world, monkeypatch):
+    old_world.run("ingestion")
+    whole = old_world.run("diagnostics")
+    monkeypatch.setattr(diagnostics, "CHUNK_ROWS", 7)
+    pieces = old_world.run("diagnostics")
+    assert pieces["statistics"] == whole["statistics"] and pieces["missing"] == whole["missing"]
+
+
 @given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=50))
 def test_statistics_are_those_of_the_standard_library(values):
     found = diagnostics.compute_statistics(pd.Series(values))
@@ -105,6 +137,31 @@ def test_without_a_release_there_are_no_predictions(described):
     assert described["predictions"] is None
 
 
+def test_a_damaged_release_is_refused_not_passed_over(old_world):
+    old_world.walk()
+    path = (old_world.root / "production_deployment" / "trainedmodel.pkl").resolve()
+    path.chmod(0o644)
+    path.write_bytes(path.read_bytes()[:-1])
+    old_world.run("diagnostics", expect=65)
+    assert "was changed after deployment" in old_world.said
+
+
+def test_what_pip_is_told_of_an_index_is_shown_nowhere(old_world, monkeypatch):
+    old_world.run("ingestion")
+    cache = old_world.root / ".state" / "packages.json"
+    known = json.loads(cache.read_text())
+    known.pop("flask")
+    cache.write_text(json.dumps(known))
+    monkeypatch.setenv("PIP_INDEX_URL", "http://me:hidden-word@127.0.0.1:1/simple/")
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    found = old_world.run("diagnostics", "-v")
+    latest = {entry["module"]: entry["latest"] for entry in found["dependencies"]}
+    assert latest["flask"] == "unknown" and latest["pandas"] == "1.0"
+    assert "hidden-word" not in json.dumps(found) + old_world.said
+    for path in old_world.root.rglob("*"):
+        assert not path.is_file() or b"hidden-word" not in path.read_bytes(), path
+
+
 def test_timings_are_those_of_real_runs(old_world):
     assert old_world.run("ingestion")["rows_new"] == 300
     first = old_world.run("diagnostics")["timings"]
@@ -123,12 +180,14 @@ def test_timings_are_those_of_real_runs(old_world):
 
 
 def test_measure_leaves_the_live_workspace_as_it_was(old_world):
-    old_world.walk()
-    before = old_world.bytes("models/diagnostics.json")
+    old_world.tick()
+    before, state = old_world.bytes("models/diagnostics.json"), old_world.state()
+    recorded = old_world.run("diagnostics")["timings"]
     measured = old_world.run("diagnostics", "--measure")["timings"]
     assert measured["ingestion"]["n_runs"] == measured["training"]["n_runs"] == 1
     assert measured["training"]["duration_s"] > 0
-    assert old_world.bytes("models/diagnostics.json") == before
+    assert old_world.bytes("models/diagnostics.json") == before and old_world.state() == state
+    assert old_world.run("diagnostics")["timings"] == recorded, "what was measured is no recorded run"
 
 
 def test_before_ingestion_it_says_what_to_run(workspace):
@@ -146,6 +205,34 @@ def test_the_text_fits_80_columns(old_world, capsys):
     said = capsys.readouterr().out
     assert max(map(len, said.splitlines())) <= 80
     assert "module" in said and "installed" in said and "latest" in said and "nothing is deployed yet" in said
+
+
+def test_large_figures_and_long_names_fit_80_columns_too():
+    large = {"n": 5_000_000} | dict.fromkeys(["mean", "median", "mode", "std", "min", "max"], -1234567.8)
+    said = diagnostics.align(
+        [
+            ("column", *large),
+            ("a" * 40, *map(diagnostics.short, large.values())),
+            ("b", *(diagnostics.short(None) for _ in large)),
+        ]
+    )
+    assert max(map(len, said.splitlines())) <= 80 and "-1.235e6" in said and "…" in said
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (None, "-"),
+        (5_000_000, "5,000,000"),
+        (4.25, "4.25"),
+        (1e10, "1e10"),
+        (1.5e-7, "1.5e-7"),
+        (-2.5e100, "-2.5e100"),
+        (1234.0, "1234"),
+    ],
+)
+def test_a_number_is_shortened(value, shown):
+    assert diagnostics.short(value) == shown
 
 
 def test_percent_missing_is_remembered_once_for_each_state_of_the_table(old_world):

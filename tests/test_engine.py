@@ -200,3 +200,13 @@ def test_one_file_the_engine_cannot_read_does_not_spoil_the_scan_of_the_others(t
         handle.write(b'1,2,3\n4,"5" 6,7\r\n')
     with Engine(NAMES, tmp_path / "spill") as opened:
         assert opened.read(files) == {1}
+
+
+def test_a_column_that_is_empty_in_one_file_and_mixed_in_another_is_counted_in_both(tmp_path):
+    with Engine(["a", "b"], tmp_path) as opened:
+        opened.add_rows(0, [{"a": "", "b": "1"}, {"a": "", "b": "2"}])
+        opened.add_rows(1, [{"a": "x", "b": "3"}, {"a": "NA", "b": "4"}, {"a": "true", "b": "5"}])
+        counts = opened.count_columns(["a", "b"])
+    assert counts[0]["a"] == engine.ColumnCounts(0, 0, 0)
+    assert counts[1]["a"] == engine.ColumnCounts(3, 1, 1)
+    assert counts[0]["b"] == engine.ColumnCounts(2, 0, 2)

@@ -2,6 +2,7 @@
 
 import http.server
 import json
+import os
 import threading
 import time
 from contextlib import contextmanager
@@ -10,6 +11,13 @@ import pytest
 
 from risk import packages
 
+FAKE_PIP = """
+import os, pathlib, sys, threading
+if sys.argv[-1] == os.environ["STUCK"]:
+    pathlib.Path(os.environ["NOTE"]).write_text(str(os.getpid()))
+    threading.Event().wait()
+print(sys.argv[-1], "(7.7)")
+"""
 PAGE = '<a href="{0}-1.0.tar.gz">x</a><a href="{0}-9.9.tar.gz">x</a>'
 
 
@@ -96,6 +104,50 @@ def test_an_index_that_never_answers_costs_no_more_than_the_budget(asking, monke
     assert took_s < 10
 
 
+def test_a_package_that_the_index_lacks_is_asked_for_again_after_an_hour_not_at_once(asking, monkeypatch):
+    def give_all_but_one(request):
+        if "no-such" in request.path:
+            request.send_error(404)
+        else:
+            give_page(request)
+
+    with serve_index(give_all_but_one) as (port, asked):
+        monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{port}/simple/")
+        assert [entry["latest"] for entry in listed(asking, budget_s=60)] == ["9.9", "unknown"]
+        n_asked = len(asked)
+        assert [entry["latest"] for entry in listed(asking, budget_s=60)] == ["9.9", "unknown"]
+        assert len(asked) == n_asked
+
+
+def test_what_ran_out_of_time_is_asked_for_at_the_next_run(asking, monkeypatch):
+    answer = {"latest": "8.8", "at": time.time()}
+    (asking / "cache.json").write_text(json.dumps({"pytest": answer}))
+    (asking / "requirements.txt").write_text("pytest\nno-such-package\nother-package\n")
+    (asking / "pip.py").write_text(FAKE_PIP)
+    for name, value in (("PYTHONPATH", asking), ("STUCK", "other-package"), ("NOTE", asking / "pid")):
+        monkeypatch.setenv(name, str(value))
+    assert [entry["latest"] for entry in listed(asking, budget_s=2)] == ["8.8", "7.7", "unknown"]
+    kept = json.loads((asking / "cache.json").read_text())
+    assert set(kept) == {"pytest", "no-such-package"}
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((asking / "pid").read_text()), 0)
+
+
+def test_without_pip_every_latest_is_unknown(asking, monkeypatch):
+    (asking / "pip.py").write_text("raise ImportError('no pip here')\n")
+    monkeypatch.setenv("PYTHONPATH", str(asking))
+    assert [entry["latest"] for entry in listed(asking, budget_s=60)] == ["unknown", "unknown"]
+
+
+@pytest.mark.parametrize("loudness", ["PIP_QUIET", "PIP_VERBOSE"])
+def test_a_pip_that_is_set_quiet_or_loud_is_understood(asking, monkeypatch, loudness):
+    (asking / "requirements.txt").write_text("pytest\n")
+    with serve_index(give_page) as (port, _):
+        monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{port}/simple/")
+        monkeypatch.setenv(loudness, "1")
+        assert listed(asking, budget_s=60)[0]["latest"] == "9.9"
+
+
 @pytest.mark.parametrize(
     ("latest", "age_s", "fresh"),
     [
@@ -110,8 +162,25 @@ def test_how_long_an_answer_counts(latest, age_s, fresh):
     assert packages.is_fresh({"latest": latest, "at": 1e9}, 1e9 + age_s) is fresh
 
 
-def test_a_damaged_cache_is_no_cache(tmp_path):
-    (tmp_path / "cache.json").write_text('{"pytest": 5')
-    assert packages.read_cache(tmp_path / "cache.json") == {}
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        '{"pytest": 5',
+        "[]",
+        "\\xff",
+        '{"pytest": 5}',
+        '{"pytest": {"latest": "1"}}',
+        '{"pytest": {"latest": "1", "at": "today"}}',
+        '{"pytest": {"latest": "1", "at": NaN}}',
+        '{"pytest": {"latest": ["1"], "at": 2}}',
+    ],
+)
+def test_a_damaged_cache_is_no_cache(asking, damaged):
+    (asking / "cache.json").write_text(damaged)
+    assert packages.read_cache(asking / "cache.json") == {}
+    assert [entry["latest"] for entry in listed(asking, budget_s=0)] == ["unknown", "unknown"]
+
+
+def test_a_cache_that_is_whole_in_part_counts_in_part(tmp_path):
     (tmp_path / "cache.json").write_text('{"pytest": 5, "a": {"latest": "1", "at": 2}}')
     assert packages.read_cache(tmp_path / "cache.json") == {"a": {"latest": "1", "at": 2}}

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from conftest import make_clients
 
+import deployment
 from risk import artifacts, releases
 from risk.errors import ArtifactError, MissingArtifactError, VersionError
 
@@ -56,6 +57,41 @@ def test_a_release_published_again_after_others_is_not_pruned(tmp_path):
     assert publish(tmp_path, "0", keep=2) == first
     publish(tmp_path, "2", keep=2)
     assert releases.load(tmp_path).files["metrics.json"] == b"2 metrics.json"
+
+
+def test_releases_keep_their_order_beyond_the_ten_thousandth(tmp_path):
+    first = publish(tmp_path, "0")
+    (name,) = releases.names(tmp_path)
+    (tmp_path / name).rename(tmp_path / f"..r9999-{first}")
+    releases.switch(tmp_path, f"..r9999-{first}")
+    made = [first, *(publish(tmp_path, str(number)) for number in (1, 2, 3))]
+    names = releases.names(tmp_path)
+    assert [releases.release_id(name) for name in names] == made[-3:]
+    assert deployment.choose_rollback(names, names[-1], "") == names[-2]
+
+
+@pytest.mark.parametrize("gone", ["..r0009-0123456789ab", "somewhere"])
+def test_rollback_from_a_release_that_is_gone_goes_to_the_newest(tmp_path, gone):
+    publish(tmp_path, "0")
+    newest = publish(tmp_path, "1")
+    names = releases.names(tmp_path)
+    assert releases.release_id(deployment.choose_rollback(names, gone, "")) == newest
+
+
+def test_what_is_no_release_is_left_alone(tmp_path):
+    (tmp_path / "..r1x-mine").mkdir()
+    (tmp_path / "notes").mkdir()
+    publish(tmp_path, "0", keep=1)
+    publish(tmp_path, "1", keep=1)
+    assert len(releases.names(tmp_path)) == 1
+    assert (tmp_path / "..r1x-mine").is_dir() and (tmp_path / "notes").is_dir()
+
+
+def test_a_damaged_release_is_replaced_by_a_whole_copy_and_goes(tmp_path):
+    made = publish(tmp_path, "0")
+    damage_byte(tmp_path)
+    assert publish(tmp_path, "0") == publish(tmp_path, "0") == made == releases.load(tmp_path).id
+    assert [releases.release_id(name) for name in releases.names(tmp_path)] == [made]
 
 
 def test_nothing_deployed_says_what_to_run(tmp_path):
@@ -158,11 +194,20 @@ def test_a_score_of_another_model_is_refused(old_world):
 
 
 @pytest.mark.parametrize(
-    ("script", "after"), [("training", "ingestion"), ("scoring", "training"), ("deployment", "scoring")]
+    ("done", "said"),
+    [
+        ([], "run training.py first"),
+        (["ingestion"], "run training.py first"),
+        (["ingestion", "training"], "run scoring.py first"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_deployment_before_its_inputs_says_what_to_run(workspace, script, after):
-    workspace.run("deployment", expect=66)
-    assert "first" in workspace.said
+def test_deployment_before_its_inputs_says_what_to_run(old_world, done, said):
+    for script in done:
+        old_world.run(script)
+    old_world.run("deployment", expect=66)
+    assert said in old_world.said
+    assert not (old_world.root / "production_deployment").exists()
 
 
 def test_the_same_inputs_give_the_same_release(old_world):
@@ -188,6 +233,17 @@ def test_an_unsigned_release_is_refused_where_a_key_is_set(tmp_path):
     publish(tmp_path, "one")
     with pytest.raises(ArtifactError, match=r"manifest\.hmac"):
         releases.load(tmp_path, "key")
+
+
+def test_the_key_of_the_environment_signs_what_is_deployed(old_world, monkeypatch):
+    monkeypatch.setenv("RISK_MODEL_KEY", "right")
+    release = old_world.walk()["release"]
+    assert old_world.run("diagnostics")["predictions"]["release"] == release
+    monkeypatch.setenv("RISK_MODEL_KEY", "wrong")
+    old_world.run("diagnostics", expect=65)
+    assert "is not signed with RISK_MODEL_KEY" in old_world.said and "wrong" not in old_world.said
+    assert old_world.run("deployment")["release"] == release
+    assert old_world.run("diagnostics")["predictions"]["release"] == release
 
 
 # --- loading -----------------------------------------------------------------------------------------------
@@ -221,8 +277,21 @@ def test_a_module_reached_through_an_allowed_one_is_refused():
         load(data)
 
 
-@pytest.mark.parametrize("data", [b"", b"\x80", b"no pickle", pickle.dumps({"a": 1})[:-3]])
-def test_a_truncated_model_says_how_it_is_mended(data):
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\x80",
+        b"no pickle",
+        pickle.dumps({"a": 1})[:-3],
+        b"\x80\x05\x8c\x02\xff\xfe.",  # text that is no UTF-8
+        b"\x80\x05K\x01K\x01R.",  # a call of a number
+        b"\x80\x05h\x07.",  # a memo that is not there
+        b"\x80\x05\x82\x07.",  # an extension nobody registered
+        b"\x80\x05\x8e" + b"\xff" * 8 + b".",  # longer than memory can be
+    ],
+)
+def test_a_torn_model_says_how_it_is_mended(data):
     with pytest.raises(ArtifactError, match=r"run training\.py again"):
         load(data)
 
@@ -232,11 +301,14 @@ def test_another_digest_is_refused_before_unpickling():
         releases.load_model(pickle.dumps(Evil((os.system, ("false",)))), "0" * 64, Path("m"))
 
 
-def test_another_scikit_learn_is_named(old_world, monkeypatch):
+def test_another_scikit_learn_is_named(old_world):
     old_world.walk()
-    monkeypatch.setattr(releases, "installed_scikit_learn", lambda: "0.1")
-    with pytest.raises(VersionError, match=r"installed is 0\.1"):
-        releases.load_deployed(old_world.root / "production_deployment")
+    folder = old_world.root / "production_deployment"
+    release = releases.load(folder)
+    other = release.manifest | {"versions": {"scikit-learn": "0.1"}}
+    releases.publish(folder, release.files, other, keep=3)
+    with pytest.raises(VersionError, match=r"fitted with scikit-learn 0\.1"):
+        releases.load_deployed(folder)
     old_world.run("diagnostics", expect=65)
     assert "the next tick does it by itself" in old_world.said
 
@@ -252,29 +324,45 @@ def globals_of(data):
     return found
 
 
+TABLES = {
+    "mixed": (["corporation", "activity", "colour", "exited"], lambda row: row),
+    "wide": (
+        ["corporation", "activity", "colour", *(f"colour{i}" for i in range(8)), "exited"],
+        lambda row: [*row[:3], *([row[2]] * 8), row[3]],
+    ),
+    "numbers": (["corporation", "activity", "exited"], lambda row: [row[0], row[1], row[3]]),
+    "words": (["corporation", "colour", "exited"], lambda row: [row[0], row[2], row[3]]),
+    "full": (
+        ["corporation", "activity", "colour", "exited"],
+        lambda row: [row[0], row[1] or "5", "red", row[3]],
+    ),
+}
+MODELS = [
+    {"estimator": "auto"},
+    {"estimator": "logistic_regression"},
+    {"estimator": "hist_gradient_boosting"},
+    {"estimator": "hist_gradient_boosting", "params": {"early_stopping": True, "max_features": 0.5}},
+    {"estimator": "hist_gradient_boosting", "params": {"interaction_cst": "pairwise"}},
+    {"estimator": "logistic_regression", "threshold": 0.3, "params": {"class_weight": "balanced"}},
+    {"estimator": "logistic_regression", "params": {"solver": "liblinear"}},
+]
+
+
 def test_the_list_holds_what_our_estimators_need_and_nothing_else(workspace):
     rows = make_clients(300, "a")
     for row in rows[::7]:
         row[1] = ""
-    settings = [
-        {"estimator": "logistic_regression"},
-        {"estimator": "hist_gradient_boosting"},
-        {"estimator": "hist_gradient_boosting", "params": {"early_stopping": True, "max_features": 0.5}},
-        {"estimator": "logistic_regression", "threshold": 0.3, "params": {"class_weight": "balanced"}},
-    ]
-    wide = [f"colour{i}" for i in range(8)]
     needed = set()
-    for number, setting in enumerate(settings):
-        for header, extra in ((["corporation", "activity", "colour", "exited"], []), (None, wide)):
-            folder = f"in{number}{len(extra)}"
-            table = rows if not extra else [[*row[:3], *([row[2]] * 8), row[3]] for row in rows]
-            workspace.put(
-                f"{folder}/a.csv", table, header or ["corporation", "activity", "colour", *extra, "exited"]
-            )
-            workspace.configure(input_folder_path=folder, model=setting)
-            workspace.run("ingestion")
+    for kind, (header, shape) in TABLES.items():
+        workspace.put(f"{kind}/a.csv", [shape(row) for row in rows], header)
+        workspace.configure(input_folder_path=kind)
+        workspace.run("ingestion")
+        for model in MODELS if kind == "mixed" else MODELS[1:4]:
+            workspace.configure(model=model)
             workspace.run("training")
-            needed |= globals_of((workspace.root / "models" / "trainedmodel.pkl").read_bytes())
+            data = (workspace.root / "models" / "trainedmodel.pkl").read_bytes()
+            assert load(data).predict is not None
+            needed |= globals_of(data)
     assert needed <= releases.ALLOWED
     assert releases.ALLOWED - needed == set()
 
@@ -282,34 +370,85 @@ def test_the_list_holds_what_our_estimators_need_and_nothing_else(workspace):
 # --- killed ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("point", ["write_synced", "sync_folder", "rename", "replace"])
-def test_killed_while_it_publishes_the_old_release_is_served_and_the_next_run_ends_well(tmp_path, point):
+@pytest.mark.parametrize(
+    "fault",
+    ["artifacts.write_synced = die", "artifacts.sync_folder = die", "Path.rename = die", "os.replace = die"],
+)
+def test_killed_while_it_publishes_the_old_release_is_served_and_the_next_run_ends_well(tmp_path, fault):
     folder = tmp_path / "production"
     old = publish(folder, "old")
+    run_to_death(folder, "new", fault)
+    assert releases.load(folder).id == old
+    artifacts.sweep(folder)
+    new = publish(folder, "new")
+    assert releases.load(folder).id == new and new != old
+    assert {releases.release_id(name) for name in releases.names(folder)} == {old, new}
+
+
+def run_to_death(folder, text, fault):
+    """Publish in a process that is killed where `fault` calls `die`."""
     code = f"""
-import os, signal, sys
+import os, shutil, signal, sys
 from pathlib import Path
 sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "tests")!r}]
 import test_releases as t
 from risk import artifacts, releases
 def die(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)
-point = {point!r}
-if point == "rename":
-    Path.rename = die
-elif point == "replace":
-    os.replace = die
-else:
-    setattr(artifacts, point, die)
-t.publish(Path({str(folder)!r}), "new")
+{fault}
+t.publish(Path({str(folder)!r}), {text!r}, keep=2)
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr
-    assert releases.load(folder).id == old
+
+
+IN_THE_MIDDLE_OF_PRUNING = """
+real = shutil.rmtree
+def torn(path, **options):
+    if not options:
+        (Path(path) / "metrics.json").unlink()
+        die()
+    real(path, **options)
+shutil.rmtree = torn
+"""
+
+
+def test_killed_while_it_prunes_the_new_release_is_served_and_no_torn_one_is_listed(tmp_path):
+    folder = tmp_path / "production"
+    _, kept = publish(folder, "0", keep=2), publish(folder, "1", keep=2)
+    run_to_death(folder, "2", IN_THE_MIDDLE_OF_PRUNING)
+    served = releases.load(folder)
+    assert served.files["metrics.json"] == b"2 metrics.json"
+    names = releases.names(folder)
+    assert [releases.read(folder, name).id for name in names] == [kept, served.id]
     artifacts.sweep(folder)
-    new = publish(folder, "new")
-    assert releases.load(folder).id == new and new != old
-    assert {releases.release_id(name) for name in releases.names(folder)} == {old, new}
+    assert not list(folder.glob(f"{artifacts.TEMPORARY}*"))
+
+
+@pytest.mark.parametrize("fault", ["artifacts.write_synced = die", "Path.rename = die", "os.replace = die"])
+def test_killed_in_the_first_deployment_nothing_is_deployed_and_the_next_run_ends_well(tmp_path, fault):
+    run_to_death(tmp_path, "0", fault)
+    with pytest.raises(MissingArtifactError, match="nothing is deployed yet"):
+        releases.load(tmp_path)
+    artifacts.sweep(tmp_path)
+    assert publish(tmp_path, "0") == releases.load(tmp_path).id
+    assert len(releases.names(tmp_path)) == 1
+
+
+@pytest.mark.parametrize("keep", [1, 2])
+def test_a_reader_that_is_overtaken_reads_the_release_that_overtook_it(tmp_path, monkeypatch, keep):
+    publish(tmp_path, "0", keep=keep)
+    real, later = os.open, iter("12")
+
+    def overtaken(path, *arguments, **options):
+        if path == "latestscore.txt":
+            for text in later:
+                publish(tmp_path, text, keep=keep)
+        return real(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "open", overtaken)
+    release = releases.load(tmp_path)
+    assert {data.split()[0] for data in release.files.values()} == {b"2"}
 
 
 def test_a_reader_never_sees_two_releases_mixed(tmp_path):
