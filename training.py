@@ -154,11 +154,21 @@ def render_model(model: Any) -> bytes:
 
     Without a memo: with one, the bytes say which equal strings happened to be one object in this
     process, and the same model gets another digest in the next.
+
+    Raises
+    ------
+    ConfigError
+        When parameters of the config make a model that holds itself.
     """
     buffer = io.BytesIO()
     pickler = pickle.Pickler(buffer, protocol=5)
     pickler.fast = True
-    pickler.dump(model)
+    try:
+        pickler.dump(model)
+    except (RecursionError, ValueError) as error:
+        raise ConfigError(
+            "model.params: they make a model that holds itself, which cannot be saved; leave out scoring"
+        ) from error
     return buffer.getvalue()
 
 

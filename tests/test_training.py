@@ -132,6 +132,16 @@ def test_parameters_reach_scikit_learn_and_wrong_ones_are_named(workspace):
     assert "name the estimator" in workspace.said
 
 
+def test_parameters_that_make_a_model_hold_itself_are_refused(workspace):
+    workspace.put("sourcedata/a.csv", make_clients(300, "a"))
+    workspace.run("ingestion")
+    params = {"early_stopping": True, "scoring": "roc_auc"}
+    workspace.configure(model={"estimator": "hist_gradient_boosting", "params": params})
+    workspace.run("training", expect=78)
+    assert "model.params" in workspace.said and "Traceback" not in workspace.said
+    assert not (workspace.root / "models" / "trainedmodel.pkl").exists()
+
+
 def test_training_before_ingestion_says_what_to_run(workspace):
     workspace.run("training", expect=66)
     assert "run ingestion.py first" in workspace.said
