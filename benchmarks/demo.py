@@ -28,6 +28,7 @@ PRACTICE = {
     "output_model_path": "practicemodels",
     "prod_deployment_path": "production_deployment",
 }
+SHOWN = (bool, int, float, str)
 PRODUCTION = PRACTICE | {"input_folder_path": "sourcedata", "output_model_path": "models"}
 
 
@@ -50,7 +51,7 @@ class Demo:
         command = [sys.executable, str(ROOT / f"{script}.py"), "--config", str(self.config), "--json"]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
         result: dict[str, Any] = json.loads(done.stdout) if done.stdout.strip() else {}
-        shown = ", ".join(f"{key} {value}" for key, value in result.items() if value is not None)
+        shown = ", ".join(f"{key} {value}" for key, value in result.items() if isinstance(value, SHOWN))
         print(f"  {script}.py  {shown}", flush=True)
         if done.returncode:
             print(f"  {script}.py ended with {done.returncode}", flush=True)
