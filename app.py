@@ -25,7 +25,7 @@ from werkzeug.exceptions import HTTPException
 
 import stage
 from config import Config, load_config
-from risk import artifacts, csvfile, dataset, releases, rows
+from risk import artifacts, csvfile, dataset, outbox, releases, rows
 from risk.dataset import Schema
 from risk.errors import ArtifactError, PipelineError, ServiceError
 from risk.releases import Release
@@ -450,11 +450,13 @@ def create_app(config: Config) -> Flask:
     @app.get("/diagnostics")
     def diagnostics() -> Response:
         names = ("n_rows", "missing", "timings", "dependencies", "dependencies_at")
-        return jsonify(read_diagnostics(config, *names))
+        return jsonify(read_diagnostics(config, *names, trends={}))
 
     @app.get("/health")
     def health() -> Response:
-        return jsonify({"status": "ok", "workspace": workspace_id(config)})
+        return jsonify(
+            {"status": "ok", "workspace": workspace_id(config), "outbox": outbox.tell(config.outbox)}
+        )
 
     @app.get("/ready")
     def ready() -> Response:
@@ -463,12 +465,12 @@ def create_app(config: Config) -> Flask:
     return app
 
 
-def read_diagnostics(config: Config, *names: str) -> dict[str, Any]:
-    """Read some facts of the last diagnosis."""
+def read_diagnostics(config: Config, *names: str, **newer: Any) -> dict[str, Any]:
+    """Read some facts of the last diagnosis; `newer` are those that an earlier version did not write."""
     facts = artifacts.read_json(config.diagnostics, "run diagnostics.py")
     if missing := [name for name in names if name not in facts]:
         raise ArtifactError(f"{config.diagnostics}: lacks {missing[0]!r}; run diagnostics.py")
-    return {name: facts[name] for name in names}
+    return {name: facts[name] for name in names} | {name: facts.get(name, newer[name]) for name in newer}
 
 
 def _add_safe_headers(answer: Response) -> Response:

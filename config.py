@@ -10,6 +10,7 @@ import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from risk.errors import ConfigError
 
@@ -22,6 +23,16 @@ FOLDER_KEYS = (
 )
 SEPARATORS = {",": ",", ";": ";", "\t": "\t", "tab": "\t", "|": "|"}
 ESTIMATORS = ("auto", "logistic_regression", "hist_gradient_boosting")
+URL_SCHEMES = (
+    "sqlite",
+    "mysql",
+    "mysql+mysqlconnector",
+    "mariadb",
+    "mariadb+mysqlconnector",
+    "postgresql",
+    "postgresql+psycopg",
+)
+URL_EXAMPLES = "sqlite:///records.db, mysql://user@host/name, postgresql://user@host/name"
 SECRETS = ("RISK_DATABASE_URL", "RISK_MODEL_KEY", "RISK_API_TOKEN", "RISK_WEBHOOK_URL")
 DEFAULTS: dict[str, Any] = {
     "target_column": "exited",
@@ -81,6 +92,8 @@ class Config:
     gate: str
     keep_releases: int
     database_url: str = field(repr=False)
+    store_datasets: bool
+    keep_days: int | None
     memory_limit: str | None
     spill_folder: Path
     host: str
@@ -130,6 +143,10 @@ class Config:
         return self.output_model / "diagnostics.json"
 
     @property
+    def trends(self) -> Path:
+        return self.output_model / "trends.json"
+
+    @property
     def report(self) -> Path:
         return self.output_model / "report.json"
 
@@ -140,6 +157,10 @@ class Config:
     @property
     def confusion_matrix(self) -> Path:
         return self.output_model / "confusionmatrix.png"
+
+    @property
+    def time_trends(self) -> Path:
+        return self.output_model / "timetrends.png"
 
     @property
     def api_returns(self) -> Path:
@@ -160,6 +181,10 @@ class Config:
     @property
     def input_digests(self) -> Path:
         return self.state_folder / "inputs.json"
+
+    @property
+    def outbox(self) -> Path:
+        return self.state_folder / "outbox"
 
     @property
     def package_cache(self) -> Path:
@@ -205,12 +230,8 @@ def load_config(path: str | os.PathLike[str]) -> Config:
     values = _with_defaults(raw, problems)
     _check(path.parent, raw, values, problems)
     secrets = _secrets(path.parent, problems)
-    for key, url in (
-        ("database_url", values["database_url"]),
-        ("RISK_DATABASE_URL", secrets.get("RISK_DATABASE_URL")),
-    ):
-        if isinstance(url, str) and not url.startswith("sqlite:///"):
-            problems.append(f"{key}: only sqlite:/// is available in this version")
+    if "RISK_DATABASE_URL" in secrets:
+        _check_url("RISK_DATABASE_URL", secrets["RISK_DATABASE_URL"], problems, secret=True)
     if problems:
         lines = "".join(f"\n  {problem}" for problem in problems)
         plural = "problem" if len(problems) == 1 else "problems"
@@ -335,7 +356,9 @@ def _check(root: Path, raw: dict[str, Any], values: dict[str, Any], problems: li
         "drift.alpha": (_is_share, "a number between 0 and 1"),
         "deployment.gate": (lambda v: v == "none", '"none"'),
         "deployment.keep_releases": (lambda v: _is_whole(v, 1, 1000), "a whole number from 1 to 1000"),
-        "database_url": (_is_text, "an SQLAlchemy URL such as sqlite:///records.db"),
+        "database_url": (_is_text, "a URL such as sqlite:///records.db"),
+        "store_datasets": (lambda v: isinstance(v, bool), "true or false"),
+        "keep_days": (lambda v: v is None or _is_whole(v, 1, 36_500), "a whole number of days from 1"),
         "engine.name": (lambda v: v == "duckdb", '"duckdb"'),
         "engine.memory_limit": (lambda v: v is None or _is_size(v), 'a size such as "2GB"'),
         "engine.spill_folder": (lambda v: v is None or _is_folder(v), "the name of a folder"),
@@ -351,12 +374,32 @@ def _check(root: Path, raw: dict[str, Any], values: dict[str, Any], problems: li
             problems.append(f"{key}: must be {wanted}, not {value!r}")
     if values["model.params"] and values["model.estimator"] == "auto":
         problems.append("model.params: name the estimator they are for in model.estimator")
-    for key in ("store_datasets", "keep_days", "max_training_rows"):
-        if values[key] is not DEFAULTS[key]:
-            problems.append(f"{key}: not available in this version; leave it out")
+    if _is_text(values["database_url"]):
+        _check_url("database_url", values["database_url"], problems)
+    if values["store_datasets"] is True:
+        problems.append("store_datasets: not available in this version; leave it out")
+    if values["max_training_rows"] is not None:
+        problems.append("max_training_rows: not available in this version; leave it out")
     if values["api.host"] not in ("127.0.0.1", "localhost", "::1"):
         problems.append(f"api.host: {values['api.host']!r} is not available in this version; use 127.0.0.1")
     _check_roles(values, problems)
+
+
+def _check_url(key: str, url: str, problems: list[str], *, secret: bool = False) -> None:
+    """Check that a URL names a database of a kind we know; never repeat it, for it may hold a password."""
+    try:
+        parts = urlsplit(url.strip())
+        scheme, name, password = parts.scheme, parts.path.strip("/"), parts.password
+    except ValueError:
+        problems.append(f"{key}: is not a URL such as {URL_EXAMPLES}")
+        return
+    if scheme not in URL_SCHEMES:
+        problems.append(f"{key}: must begin like one of {URL_EXAMPLES}")
+    elif not name or (scheme == "sqlite" and (parts.netloc or ":memory:" in name)):
+        what = "the file" if scheme == "sqlite" else "the database"
+        problems.append(f"{key}: does not name {what}; write it like one of {URL_EXAMPLES}")
+    if not secret and (password or "password" in parts.query or "passwd" in parts.query):
+        problems.append(f"{key}: holds a password; put the whole URL into RISK_DATABASE_URL (or risk.env)")
 
 
 def _check_roles(values: dict[str, Any], problems: list[str]) -> None:
@@ -410,8 +453,8 @@ def _label(value: str | int | float | bool | None) -> str | None:
 
 def _database_url(root: Path, url: str) -> str:
     """Take a relative SQLite path from config.json's own folder, as every other path."""
-    prefix = "sqlite:///"
-    if url.startswith(prefix) and not url.startswith(prefix + "/") and ":memory:" not in url:
+    prefix, url = "sqlite:///", url.strip()
+    if url.startswith(prefix) and not url.startswith(prefix + "/"):
         return f"{prefix}{root / url.removeprefix(prefix)}"
     return url
 
@@ -443,6 +486,8 @@ def _freeze(path: Path, raw: dict[str, Any], values: dict[str, Any], secrets: di
         gate=values["deployment.gate"],
         keep_releases=values["deployment.keep_releases"],
         database_url=_database_url(root, secrets.get("RISK_DATABASE_URL", values["database_url"])),
+        store_datasets=values["store_datasets"],
+        keep_days=values["keep_days"],
         memory_limit=values["engine.memory_limit"],
         spill_folder=root / spill if spill else root / ".state" / "spill",
         host=values["api.host"],

@@ -13,6 +13,8 @@ from config import Config
 from risk import artifacts, releases
 from risk.errors import ArtifactError, UsageError
 
+MODEL = "trainedmodel.pkl"
+
 
 @dataclass(frozen=True)
 class Result:
@@ -23,6 +25,7 @@ class Result:
     releases: tuple[str, ...] = ()
     manifest: Mapping[str, Any] = field(default_factory=dict, repr=False)
     action: str | None = None
+    model_sha256: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         facts: dict[str, Any] = {"release": self.release, "deployed": self.deployed}
@@ -33,7 +36,8 @@ class Result:
         if self.action is None:
             return None
         kept = {name: self.manifest.get(name) for name in ("deployed_by", "estimator", "score")}
-        return {"releases": [{"release": self.release, "action": self.action, **kept}]}
+        told = {"release": self.release, "action": self.action, "model_sha256": self.model_sha256}
+        return {"releases": [told | kept]}
 
     def text(self) -> str:
         """List releases for a reader, the deployed one marked."""
@@ -77,7 +81,9 @@ def run(
         target = choose_rollback(releases.names(folder), before, rollback)
         found = releases.read(folder, target, config.secrets.get("RISK_MODEL_KEY"))
         releases.switch(folder, target)
-        return Result(found.id, target != before, (), found.manifest, "rollback")
+        return Result(
+            found.id, target != before, (), found.manifest, "rollback", found.manifest["files"][MODEL]
+        )
     files, facts = read_candidate(config)
     facts = {"deployed_by": by, "why": dict(why or {}), **facts}
     release = releases.publish(
@@ -88,7 +94,7 @@ def run(
         key=config.secrets.get("RISK_MODEL_KEY"),
     )
     deployed = before is None or releases.release_id(before) != release
-    return Result(release, deployed, (), facts, "deployed")
+    return Result(release, deployed, (), facts, "deployed", artifacts.sha256(files[MODEL]))
 
 
 def tell(folder: Path, name: str) -> str:
@@ -128,7 +134,7 @@ def read_candidate(config: Config) -> tuple[dict[str, bytes], dict[str, Any]]:
     if artifacts.sha256(trained_on) != card["data"].get("files_sha256"):
         raise ArtifactError(f"{config.trained_on}: is not of the trained model; run training.py")
     files = {
-        "trainedmodel.pkl": model,
+        MODEL: model,
         "latestscore.txt": artifacts.read_bytes(config.latest_score, "run scoring.py first"),
         "ingestedfiles.txt": trained_on,
         "modelcard.json": artifacts.read_bytes(config.model_card, "run training.py first"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import csv
+import datetime
 import os
 import re
 import tempfile
@@ -13,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import stage
 from config import SECRETS, Config
-from risk import artifacts, dataset, packages, releases, rows, table
+from risk import artifacts, dataset, outbox, packages, releases, rows, table, trends
 from risk.dataset import Schema
-from risk.errors import DatasetError, MissingArtifactError, ServiceError
+from risk.errors import DatasetError, MissingArtifactError, UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 LOG = stage.log("diagnostics")
 CHUNK_ROWS = 500_000
 WIDTH = 80
+MOST_POINTS = 10_000
 _EXPONENT = re.compile(r"e(-?)\+?0*")
 
 
@@ -56,6 +59,26 @@ class Result:
     def text(self) -> str:
         """Render what was found for a reader, in 80 columns."""
         return render(self.facts)
+
+
+@dataclass(frozen=True)
+class Past:
+    """How things have moved, or how many rows of each table were exported."""
+
+    trends: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    since: str | None = None
+    waiting: int = 0
+    exported: Mapping[str, int] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        return dict(self.exported or self.trends)
+
+    def text(self) -> str:
+        """Tell it in 80 columns."""
+        if self.exported:
+            return "".join(f"{name}.csv  {count:,} rows\n" for name, count in self.exported.items())
+        late = f"{self.waiting:,} batches of records wait for the database\n" if self.waiting else ""
+        return trends.render_text(self.trends, since=self.since) + late
 
 
 # --- compute ---------------------------------------------------------------------------------------------
@@ -137,33 +160,54 @@ def describe_columns(
 # --- run -------------------------------------------------------------------------------------------------
 
 
-def run(config: Config, *, measure: bool = False) -> Result:
-    """Describe the present table and the deployed model, and write diagnostics.json.
+def run(
+    config: Config,
+    *,
+    measure: bool = False,
+    history: bool = False,
+    since: str | None = None,
+    export: str | None = None,
+) -> Result | Past:
+    """Describe the present table and the deployed model, and write diagnostics.json and trends.json.
 
     Parameters
     ----------
     measure : bool, default=False
         Run ingestion and training again, in a scratch copy, and give their timings.
+    history : bool, default=False
+        Only read the history and tell how things have moved, from the day `since` on.
+    export : str, optional
+        Only write every table of the history into this folder, as CSV.
 
     Raises
     ------
     MissingArtifactError
         When nothing was ingested yet.
+    ServiceError
+        When the history is asked for and does not answer.
     """
+    if export is not None:
+        return Past(exported=export_tables(config, Path(export)))
+    if history:
+        return Past(read_past(config, since), since, len(outbox.waiting(config.outbox)))
     ledger = table.load_ready(config.ledger)
     schema = Schema.from_json(ledger.schema or {})
     statistics, missing = describe_columns(config.final_data, schema, ledger.length)
+    timings, moved, known = read_history(config)
     listed, asked_at = packages.list_packages(config.requirements, config.package_cache)
     facts: dict[str, Any] = {
         "n_rows": ledger.rows,
         "n_unlabelled": ledger.rows_unlabelled,
         "statistics": statistics,
         "missing": missing,
-        "timings": measure_timings(config) if measure else read_timings(config),
+        "timings": measure_timings(config) if measure else timings,
         "dependencies": listed,
         "dependencies_at": asked_at,
         "predictions": predict(config),
+        "trends": trends.latest(moved),
+        "history": known,
     }
+    artifacts.put_json(config.trends, moved)
     artifacts.put_json(config.diagnostics, facts)
     return Result(
         n_rows=ledger.rows,
@@ -194,16 +238,94 @@ def predict(config: Config) -> dict[str, Any] | None:
     return {"release": release.id, "n": len(values), "n_leaving": sum(values), "values": values}
 
 
-def read_timings(config: Config) -> dict[str, Any]:
-    """Read the last real runs of ingestion and training from the history."""
+def read_history(config: Config) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """Read the last real runs of ingestion and training, and how things have moved.
+
+    A database that does not answer leaves what was known last, with the records that wait for it.
+
+    Returns
+    -------
+    timings, trends : dict
+    known : dict
+        Until which moment the history is known, and how many batches of records wait.
+    """
+    found = stage.deliver(
+        config, "diagnostics", lambda history: (history.latest_timings(), history.trend_rows())
+    )
+    waiting = list(filter(None, map(outbox.read, outbox.waiting(config.outbox))))
+    if found is not None:
+        timings, rows = found
+        moved, until = trends.build(rows), last_moment(rows)
+    else:
+        before = artifacts.read_json_or_none(config.diagnostics) or {}
+        until = before.get("history", {}).get("until")
+        rows = unknown_rows(waiting, until)
+        timings = continue_timings(before.get("timings", {}), rows.get("timings", []))
+        moved = trends.merge(
+            artifacts.read_json_or_none(config.trends) or trends.build({}), trends.build(rows)
+        )
+        until = max(filter(None, [until, last_moment(rows)]), default=None)
+    return timings, moved, {"until": until, "waiting": len(waiting)}
+
+
+def unknown_rows(
+    waiting: Sequence[tuple[outbox.Rows, str]], until: str | None
+) -> dict[str, list[dict[str, Any]]]:
+    """Give the waiting rows, by table, that came after a moment."""
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for tables, at in waiting:
+        for name, listed in tables.items() if until is None or at > until else ():
+            rows.setdefault(name, []).extend({"at": at, **row} for row in listed)
+    return rows
+
+
+def last_moment(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> str | None:
+    """Name the latest moment of some rows."""
+    return max((row["at"] for listed in rows.values() for row in listed), default=None)
+
+
+def continue_timings(
+    before: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]
+) -> dict[str, dict[str, Any] | None]:
+    """Continue the timings known last with rows that wait."""
+    timings: dict[str, dict[str, Any] | None] = {}
+    for name in ("ingestion", "training"):
+        mine = [row for row in rows if row["stage"] == name]
+        known = before.get(name)
+        n_runs = len(mine) + (known["n_runs"] if known else 0)
+        last = (
+            {"duration_s": mine[-1]["duration_s"], "n_runs": n_runs, "at": mine[-1]["at"]} if mine else known
+        )
+        timings[name] = last
+    return timings
+
+
+def read_past(config: Config, since: str | None) -> dict[str, Any]:
+    """Read how things have moved."""
     from risk import records
 
-    try:
-        with records.open(config.database_url) as history:
-            return history.latest_timings()
-    except ServiceError as error:
-        LOG.warning("%s", error)
-        return {"ingestion": None, "training": None}
+    with records.read(config.database_url) as history:
+        moved = trends.build(history.trend_rows(), max_points=MOST_POINTS)
+    return trends.cut(moved, since) if since else moved
+
+
+def export_tables(config: Config, folder: Path) -> dict[str, int]:
+    """Write every table of the history as CSV, as they are at one moment; return the rows of each."""
+    from risk import records
+
+    if folder.resolve() in (config.input_folder.resolve(), config.test_data.resolve()):
+        raise UsageError(f"--export: {folder} is read by the pipeline; name another folder")
+    counts = {}
+    with records.read(config.database_url) as history:
+        for name, columns, rows in history.tables():
+            with artifacts.put(folder / f"{name}.csv") as handle:
+                writer = csv.writer(handle, lineterminator="\n")
+                writer.writerow(columns)
+                counts[name] = 0
+                for row in rows:
+                    writer.writerow([int(cell) if isinstance(cell, bool) else cell for cell in row])
+                    counts[name] += 1
+    return counts
 
 
 def measure_timings(config: Config) -> dict[str, Any]:
@@ -296,9 +418,23 @@ def align(table: Sequence[Sequence[str]]) -> str:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
+    choice = parser.add_mutually_exclusive_group()
+    choice.add_argument(
         "--measure", action="store_true", help="time ingestion and training anew, in a scratch copy"
     )
+    choice.add_argument("--history", action="store_true", help="only tell how things have moved")
+    choice.add_argument("--export", metavar="FOLDER", help="only write every table of the history as CSV")
+    parser.add_argument(
+        "--since", metavar="DATE", type=check_day, help="with --history: from this day on, YYYY-MM-DD"
+    )
+
+
+def check_day(text: str) -> str:
+    """Check a date of the command line."""
+    try:
+        return datetime.date.fromisoformat(text).isoformat()
+    except ValueError as error:
+        raise UsageError(f"--since: {text!r} is not a date such as 2026-01-31") from error
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -343,11 +343,14 @@ class Tick:
         return drift.judge_score(float(release.files["latestscore.txt"]), score, release.id)
 
     def tell_verdict(self, result: Result, verdict: Verdict) -> Result:
-        """Log a verdict with both scores and its reason."""
+        """Log and note a verdict with both scores and its reason, before anything follows from it."""
         stage.log("fullprocess").info(
             "drift=%s recorded_score=%s new_score=%s n=%s reason=%s",
             verdict.drift, verdict.recorded_score, verdict.new_score, verdict.n, verdict.reason,
         )  # fmt: skip
+        if verdict.drift is not None:
+            told = {"key": self.row_key(), **verdict.to_json()}
+            stage.remember(self.config, "fullprocess", {"drift": [told]})
         return replace(result, reason=verdict.reason, **scores_of(verdict.to_json()))
 
     def retrain(self, result: Result, verdict: Verdict | None) -> Result:
@@ -387,23 +390,27 @@ class Tick:
             left = (self.seen.pending or {}).get("steps", ())
             calls = result.deployed or "apicalls" in left
             state = finish(self.config, state, REPORTING_STEPS if calls else REPORTING_STEPS[:2])
-        self.remember(result, verdict)
+        self.remember(result)
         ticks.save(self.config.tick_state, state)
         return replace(
             result, release=id_of(after), deployed=bool(result.deployed), reason=result.reason or "no new row"
         )
 
-    def remember(self, result: Result, verdict: dict[str, Any] | None) -> None:
-        """Write the row of this tick; the same tick, run again after a crash, writes the same row."""
+    def row_key(self) -> list[str | None]:
+        """Name this tick; the same tick, run again after a crash, has the same name."""
         files = [ticks.content(self.seen.files), ticks.content(self.seen.test_files)]
         listing = artifacts.sha256(json.dumps(files).encode())
-        keys = artifacts.sha256(json.dumps([self.seen.row_key, self.seen.other_key]).encode())
-        key = [listing, self.release_before, keys]
+        config = artifacts.sha256(json.dumps([self.seen.row_key, self.seen.other_key]).encode())
+        return [listing, self.release_before, config]
+
+    def remember(self, result: Result) -> None:
+        """Note this tick in the history."""
+        listing, release_before, config = key = self.row_key()
         tick = {
             "key": key,
             "listing_digest": listing,
-            "config_digest": keys,
-            "release_before": self.release_before,
+            "config_digest": config,
+            "release_before": release_before,
             "release_after": id_of(deployed_release(self.config)),
             "files_new": result.files_new,
             "rows_new": result.rows_new,
@@ -411,10 +418,7 @@ class Tick:
             "deployed": bool(result.deployed),
             "reason": result.reason,
         }
-        rows: dict[str, list[dict[str, Any]]] = {"ticks": [tick]}
-        if verdict is not None and result.drift is not None:
-            rows["drift"] = [{"key": key, **verdict}]
-        stage.remember(self.config, "fullprocess", rows)
+        stage.remember(self.config, "fullprocess", {"ticks": [tick]})
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -8,7 +8,7 @@ import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import accumulate, chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -54,6 +54,8 @@ class Result:
         """Say what `records` keeps of this run: nothing when there was no new file."""
         if not self.entries:
             return None
+        before = self.rows_total - sum(entry.new for entry in self.entries)
+        totals = list(accumulate((entry.new for entry in self.entries), initial=before))[1:]
         files = [
             {
                 "key": [self.source, entry.batch, entry.name, entry.sha256],
@@ -67,8 +69,9 @@ class Result:
                 "rows_rejected": entry.rejected,
                 "rows_unlabelled": entry.unlabelled,
                 "refused": entry.refused,
+                "rows_total": total,
             }
-            for entry in self.entries
+            for entry, total in zip(self.entries, totals, strict=True)
         ]
         return {"ingested_files": files}
 

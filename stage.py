@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from config import Config, load_config
-from risk import artifacts
+from risk import artifacts, outbox
 from risk.errors import AccessError, BusyError, PipelineError, ServiceError, StorageError, UsageError
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 WAIT_S = 10.0
 SAY_AGAIN_S = 86_400.0
+READS = ("dry_run", "list", "history", "export", "check")
 LOG_BYTES, LOG_FILES = 5_000_000, 5
 Options = Callable[[argparse.ArgumentParser], None]
 EPILOG = """\
@@ -65,12 +66,17 @@ def main(
         arguments = _parse(name, argv, description, options)
         settings = load_config(arguments.pop("config"))
         as_json, verbosity = arguments.pop("json"), arguments.pop("verbosity")
-        changes = locks and not (arguments.get("dry_run") or arguments.get("list"))
+        changes = locks and not any(arguments.get(option) for option in READS)
         _Logging.prepare(settings, verbosity, rotates=changes)
         with terminable(), _hold(settings, by_cron) if changes else nullcontext():
-            result = run(settings, **arguments) if by_cron else perform(settings, name, run, **arguments)
+            try:
+                result = run(settings, **arguments) if by_cron else perform(settings, name, run, **arguments)
+            finally:
+                if changes and not isinstance(sys.exception(), _Terminated | KeyboardInterrupt):
+                    deliver(settings, name)
         if as_json:
-            print(json.dumps(facts_of(result), allow_nan=False))
+            waiting = {"records_waiting": len(outbox.waiting(settings.outbox))} if by_cron else {}
+            print(json.dumps(facts_of(result) | waiting, allow_nan=False))
         elif hasattr(result, "text"):
             print(result.text(), end="")
         if by_cron and changes:
@@ -104,6 +110,7 @@ def _hold(config: Config, by_cron: bool) -> Iterator[None]:
             config.output_model,
             config.prod_deployment,
             config.state_folder,
+            config.outbox,
             config.spill_folder,
         )
         yield
@@ -218,14 +225,45 @@ def perform(config: Config, name: str, run: Callable[..., Any], **arguments: Any
 
 
 def remember(config: Config, name: str, rows: dict[str, list[dict[str, Any]]]) -> None:
-    """Write rows into the history; a history that cannot be written stops nothing."""
-    from risk import records
+    """Leave rows for the history; they wait in the outbox until the database has them."""
+    try:
+        lost = outbox.append(config.outbox, rows, utc_now())
+    except OSError as error:
+        log(name).warning("%s: the history misses this run", of_system(error))
+        return
+    if lost:
+        log(name).error("%s: too much waits for the database; %d old records dropped", config.outbox, lost)
+
+
+def deliver(config: Config, name: str, read: Callable[[Any], Any] | None = None) -> Any:
+    """Bring what waits to the database, if its time has come, and `read` the history there.
+
+    Returns what `read` found; None when the database was not asked or did not answer. Nothing waits
+    for a database: it has three seconds, and after a failure there are growing pauses.
+    """
+    if outbox.is_paused(config.outbox) or (read is None and not outbox.is_due(config.outbox)):
+        return None
+    from risk import delivery
 
     try:
-        with records.open(config.database_url) as history:
-            history.add(rows, records.utc_now())
+        done = delivery.deliver(config.outbox, config.database_url, keep_days=config.keep_days, read=read)
     except ServiceError as error:
-        log(name).warning("%s", error)
+        n_waiting = len(outbox.waiting(config.outbox))
+        level = 30 if outbox.note_failure(config.outbox, SAY_AGAIN_S) else 20
+        log(name).log(level, "%s; %d batches of records wait, the pipeline goes on", error, n_waiting)
+        return None
+    if outbox.note_success(config.outbox):
+        log(name).info("the database answers again: %d batches of records delivered", done.n_batches)
+    if done.n_refused:
+        log(name).error("%s: %d batches refused by the database, set aside", config.outbox, done.n_refused)
+    return done.found
+
+
+def utc_now() -> str:
+    """Name this moment: UTC, microseconds, text that sorts."""
+    import datetime
+
+    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 # --- logging -------------------------------------------------------------------------------------------

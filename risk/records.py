@@ -1,12 +1,11 @@
 """What happened before: a history in SQL that outlives every file.
 
-SQLAlchemy Core on SQLite. A row's `id` is made of what the row says, so writing it again changes
-nothing. Times are UTC text, floats are doubles, what is not finite is NULL.
+A row's `id` is made of what the row says, so writing it again changes nothing. Times are UTC text,
+floats are doubles, what is not finite is NULL.
 """
 
 from __future__ import annotations
 
-import datetime
 import hashlib
 import json
 import math
@@ -15,88 +14,58 @@ from contextlib import contextmanager
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import mysql, postgresql, sqlite
 
+from risk import databases, history
 from risk.errors import ServiceError
 
-VERSION = 1
-BUSY_S = 3.0
+CHUNK_ROWS = 1_000
+TREND_TABLES = {
+    "ingested_files": ("at", "rows_new", "rows_total"),
+    "timings": ("at", "stage", "duration_s"),
+    "missing_values": ("at", "column_name", "percent"),
+    "column_drift": ("at", "column_name", "psi"),
+    "scores": ("at", "data", "model_sha256", "f1", "f1_low", "f1_high", "auc"),
+    "releases": ("at", "release", "action", "score", "model_sha256"),
+    "drift": ("at", "release", "drift", "new_score", "new_low", "new_high", "auc"),
+}
 Rows = Mapping[str, Sequence[Mapping[str, Any]]]
 
-NAME, DIGEST, TIME, SENTENCE = sa.String(255), sa.String(64), sa.String(32), sa.String(1000)
-METADATA = sa.MetaData()
-SCHEMA_VERSION = sa.Table("schema_version", METADATA, sa.Column("version", sa.Integer, primary_key=True))
+
+@contextmanager
+def open(url: str) -> Iterator[History]:
+    """Open the history in one transaction, and make or upgrade its tables where needed.
+
+    Raises
+    ------
+    ServiceError
+        When the database does not answer or refuses; the text holds no password.
+    """
+    with databases.connect(url) as connection:
+        history.ensure(connection, databases.show(url))
+        yield History(connection)
 
 
-def _table(name: str, /, **columns: Any) -> sa.Table:
-    listed = [sa.Column(column, kind) for column, kind in columns.items()]
-    return sa.Table(
-        name,
-        METADATA,
-        sa.Column("id", DIGEST, primary_key=True),
-        sa.Column("at", TIME, nullable=False, index=True),
-        *listed,
-    )
+@contextmanager
+def read(url: str) -> Iterator[History]:
+    """Open the history as it is at one moment; nothing is written, nothing created.
 
-
-_table(
-    "ticks",
-    listing_digest=DIGEST,
-    config_digest=DIGEST,
-    release_before=NAME,
-    release_after=NAME,
-    files_new=sa.Integer,
-    rows_new=sa.Integer,
-    drift=sa.Boolean,
-    deployed=sa.Boolean,
-    reason=SENTENCE,
-)
-_table(
-    "ingested_files",
-    source=sa.String(1000),
-    batch=sa.Integer,
-    name=NAME,
-    sha256=DIGEST,
-    rows_read=sa.Integer,
-    rows_new=sa.Integer,
-    rows_duplicate=sa.Integer,
-    rows_rejected=sa.Integer,
-    rows_unlabelled=sa.Integer,
-    refused=SENTENCE,
-)
-_table(
-    "scores",
-    data=NAME,
-    model_sha256=DIGEST,
-    n=sa.Integer,
-    n_positive=sa.Integer,
-    f1=sa.Double,
-    f1_low=sa.Double,
-    f1_high=sa.Double,
-    auc=sa.Double,
-    average_precision=sa.Double,
-)
-_table("timings", stage=NAME, duration_s=sa.Double, n_rows=sa.Integer)
-_table("missing_values", table_digest=DIGEST, column_name=NAME, count=sa.Integer, percent=sa.Double)
-_table(
-    "drift",
-    release=NAME,
-    rule=NAME,
-    drift=sa.Boolean,
-    recorded_score=sa.Double,
-    new_score=sa.Double,
-    new_low=sa.Double,
-    new_high=sa.Double,
-    n=sa.Integer,
-    auc=sa.Double,
-    leaver_share=sa.Double,
-    reason=SENTENCE,
-)
-_table("releases", release=NAME, action=NAME, deployed_by=NAME, estimator=NAME, score=sa.Double)
-
-
-def utc_now() -> str:
-    """Name this moment: UTC, microseconds, text that sorts."""
-    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    Raises
+    ------
+    ServiceError
+        Also when there is no history of this version.
+    """
+    if databases.is_missing_file(url):
+        raise ServiceError(f"{databases.show(url)}: there is no history yet; it begins with the first stage")
+    with databases.connect(url, reads=True) as connection:
+        standing = history.look(connection)
+        history.refuse_newer(standing, databases.show(url))
+        if standing.steps:
+            raise ServiceError(
+                f"{databases.show(url)}: the history has schema version {standing.version}, this program's "
+                f"is {history.VERSION}; run dbsetup.py"
+            )
+        yield History(connection)
 
 
 class History:
@@ -111,38 +80,62 @@ class History:
         A row may bring its own `key` (what makes it unique); otherwise its values and `at` do.
         """
         for name, listed in rows.items():
-            table = METADATA.tables[name]
-            values = [_complete(table, dict(row), at) for row in listed]
-            known = self._known(table, [value["id"] for value in values])
-            fresh = {value["id"]: value for value in values if value["id"] not in known}
-            if fresh:
-                self.connection.execute(sa.insert(table), list(fresh.values()))
+            table = history.METADATA.tables[name]
+            values = {value["id"]: value for value in (complete(table, row, at) for row in listed)}
+            # In the order of their keys, so that two writers never wait for each other in a ring.
+            ordered = [values[key] for key in sorted(values)]
+            for start in range(0, len(ordered), CHUNK_ROWS):
+                self.connection.execute(self._insert(table), ordered[start : start + CHUNK_ROWS])
 
-    def _known(self, table: sa.Table, ids: Sequence[str]) -> set[str]:
-        found: set[str] = set()
-        for start in range(0, len(ids), 500):
-            part = ids[start : start + 500]
-            found |= set(self.connection.scalars(sa.select(table.c.id).where(table.c.id.in_(part))))
-        return found
+    def _insert(self, table: sa.Table) -> sa.Insert:
+        dialect = self.connection.dialect.name
+        if dialect == "mysql":  # INSERT IGNORE would hide more than repeats
+            return mysql.insert(table).on_duplicate_key_update(id=table.c.id)
+        if dialect == "postgresql":
+            return postgresql.insert(table).on_conflict_do_nothing(index_elements=["id"])
+        return sqlite.insert(table).on_conflict_do_nothing(index_elements=["id"])
 
     def latest_timings(self) -> dict[str, dict[str, Any] | None]:
         """Return the last recorded run of ingestion and training, and how many there were."""
-        timings = METADATA.tables["timings"]
+        timings = history.TIMINGS.c
         result: dict[str, dict[str, Any] | None] = {}
         for stage in ("ingestion", "training"):
-            mine = timings.c.stage == stage
-            row = self.connection.execute(
-                sa.select(timings.c.duration_s, timings.c.at)
-                .where(mine)
-                .order_by(timings.c.at.desc())
-                .limit(1)
-            ).first()
+            mine = timings.stage == stage
+            asked = sa.select(timings.duration_s, timings.at).where(mine).order_by(timings.at.desc()).limit(1)
+            row = self.connection.execute(asked).first()
             count = self.connection.scalar(sa.select(sa.func.count()).where(mine))
             result[stage] = row and {"duration_s": row.duration_s, "n_runs": count, "at": row.at}
         return result
 
+    def trend_rows(self) -> dict[str, list[dict[str, Any]]]:
+        """Return what trends are made of, oldest first."""
+        tables = history.METADATA.tables
+        found = {}
+        for name, columns in TREND_TABLES.items():
+            table = tables[name].c
+            asked = sa.select(*(table[column] for column in columns)).order_by(table.at, table.id)
+            found[name] = [dict(row) for row in self.connection.execute(asked).mappings()]
+        return found
 
-def _complete(table: sa.Table, row: dict[str, Any], at: str) -> dict[str, Any]:
+    def prune(self, before: str) -> int:
+        """Delete detail older than a moment; scores, verdicts and releases stay. Return how many rows."""
+        n_rows = 0
+        for table in history.DETAIL:
+            n_rows += self.connection.execute(sa.delete(table).where(table.c.at < before)).rowcount
+        return n_rows
+
+    def tables(self) -> Iterator[tuple[str, list[str], Iterator[Sequence[Any]]]]:
+        """Give every table: its name, its columns, its rows by key."""
+        for table in history.METADATA.sorted_tables:
+            rows = self.connection.execution_options(yield_per=CHUNK_ROWS).execute(
+                sa.select(table).order_by(*table.primary_key.columns)
+            )
+            yield table.name, list(table.columns.keys()), iter(rows)
+
+
+def complete(table: sa.Table, given: Mapping[str, Any], at: str) -> dict[str, Any]:
+    """Make a whole row: its id, every column, texts that fit, nothing that is not finite."""
+    row = dict(given)
     key = row.pop("key", None) or [at, row]
     text = json.dumps([table.name, key], sort_keys=True, default=str)
     values: dict[str, Any] = {"id": hashlib.sha256(text.encode()).hexdigest(), "at": at}
@@ -151,51 +144,10 @@ def _complete(table: sa.Table, row: dict[str, Any], at: str) -> dict[str, Any]:
         if isinstance(value, float) and not math.isfinite(value):
             value = None
         if isinstance(value, str):
+            # No database holds half a character, and PostgreSQL no NUL.
+            value = value.encode(errors="replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
             value = value[: getattr(table.columns[column].type, "length", None)]
         values[column] = value
     if row:
         raise ValueError(f"{table.name} has no column {', '.join(row)}")
     return values
-
-
-@contextmanager
-def open(url: str) -> Iterator[History]:
-    """Open the history in one transaction, and make its tables when they are not there.
-
-    Raises
-    ------
-    ServiceError
-        When the database does not answer or refuses; the text holds no password.
-    """
-    shown = sa.make_url(url).render_as_string(hide_password=True)
-    engine = sa.create_engine(url, connect_args={"timeout": BUSY_S}, poolclass=sa.NullPool)
-    sa.event.listen(engine, "connect", _set_up)
-    try:
-        with engine.begin() as connection:
-            _ensure_schema(connection, shown)
-            yield History(connection)
-    except sa.exc.SQLAlchemyError as error:
-        why = getattr(error, "orig", None) or error
-        raise ServiceError(f"{shown}: the history cannot be used ({why}); the pipeline goes on") from error
-    finally:
-        engine.dispose()
-
-
-def _set_up(connection: Any, _: object) -> None:
-    connection.execute("pragma journal_mode = wal")
-    connection.execute("pragma synchronous = full")
-
-
-def _ensure_schema(connection: sa.Connection, shown: str) -> None:
-    known = sa.inspect(connection).has_table(SCHEMA_VERSION.name)
-    newest = sa.select(sa.func.max(SCHEMA_VERSION.c.version))
-    version = connection.scalar(newest) if known else None
-    if version is None:  # none yet, or whoever made the tables died before saying so
-        METADATA.create_all(connection)
-        connection.execute(sa.insert(SCHEMA_VERSION), {"version": VERSION})
-        version = VERSION
-    if version != VERSION:
-        raise ServiceError(
-            f"{shown}: the history has schema version {version}, this program knows {VERSION}; "
-            "use the program that wrote it, or name another database_url"
-        )

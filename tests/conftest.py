@@ -8,8 +8,10 @@ import time
 from pathlib import Path
 
 import pytest
+from servers import KINDS, PACKAGES, OwnServer, can_start, find_server
 
 import apicalls
+import dbsetup
 import deployment
 import diagnostics
 import fullprocess
@@ -21,7 +23,17 @@ from risk import packages
 
 SCRIPTS = {
     m.__name__: m
-    for m in (ingestion, training, scoring, deployment, diagnostics, reporting, apicalls, fullprocess)
+    for m in (
+        ingestion,
+        training,
+        scoring,
+        deployment,
+        diagnostics,
+        reporting,
+        apicalls,
+        fullprocess,
+        dbsetup,
+    )
 }
 HEADER = ["corporation", "activity", "colour", "exited"]
 
@@ -107,7 +119,7 @@ class Workspace:
         found = {}
         for path in sorted(self.root.rglob("*")):
             name = path.relative_to(self.root).as_posix()
-            if path.is_file() and not name.startswith((*left_out, ".state", "logs", "records")):
+            if path.is_file() and not name.startswith((*left_out, ".state", "logs", "records", "models/trends")):
                 found[name] = path.read_bytes()
         return found
 
@@ -132,3 +144,46 @@ def pytest_sessionfinish(session, exitstatus):
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if os.environ.get("RISK_NO_SKIPS") and reporter is not None and reporter.stats.get("skipped"):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.fixture(scope="session")
+def servers():
+    """The database servers of this run by kind, started when first asked for."""
+    found = {}
+
+    def get(kind, *, own=False):
+        name = (kind, own)
+        if name not in found:
+            found[name] = start_own(kind) if own else find_server(kind)
+        if isinstance(found[name], str):
+            pytest.skip(found[name])
+        return found[name]
+
+    yield get
+    for server in found.values():
+        if isinstance(server, OwnServer):
+            server.remove()
+
+
+def start_own(kind):
+    return OwnServer(kind) if can_start(kind) else f"no {kind} of our own: install {PACKAGES[kind]}"
+
+
+@pytest.fixture(params=KINDS)
+def database_url(request, tmp_path, servers):
+    """The URL of an empty database, once for each kind."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'records.db'}"
+    else:
+        with servers(request.param).fresh_database() as url:
+            yield url
+
+
+@pytest.fixture(params=KINDS[1:])
+def own_server(request, servers):
+    """A server that a test may stop; it runs again afterwards."""
+    server = servers(request.param, own=True)
+    yield server
+    server.thaw()
+    if server.process.poll() is not None:
+        server.start()

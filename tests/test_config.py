@@ -1,6 +1,7 @@
 """config.json: every problem at once, nothing accepted and ignored, paths from its own folder."""
 
 import json
+import re
 
 import pytest
 
@@ -77,13 +78,10 @@ def test_a_value_whose_capability_is_not_there_is_refused(tmp_path, key, value):
     "extra",
     [
         {"store_datasets": True},
-        {"keep_days": 30},
-        {"keep_days": 0},
         {"max_training_rows": 1000},
         {"max_training_rows": False},
         {"report": {"top_n": 5}},
         {"alerts": {"stale_days": 2}},
-        {"database_url": "postgresql://h/db"},
         {"api": {"host": "0.0.0.0"}},  # noqa: S104
     ],
     ids=lambda extra: next(iter(extra)),
@@ -248,10 +246,59 @@ def test_the_url_of_the_environment_overrides_that_of_the_file(tmp_path, monkeyp
 
 
 def test_a_url_of_the_environment_is_checked_and_never_shown(tmp_path, monkeypatch):
-    monkeypatch.setenv("RISK_DATABASE_URL", "postgresql://me:secret@host/db")
-    with pytest.raises(ConfigError, match="RISK_DATABASE_URL: only sqlite") as caught:
+    monkeypatch.setenv("RISK_DATABASE_URL", "oracle://me:hidden-word@host/db")
+    with pytest.raises(ConfigError, match="RISK_DATABASE_URL: must begin like one of") as caught:
         load(tmp_path, FOLDERS)
-    assert "secret" not in str(caught.value)
+    assert "hidden-word" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sqlite:////srv/risk/records.db",
+        "mysql://risk@db.example/risk",
+        "mariadb+mysqlconnector://risk@db.example:3307/risk",
+        "postgresql+psycopg://risk@[::1]:5433/risk?sslmode=require",
+    ],
+)
+def test_the_databases_we_know_are_taken(tmp_path, url):
+    assert load(tmp_path, FOLDERS | {"database_url": url}).database_url == url
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("records.db", "must begin like one of sqlite:///"),
+        ("oracle://h/d", "must begin like one of"),
+        ("postgresql+asyncpg://h/d", "must begin like one of"),
+        ("sqlite:///", "does not name the file"),
+        ("sqlite:///:memory:", "does not name the file"),
+        ("sqlite://records.db", "does not name the file"),
+        ("postgresql://h", "does not name the database"),
+        ("mysql://u@h/", "does not name the database"),
+        ("mysql://[h/d", "is not a URL"),
+        ("mysql://u:hidden-word@h/d", "holds a password; put the whole URL into RISK_DATABASE_URL"),
+        ("postgresql://h/d?password=hidden-word", "holds a password"),
+        (5, "must be a URL"),
+    ],
+)
+def test_another_url_is_refused_with_what_to_write(tmp_path, url, said):
+    with pytest.raises(ConfigError, match=f"database_url: {re.escape(said)}") as caught:
+        load(tmp_path, FOLDERS | {"database_url": url})
+    assert "hidden-word" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.5, "30", True, 36_501])
+def test_keep_days_is_a_whole_number_of_days(tmp_path, value):
+    with pytest.raises(ConfigError, match="keep_days: must be a whole number of days from 1"):
+        load(tmp_path, FOLDERS | {"keep_days": value})
+    assert load(tmp_path, FOLDERS | {"keep_days": 30}).keep_days == 30
+
+
+def test_a_password_may_stand_in_the_environment_and_is_not_in_the_repr(tmp_path, monkeypatch):
+    monkeypatch.setenv("RISK_DATABASE_URL", "mysql://me:hidden-word@host/db")
+    config = load(tmp_path, FOLDERS)
+    assert config.database_url == "mysql://me:hidden-word@host/db" and "hidden-word" not in repr(config)
 
 
 def test_only_keys_that_shape_rows_change_the_row_key(tmp_path):

@@ -1,5 +1,6 @@
 """Diagnostics: statistics, missing cells, timings of real runs, packages, predictions."""
 
+import csv
 import json
 import math
 import sqlite3
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import diagnostics
+from risk import history
 
 ROWS = [
     ["a", "1", "red", "0"],
@@ -31,7 +33,8 @@ def described(workspace):
 
 
 def test_what_is_printed_is_what_is_written(described, workspace):
-    assert json.loads((workspace.root / "models" / "diagnostics.json").read_text()) == described
+    written = json.loads((workspace.root / "models" / "diagnostics.json").read_text())
+    assert written == described
 
 
 def test_each_statistic_of_a_column_made_by_hand(described):
@@ -242,3 +245,78 @@ def test_percent_missing_is_remembered_once_for_each_state_of_the_table(old_worl
     with sqlite3.connect(old_world.root / "records.db") as history:
         counted = history.execute("select column_name, count(*) from missing_values group by 1").fetchall()
     assert sorted(counted) == [("activity", 1), ("colour", 1), ("corporation", 1), ("exited", 1)]
+
+
+# --- the past ----------------------------------------------------------------------------------------------
+
+
+def test_history_tells_the_trends_and_changes_nothing(old_world, capsys):
+    old_world.tick()
+    old_world.put("sourcedata/c.csv", make_clients(300, "c", "new"))
+    old_world.tick()
+    before = {path: path.lstat().st_mtime_ns for path in old_world.root.rglob("*") if path.suffix != ".log"}
+    found = old_world.run("diagnostics", "--history")
+    assert [mark["kind"] for mark in found["marks"]] == ["deployed", "alarm", "deployed"]
+    assert len(found["series"]["f1/release"]["points"]) == 2
+    assert [point["value"] for point in found["series"]["rows/total"]["points"]] == [300, 600]
+    assert diagnostics.main(["--config", str(old_world.config_path), "--history"]) == 0
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 80 and "deployed" in out
+    assert {p: p.lstat().st_mtime_ns for p in old_world.root.rglob("*") if p.suffix != ".log"} == before
+
+
+def test_since_leaves_out_what_was_before(old_world):
+    old_world.tick()
+    assert old_world.run("diagnostics", "--history", "--since", "2001-01-01")["marks"]
+    assert not old_world.run("diagnostics", "--history", "--since", "2999-01-01")["marks"]
+    old_world.run("diagnostics", "--history", "--since", "yesterday", expect=64)
+    assert "is not a date such as 2026-01-31" in old_world.said
+
+
+@pytest.mark.parametrize("option", [["--history"], ["--export", "out"]], ids=["history", "export"])
+def test_without_a_history_it_says_so_and_makes_none(workspace, option, monkeypatch):
+    monkeypatch.chdir(workspace.root)
+    workspace.run("diagnostics", *option, expect=69)
+    assert "there is no history yet" in workspace.said
+    assert not (workspace.root / "records.db").exists() and not (workspace.root / "out").exists()
+
+
+def test_export_writes_every_table_as_it_is(old_world, tmp_path):
+    old_world.tick()
+    counts = old_world.run("diagnostics", "--export", str(tmp_path / "out"))
+    assert set(counts) == set(history.METADATA.tables)
+    for name, count in counts.items():
+        with (tmp_path / "out" / f"{name}.csv").open(newline="", encoding="utf-8") as handle:
+            header, *rows = csv.reader(handle)
+        assert len(rows) == count and header == list(history.METADATA.tables[name].columns.keys())
+    with (tmp_path / "out" / "scores.csv").open(newline="") as handle:
+        (score,) = csv.DictReader(handle)
+    assert float(score["f1"]) == float((old_world.root / "models" / "latestscore.txt").read_text())
+
+
+def test_an_export_never_lands_where_the_pipeline_reads(old_world):
+    old_world.tick()
+    old_world.run("diagnostics", "--export", str(old_world.root / "sourcedata"), expect=64)
+    assert "name another folder" in old_world.said
+    assert sorted(path.name for path in (old_world.root / "sourcedata").iterdir()) == ["a.csv", "b.csv"]
+
+
+def test_without_the_database_the_trends_go_on_from_what_is_known(old_world, monkeypatch):
+    """The last known trends and timings, and the records that wait, each counted once."""
+    old_world.tick()
+    known = old_world.run("diagnostics")
+    monkeypatch.setenv("RISK_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/risk")
+    old_world.put("sourcedata/c.csv", make_clients(300, "c", "new"))
+    old_world.tick()
+    for _ in range(2):
+        found = old_world.run("diagnostics")
+        assert found["timings"]["ingestion"]["n_runs"] == known["timings"]["ingestion"]["n_runs"] + 1
+        assert found["trends"]["rows/total"]["last"] == 600
+        assert found["trends"]["rows/total"]["change_previous"] == 300
+        assert found["history"]["waiting"] > 0
+
+
+def test_a_record_not_yet_delivered_is_in_the_timings_of_its_own_tick(old_world):
+    old_world.tick()
+    found = json.loads((old_world.root / "models" / "diagnostics.json").read_text())
+    assert found["timings"]["training"]["n_runs"] == 1 and found["trends"]["f1/release"]["last"] > 0

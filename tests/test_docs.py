@@ -5,6 +5,7 @@ import os
 import re
 import shlex
 import shutil
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +20,7 @@ from risk import errors
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SCRIPTS = ["ingestion", "training", "scoring", "deployment", "diagnostics", "reporting", "app", "apicalls",
-           "fullprocess"]  # fmt: skip
+           "fullprocess", "dbsetup"]  # fmt: skip
 
 
 def console_lines():
@@ -76,7 +77,7 @@ def test_every_config_key_has_a_row_with_its_default():
             known |= {f"{key}.{name}": value for name, value in default.items()}
         else:
             known[key] = default
-    hidden = {"store_datasets", "keep_days", "max_training_rows"}
+    hidden = {"max_training_rows"}
     assert set(rows) == set(known) - hidden
     for key, shown in rows.items():
         values = [json.loads(text) for text in re.findall(r"`([^`]+)`", shown) if text[0] in '"[{0123456789']
@@ -118,4 +119,32 @@ def test_the_curl_commands_of_the_readme_are_answered(workspace):
 
 def test_the_commands_of_the_readme_are_make_curl_or_scripts():
     for line in console_lines():
-        assert line.split()[0] in ("make", "curl"), line
+        assert line.split()[0] in ("make", "curl", "python", "sqlite3"), line
+
+
+def test_the_script_and_sql_commands_of_the_readme_run(workspace, monkeypatch):
+    """Each in a workspace that has a history; sqlite3's by Python's own SQLite."""
+    for name in ("sourcedata", "testdata"):
+        shutil.copytree(ROOT / name, workspace.root / name)
+    workspace.tick()
+    monkeypatch.chdir(workspace.root)
+    lines = [shlex.split(line) for line in console_lines() if line.split()[0] in ("python", "sqlite3")]
+    assert len(lines) == 4
+    for program, target, *arguments in lines:
+        if program == "python":
+            workspace.run(target.removesuffix(".py"), *arguments)
+        else:
+            with sqlite3.connect(target) as database:
+                database.execute(*arguments)
+    assert len(list(Path("build/history").glob("*.csv"))) == 9
+
+
+def test_the_python_of_the_readme_runs(workspace, monkeypatch):
+    for name in ("sourcedata", "testdata"):
+        shutil.copytree(ROOT / name, workspace.root / name)
+    workspace.tick()
+    monkeypatch.chdir(workspace.root)
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    found = {}
+    exec(code, found)  # noqa: S102
+    assert len(found["scores"]) == 1 and len(found["verdicts"]) == 0

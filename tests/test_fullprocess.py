@@ -384,7 +384,7 @@ def test_a_model_of_another_scikit_learn_is_replaced_by_the_next_tick(old_world,
 def test_a_history_that_cannot_be_written_stops_no_tick(old_world):
     (old_world.root / "records.db").mkdir()
     assert old_world.tick()["deployed"] is True
-    assert "history cannot be used" in old_world.said
+    assert "the database cannot be used" in old_world.said
 
 
 @pytest.mark.parametrize("point", ["ingested", "trained", "scored", "deployed", "reported"])
@@ -407,7 +407,8 @@ def test_killed_anywhere_the_next_tick_ends_in_the_same_bytes(old_world, tmp_pat
     assert ends[0]["verdict"]["drift"] is True
     with sqlite3.connect(torn / "records.db") as history:
         (n_ticks,) = history.execute("select count(*) from ticks").fetchone()
-    assert n_ticks == 2
+        (n_verdicts,) = history.execute("select count(*) from drift").fetchone()
+    assert n_ticks == 2 and n_verdicts == 1
 
 
 AFTER = {
@@ -448,6 +449,6 @@ def test_a_dry_run_says_what_would_happen_and_changes_nothing(old_world, capsys)
 
 def test_the_json_of_a_tick_has_the_agreed_keys(old_world):
     keys = ["new_data", "files_new", "rows_new", "drift", "recorded_score", "new_score",
-            "deployed", "release", "reason"]  # fmt: skip
+            "deployed", "release", "reason", "records_waiting"]  # fmt: skip
     assert list(old_world.tick()) == keys
     assert list(old_world.tick()) == keys

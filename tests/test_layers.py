@@ -10,7 +10,15 @@ ROOT = Path(__file__).resolve().parent.parent
 # A floor may import those before it; the modules of one floor never import each other.
 FLOORS = [
     {"risk.errors"},
-    {"risk.artifacts", "risk.csvfile", "risk.dataset", "risk.scores", "risk.pages"},
+    {
+        "risk.artifacts",
+        "risk.csvfile",
+        "risk.dataset",
+        "risk.scores",
+        "risk.pages",
+        "risk.databases",
+        "risk.trends",
+    },
     {
         "risk.releases",
         "risk.rows",
@@ -19,11 +27,14 @@ FLOORS = [
         "risk.packages",
         "risk.drift",
         "risk.engine",
-        "risk.records",
+        "risk.outbox",
+        "risk.history",
     },
+    {"risk.records"},
+    {"risk.delivery"},
     {"config", "pretty_confusion_matrix"},
     {"stage"},
-    {"ingestion", "training", "scoring", "deployment", "diagnostics", "reporting"},
+    {"ingestion", "training", "scoring", "deployment", "diagnostics", "reporting", "dbsetup"},
     {"app"},
     {"wsgi", "apicalls"},
     {"fullprocess"},
@@ -33,6 +44,7 @@ STANDARD_ONLY = (
     "risk/artifacts.py",
     "risk/releases.py",
     "risk/ticks.py",
+    "risk/outbox.py",
     "config.py",
     "stage.py",
 )

@@ -1,0 +1,81 @@
+"""Create the tables of the history, or bring those of an earlier version up to date.
+
+The pipeline does the same at its first use; this script does it now, says what it did, and brings
+the records that wait.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+
+import stage
+from config import Config
+from risk import outbox
+
+
+@dataclass(frozen=True)
+class Result:
+    """How the database stood (`version_before` is None where there was no history), and what was done."""
+
+    database: str
+    version_before: int | None
+    version: int
+    steps: tuple[str, ...]
+    checked_only: bool
+    waiting: int
+
+    def text(self) -> str:
+        """Say it to a reader."""
+        lines = [f"{self.database}: {self._standing()}"]
+        lines += [f"  {'would ' if self.checked_only else ''}{step}" for step in self.steps]
+        if self.waiting:
+            lines.append(f"{self.waiting:,} batches of records wait in .state/outbox")
+        return "".join(f"{line}\n" for line in lines)
+
+    def _standing(self) -> str:
+        if not self.steps:
+            return f"schema version {self.version}, up to date"
+        if self.checked_only:
+            was = f"has schema version {self.version_before}" if self.version_before else "has no history yet"
+            return f"{was}, this program's is {self.version}"
+        if self.version_before is None:
+            return f"created, schema version {self.version}"
+        return f"upgraded from schema version {self.version_before} to {self.version}"
+
+
+def run(config: Config, *, check: bool = False) -> Result:
+    """Create or upgrade the tables; with `check` only tell.
+
+    Raises
+    ------
+    ServiceError
+        When the database does not answer, refuses, or a newer program has been there.
+    """
+    from risk import databases, history
+
+    url = config.database_url
+    shown = databases.show(url)
+    if check and databases.is_missing_file(url):
+        before = history.NOTHING
+    else:
+        with databases.connect(url, reads=check) as connection:
+            before = history.look(connection) if check else history.ensure(connection, shown)
+            history.refuse_newer(before, shown)
+    if not check:
+        outbox.note_success(config.outbox)
+    n_waiting = len(outbox.waiting(config.outbox))
+    return Result(shown, before.version, history.VERSION, before.steps, check, n_waiting)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--check", action="store_true", help="only tell how the database stands")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run from the shell."""
+    return stage.main("dbsetup", run, argv, description=__doc__, options=add_options)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,111 @@
+"""How do records that wait reach their database, and nothing waits for it?"""
+
+from __future__ import annotations
+
+import datetime
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.exc import DataError, IntegrityError
+
+from risk import databases, outbox, records
+from risk.databases import BUDGET_S
+from risk.errors import ServiceError
+from risk.records import History
+
+BATCHES_AT_ONCE = 100
+# What the database will never take, however often it is asked; not that it does not answer.
+REFUSALS = (DataError, IntegrityError, ValueError, OverflowError, KeyError, TypeError)
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """What reached the database: batches, those set aside, rows pruned, and what was read there."""
+
+    n_batches: int
+    n_refused: int
+    n_pruned: int
+    found: Any = None
+
+
+def deliver(
+    folder: Path,
+    url: str,
+    *,
+    keep_days: int | None = None,
+    read: Callable[[History], Any] | None = None,
+    budget_s: float = BUDGET_S,
+) -> Delivered:
+    """Deliver what waits in `folder`, oldest first, prune old detail, then let `read` look.
+
+    Whatever is not delivered within the budget waits for the next time.
+
+    Parameters
+    ----------
+    keep_days : int, optional
+        Detail older than so many days is deleted; None keeps it for ever.
+    read : callable, optional
+        Is handed a `records.History`; its answer is `found`.
+
+    Raises
+    ------
+    ServiceError
+        When the database does not answer within the budget, or refuses.
+    """
+    deadline = time.monotonic() + budget_s
+
+    def work() -> Delivered:
+        n_batches, n_refused = _deliver_all(folder, url, deadline)
+        n_pruned = _prune(url, keep_days) if keep_days is not None else 0
+        found = None
+        if read is not None:
+            with records.open(url) as history:
+                found = read(history)
+        return Delivered(n_batches, n_refused, n_pruned, found)
+
+    return databases.within(budget_s, work, databases.show(url))
+
+
+def _deliver_all(folder: Path, url: str, deadline: float) -> tuple[int, int]:
+    paths = outbox.waiting(folder)
+    n_refused = 0
+    for start in range(0, len(paths), BATCHES_AT_ONCE):
+        if time.monotonic() > deadline:
+            raise ServiceError(f"{databases.show(url)}: the database is too slow")
+        n_refused += _deliver_some(paths[start : start + BATCHES_AT_ONCE], url)
+    return len(paths) - n_refused, n_refused
+
+
+def _deliver_some(paths: Sequence[Path], url: str) -> int:
+    """Deliver in one transaction; when the database refuses something, one by one."""
+    entries = [(path, entry) for path in paths if (entry := outbox.read(path)) is not None]
+    n_refused = len(paths) - len(entries)
+    try:
+        with records.open(url) as history:
+            for _, (rows, at) in entries:
+                history.add(rows, at)
+    except (ServiceError, *REFUSALS) as error:
+        if not _is_refusal(error):
+            raise
+        if len(entries) > 1:
+            return n_refused + sum(_deliver_some([path], url) for path, _ in entries)
+        outbox.set_aside(entries[0][0])
+        return n_refused + 1
+    for path, _ in entries:
+        path.unlink(missing_ok=True)
+    return n_refused
+
+
+def _is_refusal(error: BaseException) -> bool:
+    """Tell what the database will never take from a database that does not answer."""
+    cause = error.__cause__ if isinstance(error, ServiceError) else error
+    return isinstance(cause, REFUSALS) or isinstance(getattr(cause, "orig", None), REFUSALS)
+
+
+def _prune(url: str, keep_days: int) -> int:
+    oldest = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=keep_days)
+    with records.open(url) as history:
+        return history.prune(oldest.strftime("%Y-%m-%dT%H:%M:%S.%fZ"))

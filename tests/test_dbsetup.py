@@ -1,0 +1,65 @@
+"""dbsetup.py creates and upgrades, says what it did, and with --check only tells."""
+
+from pathlib import Path
+
+import pytest
+from test_records import EARLIER, make_earlier, rows_of, shape
+
+import dbsetup
+from risk import history, outbox
+
+
+@pytest.fixture
+def at_database(workspace, database_url, monkeypatch):
+    monkeypatch.setenv("RISK_DATABASE_URL", database_url)
+    return workspace
+
+
+def say(workspace, *arguments):
+    workspace.capsys.readouterr()
+    assert dbsetup.main(["--config", str(workspace.config_path), *arguments]) == 0
+    return workspace.capsys.readouterr().out
+
+
+def test_it_creates_the_tables_and_says_so(at_database, database_url):
+    assert f"created, schema version {history.VERSION}" in say(at_database)
+    assert set(shape(database_url)) == set(history.METADATA.tables)
+    assert f"schema version {history.VERSION}, up to date" in say(at_database)
+
+
+def test_check_tells_and_changes_nothing(at_database, database_url):
+    told = say(at_database, "--check")
+    assert "has no history yet" in told and "would create the tables" in told
+    if database_url.startswith("sqlite"):
+        assert not Path(database_url.removeprefix("sqlite:///")).exists()
+    else:
+        assert shape(database_url) == {}
+    say(at_database)
+    assert "up to date" in say(at_database, "--check")
+
+
+@pytest.mark.parametrize("path", EARLIER, ids=lambda path: path.stem)
+def test_it_upgrades_an_earlier_version_and_says_the_steps(at_database, database_url, path):
+    make_earlier(database_url, path)
+    before = shape(database_url)
+    assert "has schema version 1, this program's is 2\n  would add rows_total" in say(at_database, "--check")
+    assert shape(database_url) == before
+    assert "upgraded from schema version 1 to 2\n  add rows_total" in say(at_database)
+    assert rows_of(database_url, "drift")[0]["reason"] == "fell"
+    assert "up to date" in say(at_database)
+
+
+def test_it_brings_what_waits_at_once(at_database, database_url):
+    folder = at_database.root / ".state" / "outbox"
+    outbox.append(folder, {"releases": [{"release": "r"}]}, "2026-01-31T12:00:00.000001Z")
+    outbox.note_failure(folder, 86_400)
+    assert "1 batches of records wait" in say(at_database, "--check")
+    say(at_database)
+    assert [row["release"] for row in rows_of(database_url, "releases")] == ["r"]
+
+
+def test_a_database_that_does_not_answer_is_said_without_the_password(workspace, monkeypatch):
+    monkeypatch.setenv("RISK_DATABASE_URL", "postgresql://risk:hidden-word@127.0.0.1:1/risk")
+    for arguments in ((), ("--check",)):
+        workspace.run("dbsetup", *arguments, expect=69)
+        assert "risk:***@127.0.0.1:1/risk" in workspace.said and "hidden-word" not in workspace.said
