@@ -5,19 +5,21 @@ from __future__ import annotations
 import argparse
 import datetime
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import stage
 from config import Config
-from risk import artifacts, releases, table, ticks
+from risk import artifacts, releases, table, ticks, trends
 from risk.errors import UsageError
 from risk.table import FileEntry
 
 LOG = stage.log("reporting")
 FEW_ROWS, FEW_OF_A_CLASS = 30, 5
 MOST_FILES = 500
+PICTURE_DPI = 150
 
 
 @dataclass(frozen=True)
@@ -177,6 +179,32 @@ def make_tables(
     return [table for table in tables if table["rows"] or (table["said"] and not table["header"])]
 
 
+def say_marks(moved: Mapping[str, Any]) -> str:
+    """Count what the marks in the picture of the trends stand for."""
+    counts = Counter(mark["kind"] for mark in moved["marks"])
+    words = {"deployed": "deployment", "rollback": "rollback", "alarm": "drift alarm"}
+    told = [f"{counts[kind]:,} {word}{'s' * (counts[kind] != 1)}" for kind, word in words.items()]
+    return (
+        f"What the history knows, over time: {', '.join(told)}. "
+        "Triangles on the time axis are deployments, crosses above are alarms."
+    )
+
+
+def make_trends_table(moved: Mapping[str, Any]) -> dict[str, Any]:
+    """Make the table of last values and changes."""
+    rows = [
+        [key, f"{t['n']:,}", figure(t["last"]), change(t["change_previous"]), change(t["change_first"])]
+        for key, t in trends.latest(moved).items()
+    ]
+    header = ["trend", "points", "last", "against the one before", "against the first"]
+    return part("Latest values", "", header, rows, [3, -1, -1.3, -1.6, -1.6])
+
+
+def change(value: float | int | None) -> str:
+    """Write a change with its sign."""
+    return "-" if value is None else f"{'+' if value > 0 else ''}{figure(value)}"
+
+
 def part(title: str, said: str, header: Any = (), rows: Any = (), widths: Any = ()) -> dict[str, Any]:
     """Make one table of the report."""
     return {"title": title, "said": said, "header": list(header), "rows": list(rows), "widths": list(widths)}
@@ -208,6 +236,7 @@ def run(config: Config, *, verdict: Mapping[str, Any] | None = None, today: str 
     release = releases.load(config.prod_deployment, config.secrets.get("RISK_MODEL_KEY"))
     ledger = table.load_ready(config.ledger)
     diagnostics = artifacts.read_json(config.diagnostics, "run diagnostics.py first")
+    moved = artifacts.read_json(config.trends, "run diagnostics.py first")
     if verdict is None:
         state = ticks.load(config.tick_state)
         verdict = state.verdict if state else None
@@ -231,20 +260,23 @@ def run(config: Config, *, verdict: Mapping[str, Any] | None = None, today: str 
         "verdict": verdict,
         "verdict_said": say_verdict(verdict, release.id, release.manifest),
         "tables": make_tables(ledger.files, diagnostics, release.id),
+        "trends_said": say_marks(moved),
+        "trends_table": make_trends_table(moved),
+        "trends": moved,
     }
     artifacts.put_json(config.report, report)
     return Result(release.id, date, draw(config, report))
 
 
 def draw(config: Config, report: Mapping[str, Any]) -> int:
-    """Draw the picture and the pages; return how many pages there are."""
+    """Draw the pictures and the pages; return how many pages there are."""
     # Without a folder for its cache matplotlib warns, and cron would send a mail at every tick.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     import numpy as np
     from matplotlib import style
 
     import pretty_confusion_matrix
-    from risk import pages
+    from risk import charts, pages
 
     score = report["score"]
     counts = np.array(
@@ -258,8 +290,11 @@ def draw(config: Config, report: Mapping[str, Any]) -> int:
     with style.context("default"), artifacts.put(config.confusion_matrix, "wb") as handle:
         picture = pretty_confusion_matrix.draw_confusion_matrix(counts, title=title)
         picture.savefig(handle, format="png", metadata={"Software": None})
+    with style.context("default"), artifacts.put(config.time_trends, "wb") as handle:
+        picture = charts.draw_trends(report["trends"])
+        picture.savefig(handle, format="png", dpi=PICTURE_DPI, metadata={"Software": None})
     with artifacts.put(config.summary_report, "wb") as handle:
-        return pages.render_pdf(handle, report, config.confusion_matrix)
+        return pages.render_pdf(handle, report, config.confusion_matrix, config.time_trends)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

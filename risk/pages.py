@@ -13,6 +13,7 @@ from reportlab.lib.enums import TA_RIGHT
 from reportlab.lib.pagesizes import A4
 from reportlab.lib.styles import ParagraphStyle
 from reportlab.lib.units import mm
+from reportlab.lib.utils import ImageReader
 from reportlab.pdfbase import pdfmetrics
 from reportlab.pdfbase.ttfonts import TTFont
 from reportlab.platypus import (
@@ -20,6 +21,7 @@ from reportlab.platypus import (
     Flowable,
     Image,
     KeepTogether,
+    PageBreak,
     Paragraph,
     SimpleDocTemplate,
     Spacer,
@@ -73,8 +75,8 @@ NOTE = partial(style, "note", fontSize=8, leading=11, textColor=colors.HexColor(
 WARNING = partial(style, "warning", textColor=colors.HexColor(ALARM), spaceAfter=4)
 
 
-def render_pdf(handle: IO[bytes], report: Mapping[str, Any], picture: Path) -> int:
-    """Write the PDF of a report; the same facts and picture give the same bytes.
+def render_pdf(handle: IO[bytes], report: Mapping[str, Any], matrix: Path, trends: Path) -> int:
+    """Write the PDF of a report; the same facts and pictures give the same bytes.
 
     Parameters
     ----------
@@ -82,8 +84,8 @@ def render_pdf(handle: IO[bytes], report: Mapping[str, Any], picture: Path) -> i
         Where the PDF goes.
     report : mapping
         report.json.
-    picture : Path
-        The drawn confusion matrix.
+    matrix, trends : Path
+        The drawn confusion matrix, and how things have moved.
 
     Returns
     -------
@@ -102,7 +104,7 @@ def render_pdf(handle: IO[bytes], report: Mapping[str, Any], picture: Path) -> i
         invariant=1,
     )
     foot = partial(draw_foot, text=f"release {report['release']['id']} · {report['date']}")
-    document.build(tell(report, picture), onFirstPage=foot, onLaterPages=foot)
+    document.build(tell(report, matrix, trends), onFirstPage=foot, onLaterPages=foot)
     return int(document.page)
 
 
@@ -116,7 +118,7 @@ def draw_foot(canvas: Any, document: Any, *, text: str) -> None:
     canvas.restoreState()
 
 
-def tell(report: Mapping[str, Any], picture: Path) -> list[Flowable]:
+def tell(report: Mapping[str, Any], matrix: Path, trends: Path) -> list[Flowable]:
     """Tell the report in the order in which a person asks."""
     story: list[Flowable] = [
         Paragraph("Attrition risk", TITLE()),
@@ -127,13 +129,27 @@ def tell(report: Mapping[str, Any], picture: Path) -> list[Flowable]:
     )
     story += [Paragraph(printable(text), WARNING()) for text in report["warnings"]]
     story += chapter("Has the world changed?", Paragraph(printable(report["verdict_said"]), BODY()))
-    story += chapter("Right and wrong on the test data", Image(str(picture), width=120 * mm, height=100 * mm))
+    story += chapter("Right and wrong on the test data", Image(str(matrix), width=120 * mm, height=100 * mm))
     for part in report["tables"]:
-        body: list[Flowable] = [Paragraph(printable(part["said"]), NOTE())] if part["said"] else []
-        if part["rows"]:
-            body.append(make_table(part["header"], part["rows"], part["widths"]))
-        story += chapter(part["title"], *body)
+        story += tell_table(part)
+    story.append(PageBreak())
+    story += chapter("Trends", Paragraph(printable(report["trends_said"]), NOTE()), whole_width(trends))
+    story += tell_table(report["trends_table"])
     return story
+
+
+def tell_table(part: Mapping[str, Any]) -> list[Flowable]:
+    """Tell one table under its heading."""
+    body: list[Flowable] = [Paragraph(printable(part["said"]), NOTE())] if part["said"] else []
+    if part["rows"]:
+        body.append(make_table(part["header"], part["rows"], part["widths"]))
+    return chapter(part["title"], *body)
+
+
+def whole_width(picture: Path) -> Image:
+    """Show a picture as wide as the text."""
+    width, height = ImageReader(str(picture)).getSize()
+    return Image(str(picture), width=WIDTH, height=WIDTH * height / width)
 
 
 def chapter(title: str, *body: Flowable) -> list[Flowable]:

@@ -20,7 +20,7 @@ PANELS = {
     "f1/batch": "scores",
     "auc/batch": "scores",
     "rows/total": "rows",
-    "rows/new": "rows",
+    "rows/new": "new_rows",
     "duration_s/ingestion": "durations",
     "duration_s/training": "durations",
 }
@@ -222,7 +222,7 @@ def render_text(trends: Mapping[str, Any], *, since: str | None = None) -> str:
     """Render trends for a terminal of 80 columns: the series, then what happened when."""
     if not trends["series"] and not trends["marks"]:
         return f"nothing is known{f' since {since}' if since else ''}\n"
-    lines = [f"{'trend':{NAME_WIDTH}} {'n':>6} {'first':>9} {'previous':>9} {'last':>9} {'change':>9}"]
+    lines = [f"{'trend':{NAME_WIDTH}} {'n':>6} {'first':>9} {'previous':>9} {'last':>9} {'vs first':>9}"]
     for key, told in latest(trends).items():
         values = [point["value"] for point in trends["series"][key]["points"]]
         previous = _short(values[-2]) if len(values) > 1 else "-"

@@ -18,6 +18,7 @@ FLOORS = [
         "risk.pages",
         "risk.databases",
         "risk.trends",
+        "risk.charts",
     },
     {
         "risk.releases",

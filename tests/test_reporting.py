@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -226,7 +227,7 @@ def test_a_heading_never_stands_alone_at_the_foot_of_a_page(deployed, tmp_path):
         first = {**table, "title": "First", "rows": [["row"]] * n}
         second = {**table, "title": "Second", "rows": [["other"]] * 20}
         paper = io.BytesIO()
-        pages.render_pdf(paper, told | {"tables": [first, second]}, picture)
+        pages.render_pdf(paper, told | {"tables": [first, second]}, picture, picture)
         texts = [page.extract_text() for page in PdfReader(paper).pages]
         (page,) = [text for text in texts if "Second" in text]
         assert "other" in page.partition("Second")[2], f"{n} rows"
@@ -242,3 +243,25 @@ def test_a_sign_that_cannot_be_seen_is_printed_by_its_code_and_blanks_stay(works
         page.extract_text() for page in PdfReader(workspace.root / "models" / "summary_report.pdf").pages
     )
     assert "a\\u200bb" in raw and "c\\u202ed" in raw and "two  blanks" in raw.replace("\xa0", " ")
+
+
+def test_trends_are_a_picture_and_a_section_with_their_last_values(old_world):
+    old_world.tick()
+    old_world.put("sourcedata/c.csv", make_clients(300, "c", "new"))
+    old_world.tick()
+    models = old_world.root / "models"
+    assert (models / "timetrends.png").read_bytes().startswith(b"\x89PNG")
+    text = "\n".join(page.extract_text() for page in PdfReader(models / "summary_report.pdf").pages)
+    assert "2 deployments, 0 rollbacks, 1 drift alarm" in text and "Latest values" in text
+    told = json.loads((models / "report.json").read_text())
+    last = told["trends"]["series"]["rows/total"]["points"][-1]["value"]
+    assert last == 600 and re.search(r"rows/total\s+2\s+600\s+\+300\s+\+300", text)
+
+
+def test_the_same_facts_draw_the_same_trends(old_world):
+    old_world.tick()
+    path = old_world.root / "models" / "timetrends.png"
+    old_world.run("reporting", "--today", "2026-01-31")
+    first = path.read_bytes()
+    old_world.run("reporting", "--today", "2026-01-31")
+    assert path.read_bytes() == first

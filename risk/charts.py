@@ -1,0 +1,255 @@
+"""How does it look? Data in, Figure out; nothing here reads or saves."""
+
+from __future__ import annotations
+
+import datetime
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from matplotlib import dates, font_manager
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+WIDTH_IN = 6.9
+SMALL, TINY = 7.5, 7.0
+MOST_LETTERS = 28
+MODERATE, LARGE = 0.1, 0.25
+FEW_POINTS = 40
+DAY_S = 86_400
+GREY = "#666666"
+WHITE = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.5}
+# M. Okabe, K. Ito, "Color Universal Design" (2008): told apart by colour-blind readers; the yellow is
+# left out, which is too light on paper.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
+MARKERS = ("o", "s", "^", "D", "v", "P")
+LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (1, 1)))
+# panel: title, unit, height in inches
+PANELS = {
+    "scores": ("Score of releases (test data) and of new rows", "F1, AUC", 2.1),
+    "rows": ("Rows in the table", "rows", 1.0),
+    "new_rows": ("New rows in a run", "rows", 1.0),
+    "missing": ("Missing cells", "percent", 1.25),
+    "durations": ("Duration", "seconds", 1.25),
+    "psi": ("Shift of columns since training", "PSI", 1.4),
+}
+NAMES = {
+    "f1/release": "F1, release",
+    "auc/release": "AUC, release",
+    "f1/batch": "F1, new rows",
+    "auc/batch": "AUC, new rows",
+    "rows/total": "unique rows",
+    "rows/new": "new rows",
+    "duration_s/ingestion": "ingestion",
+    "duration_s/training": "training",
+}
+MARKS = {"deployed": ("v", "deployed"), "rollback": ("<", "rolled back"), "alarm": ("X", "drift alarm")}
+
+
+def draw_trends(trends: Mapping[str, Any]) -> Figure:
+    """Draw how things have moved, one panel a subject over one time axis.
+
+    Parameters
+    ----------
+    trends : mapping
+        As `trends.build` makes it. Panels without a point are left out; without any point a line says so.
+    """
+    shown = [name for name in PANELS if _of_panel(trends, name)]
+    heights = [PANELS[name][2] for name in shown] or [1.0]
+    figure = Figure(figsize=(WIDTH_IN, sum(heights) + 0.75), layout="constrained")
+    if not shown:
+        figure.text(0.5, 0.5, "Nothing is recorded yet.", ha="center", fontsize=SMALL)
+        return figure
+    grid = figure.add_gridspec(len(shown), 1, height_ratios=heights)
+    first: Axes | None = None
+    for number, name in enumerate(shown):
+        first = axes = figure.add_subplot(grid[number], sharex=first)
+        _draw_panel(axes, name, trends)
+        axes.tick_params(labelsize=TINY, labelbottom=number == len(shown) - 1)
+    figure.align_ylabels()
+    _set_times(axes, trends)
+    _add_mark_legend(figure, trends)
+    return figure
+
+
+def _of_panel(trends: Mapping[str, Any], panel: str) -> dict[str, Any]:
+    return {key: one for key, one in trends["series"].items() if one["panel"] == panel and one["points"]}
+
+
+def _moment(at: str) -> float:
+    """Give the time in days, as matplotlib counts it."""
+    return float(dates.date2num(datetime.datetime.fromisoformat(at)))  # type: ignore[no-untyped-call]
+
+
+def _draw_panel(axes: Axes, panel: str, trends: Mapping[str, Any]) -> None:
+    series = _of_panel(trends, panel)
+    title, unit, _ = PANELS[panel]
+    for number, (key, one) in enumerate(series.items()):
+        _draw_series(axes, one, _label(NAMES.get(key, one["name"])), number, stepped=key.endswith("/release"))
+    _limit(axes, panel, [point for one in series.values() for point in one["points"]])
+    _draw_marks(axes, trends["marks"])
+    axes.set_ylabel(unit, fontsize=SMALL)
+    axes.set_title(title + _thinned(series, trends["others"].get(panel, 0)), fontsize=SMALL, loc="left")
+    axes.grid(axis="y", color="#DDDDDD", linewidth=0.5)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(fontsize=TINY, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, handlelength=2.6)
+
+
+def _draw_series(axes: Axes, one: Mapping[str, Any], label: str, number: int, *, stepped: bool) -> None:
+    """Draw one series: a line, dots while they can be told apart, and its band."""
+    points = one["points"]
+    times, values = [_moment(p["at"]) for p in points], [p["value"] for p in points]
+    colour = COLOURS[number % len(COLOURS)]
+    axes.plot(
+        times,
+        values,
+        color=colour,
+        label=label,
+        linestyle=LINES[number % len(LINES)],
+        linewidth=1.1 if len(points) <= FEW_POINTS else 0.8,
+        marker=MARKERS[number % len(MARKERS)] if len(points) <= FEW_POINTS else None,
+        markersize=3.5,
+        drawstyle="steps-post" if stepped else "default",
+    )
+    banded = [p for p in points if "low" in p and "high" in p]
+    if not banded:
+        return
+    times = [_moment(p["at"]) for p in banded]
+    low, high = [p["low"] for p in banded], [p["high"] for p in banded]
+    if len(points) <= FEW_POINTS:
+        axes.vlines(times, low, high, color=colour, linewidth=0.8, alpha=0.7)
+    else:
+        axes.fill_between(times, low, high, color=colour, alpha=0.18, linewidth=0)
+
+
+def _limit(axes: Axes, panel: str, points: Sequence[Mapping[str, Any]]) -> None:
+    """Choose the range of values: whole where it begins at 0, close where the scores are."""
+    axes.yaxis.set_major_locator(MaxNLocator(4))
+    if panel == "scores":
+        low = min(min(p["value"], p.get("low", 1.0)) for p in points)
+        high = max(max(p["value"], p.get("high", 0.0)) for p in points)
+        room = max(0.08 * (high - low), 0.02)
+        axes.set_ylim(max(0.0, low - room), min(1.0, high + room) + 0.005)
+        return
+    top = max(p["value"] for p in points)
+    if panel == "psi":
+        words = ("moderate", "large") if top < 8 * MODERATE else ("", "large")  # no room for both
+        for level, word in zip((MODERATE, LARGE), words, strict=True):
+            axes.axhline(level, color=GREY, linewidth=0.7, linestyle=":")
+            where: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "ha": "right", "va": "bottom"}
+            axes.annotate(word, (0.998, level), fontsize=TINY, color=GREY, bbox=WHITE, zorder=4, **where)
+        top = max(top, LARGE * 1.2)
+    if panel.endswith("rows"):
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _count(value)))
+    axes.set_ylim(0, top * 1.12 if top > 0 else 1)
+
+
+def _count(value: float) -> str:
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
+        if abs(value) >= size:
+            unit = 1e3 if letter == "k" else size
+            return f"{value / unit:g}{letter}"
+    return f"{value:,.0f}" if value == int(value) else f"{value:g}"
+
+
+def _draw_marks(axes: Axes, marks: Sequence[Mapping[str, Any]]) -> None:
+    """Mark deployments and rollbacks below, alarms above: by place and shape, not by colour alone."""
+    across = axes.get_xaxis_transform()
+    for kind, (shape, _) in MARKS.items():
+        times = [_moment(mark["at"]) for mark in marks if mark["kind"] == kind]
+        if not times:
+            continue
+        alarm = kind == "alarm"
+        colour = "#B00000" if alarm else "black"
+        if len(times) <= FEW_POINTS:
+            style = (0, (2, 2)) if alarm else "-"
+            axes.vlines(
+                times,
+                0,
+                1,
+                transform=across,
+                color=colour,
+                linewidth=0.5,
+                linestyle=style,
+                alpha=0.45,
+                zorder=0.5,
+            )
+        axes.plot(
+            times,
+            [float(alarm)] * len(times),
+            linestyle="none",
+            marker=shape,
+            markersize=4.5 if len(times) <= FEW_POINTS else 3,
+            color=colour,
+            markerfacecolor="white" if alarm else colour,
+            transform=across,
+            clip_on=False,
+            zorder=3,
+        )
+
+
+def _label(name: str) -> str:
+    """Cut a name to what fits, and let `$` be a sign and not the start of a formula."""
+    known = _glyphs()
+    signs = (sign if ord(sign) in known and sign.isprintable() else ascii(sign)[1:-1] for sign in name)
+    printable = "".join(signs)
+    cut = printable if len(printable) <= MOST_LETTERS else printable[: MOST_LETTERS - 1] + "…"
+    plain = cut.replace("$", r"\$")
+    return f" {plain}" if plain.startswith("_") else plain  # a legend leaves out names with _ in front
+
+
+@functools.cache
+def _glyphs() -> frozenset[int]:
+    """Give the signs that the font has; another would be drawn as a box, with a warning."""
+    return frozenset(font_manager.get_font(font_manager.findfont("DejaVu Sans")).get_charmap())
+
+
+def _thinned(series: Mapping[str, Any], others: int) -> str:
+    """Say what is not drawn."""
+    parts = []
+    most = max(series.values(), key=lambda one: one["n"] - len(one["points"]))
+    if most["n"] > len(most["points"]):
+        parts.append(f"{len(most['points']):,} of {most['n']:,} points shown, peaks kept")
+    if others:
+        parts.append(f"{others:,} more columns moved less")
+    return f" ({'; '.join(parts)})" if parts else ""
+
+
+def _set_times(axes: Axes, trends: Mapping[str, Any]) -> None:
+    """Fit the time axis; a single moment stands in the middle of its day."""
+    moments = [_moment(p["at"]) for one in trends["series"].values() for p in one["points"]]
+    moments += [_moment(mark["at"]) for mark in trends["marks"]]
+    first, last = min(moments), max(moments)
+    room = max((last - first) * 0.03, 30 / DAY_S) if first < last else 0.5
+    axes.set_xlim(first - room, last + room)
+    locator = dates.AutoDateLocator(minticks=3, maxticks=7)  # type: ignore[no-untyped-call]
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
+    axes.xaxis.get_offset_text().set_fontsize(TINY)
+    axes.set_xlabel("time, UTC", fontsize=SMALL)
+
+
+def _add_mark_legend(figure: Figure, trends: Mapping[str, Any]) -> None:
+    kinds = {mark["kind"] for mark in trends["marks"]}
+    make: Callable[..., Line2D] = Line2D
+    handles = [
+        make(
+            [],
+            [],
+            linestyle="none",
+            marker=shape,
+            markersize=4.5,
+            label=word,
+            color="#B00000" if kind == "alarm" else "black",
+            markerfacecolor="white" if kind == "alarm" else "black",
+        )
+        for kind, (shape, word) in MARKS.items()
+        if kind in kinds
+    ]
+    if handles:
+        figure.legend(
+            handles=handles, loc="outside upper left", ncols=len(handles), fontsize=TINY, frameon=False
+        )
