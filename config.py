@@ -23,6 +23,8 @@ FOLDER_KEYS = (
 )
 SEPARATORS = {",": ",", ";": ";", "\t": "\t", "tab": "\t", "|": "|"}
 ESTIMATORS = ("auto", "logistic_regression", "hist_gradient_boosting")
+LARGEST_COST = 1e100  # sums of it stay among the doubles
+THRESHOLDS = ("balanced", "f1", "cost")
 URL_SCHEMES = (
     "sqlite",
     "mysql",
@@ -40,7 +42,14 @@ DEFAULTS: dict[str, Any] = {
     "id_columns": ["corporation"],
     "ignore_columns": [],
     "separator": None,
-    "model": {"estimator": "auto", "random_state": 0, "threshold": "balanced", "params": {}},
+    "model": {
+        "estimator": "auto",
+        "random_state": 0,
+        "threshold": "balanced",
+        "params": {},
+        "call_cost": None,
+        "loss_cost": None,
+    },
     "drift": {"rule": "score", "alpha": 0.05},
     "deployment": {"gate": "none", "keep_releases": 3},
     "database_url": "sqlite:///records.db",
@@ -54,7 +63,6 @@ DEFAULTS: dict[str, Any] = {
 }
 # Values DESIGN knows and this version does not have yet: refused, never accepted and ignored.
 NOT_YET: dict[str, tuple[Any, ...]] = {
-    "model.threshold": ("f1", "cost"),
     "drift.rule": ("score_margin", "auto"),
     "deployment.gate": ("not_worse", "better"),
     "engine.name": ("spark",),
@@ -86,6 +94,8 @@ class Config:
     estimator: str
     random_state: int
     threshold: str | float
+    call_cost: float | None
+    loss_cost: float | None
     params: dict[str, Any]
     drift_rule: str
     alpha: float
@@ -211,7 +221,8 @@ class Config:
 
     def other_key(self) -> str:
         """Say what shapes models and verdicts but no row; a change waits for new data."""
-        shape = [self.estimator, self.random_state, self.threshold, self.params, self.drift_rule]
+        costs = [self.call_cost, self.loss_cost] if self.threshold == "cost" else []
+        shape = [self.estimator, self.random_state, self.threshold, self.params, self.drift_rule, *costs]
         return json.dumps([*shape, self.alpha, self.gate, self.keep_releases], sort_keys=True)
 
 
@@ -308,6 +319,10 @@ def _is_share(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1
 
 
+def _is_cost(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= LARGEST_COST
+
+
 def _is_names(value: Any) -> bool:
     return isinstance(value, list) and all(map(_is_text, value)) and len(set(value)) == len(value)
 
@@ -348,9 +363,11 @@ def _check(root: Path, raw: dict[str, Any], values: dict[str, Any], problems: li
         "model.estimator": (lambda v: v in ESTIMATORS, f"one of {', '.join(ESTIMATORS)}"),
         "model.random_state": (lambda v: _is_whole(v, 0, 2**32 - 1), "a whole number from 0"),
         "model.threshold": (
-            lambda v: v == "balanced" or _is_share(v),
-            '"balanced" or a number between 0 and 1',
+            lambda v: v in THRESHOLDS or _is_share(v),
+            '"balanced", "f1", "cost" or a number between 0 and 1',
         ),
+        "model.call_cost": (lambda v: v is None or _is_cost(v), "a positive number"),
+        "model.loss_cost": (lambda v: v is None or _is_cost(v), "a positive number"),
         "model.params": (lambda v: isinstance(v, dict), "an object of scikit-learn parameters"),
         "drift.rule": (lambda v: v == "score", '"score"'),
         "drift.alpha": (_is_share, "a number between 0 and 1"),
@@ -374,15 +391,27 @@ def _check(root: Path, raw: dict[str, Any], values: dict[str, Any], problems: li
             problems.append(f"{key}: must be {wanted}, not {value!r}")
     if values["model.params"] and values["model.estimator"] == "auto":
         problems.append("model.params: name the estimator they are for in model.estimator")
+    _check_costs(values, problems)
     if _is_text(values["database_url"]):
         _check_url("database_url", values["database_url"], problems)
-    if values["store_datasets"] is True:
-        problems.append("store_datasets: not available in this version; leave it out")
     if values["max_training_rows"] is not None:
         problems.append("max_training_rows: not available in this version; leave it out")
     if values["api.host"] not in ("127.0.0.1", "localhost", "::1"):
         problems.append(f"api.host: {values['api.host']!r} is not available in this version; use 127.0.0.1")
     _check_roles(values, problems)
+
+
+def _check_costs(values: dict[str, Any], problems: list[str]) -> None:
+    call, loss = values["model.call_cost"], values["model.loss_cost"]
+    given = {"model.call_cost": call, "model.loss_cost": loss}
+    wanted = values["model.threshold"] == "cost"
+    for key, value in given.items():
+        if wanted and value is None:
+            problems.append(f'{key}: is missing; model.threshold "cost" needs it')
+        elif not wanted and value is not None:
+            problems.append(f'{key}: counts only with model.threshold "cost"; leave it out')
+    if wanted and _is_cost(call) and _is_cost(loss) and call >= loss:
+        problems.append("model.call_cost: must be less than model.loss_cost, or no call is ever worth it")
 
 
 def _check_url(key: str, url: str, problems: list[str], *, secret: bool = False) -> None:
@@ -451,6 +480,10 @@ def _label(value: str | int | float | bool | None) -> str | None:
     return None if value is None else str(value).strip()
 
 
+def _cost(value: float | None) -> float | None:
+    return None if value is None else float(value)
+
+
 def _database_url(root: Path, url: str) -> str:
     """Take a relative SQLite path from config.json's own folder, as every other path."""
     prefix, url = "sqlite:///", url.strip()
@@ -480,6 +513,8 @@ def _freeze(path: Path, raw: dict[str, Any], values: dict[str, Any], secrets: di
         estimator=values["model.estimator"],
         random_state=values["model.random_state"],
         threshold=values["model.threshold"],
+        call_cost=_cost(values["model.call_cost"]),
+        loss_cost=_cost(values["model.loss_cost"]),
         params=values["model.params"],
         drift_rule=values["drift.rule"],
         alpha=values["drift.alpha"],

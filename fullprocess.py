@@ -21,6 +21,8 @@ from risk.errors import DatasetError, MissingArtifactError, PipelineError
 from risk.ticks import State
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     import ingestion
     from risk.drift import Verdict
     from risk.releases import Release
@@ -338,9 +340,28 @@ class Tick:
             columns=tuple((ledger.schema or {})["columns"]),
         )
         X, y = dataset.read_table(self.config.final_data, schema, start=start, stop=ledger.length)
+        self.note_shifts(release, X, ledger)
         labelled = y == y
         score = scoring.score_model(model, X[labelled], y[labelled]) if labelled.any() else None
         return drift.judge_score(float(release.files["latestscore.txt"]), score, release.id)
+
+    def note_shifts(self, release: Release, X: pd.DataFrame, ledger: Ledger) -> None:
+        """Note how far each column of the new rows has moved since the deployed model was trained."""
+        from risk import shift
+
+        kept = release.json("modelcard.json").get("profiles", {})  # an earlier version kept none
+        profiles = {name: shift.from_json(raw) for name, raw in kept.items()}
+        rows = [
+            {
+                "key": [*self.row_key(), found.column],
+                "release": release.id,
+                "table_digest": ledger.digest,
+                "column_name": found.column,
+                **{name: getattr(found, name) for name in ("n", "psi", "psi_critical", "p_value")},
+            }
+            for found in shift.compare_columns(profiles, X)
+        ]
+        stage.remember(self.config, "fullprocess", {"column_drift": rows})
 
     def tell_verdict(self, result: Result, verdict: Verdict) -> Result:
         """Log and note a verdict with both scores and its reason, before anything follows from it."""

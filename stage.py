@@ -74,6 +74,7 @@ def main(
             finally:
                 if changes and not isinstance(sys.exception(), _Terminated | KeyboardInterrupt):
                     deliver(settings, name)
+                    copy_datasets(settings, name)
         if as_json:
             waiting = {"records_waiting": len(outbox.waiting(settings.outbox))} if by_cron else {}
             print(json.dumps(facts_of(result) | waiting, allow_nan=False))
@@ -257,6 +258,40 @@ def deliver(config: Config, name: str, read: Callable[[Any], Any] | None = None)
     if done.n_refused:
         log(name).error("%s: %d batches refused by the database, set aside", config.outbox, done.n_refused)
     return done.found
+
+
+def copy_datasets(config: Config, name: str) -> None:
+    """Bring accepted rows that are not in SQL yet there, where `store_datasets` asks for it.
+
+    What was copied is known by the facts of the ledger's file, so that an idle tick opens nothing.
+    """
+    if not config.store_datasets or outbox.is_paused(config.outbox):
+        return
+    try:
+        status = config.ledger.stat()
+    except FileNotFoundError:
+        return
+    url = artifacts.sha256(config.database_url.encode())
+    state = {"ledger": [status.st_size, status.st_mtime_ns, status.st_ino], "url": url}
+    noted = config.state_folder / "copied.json"
+    if artifacts.read_json_or_none(noted) == state:
+        return
+    from risk import delivery, table
+
+    ledger = table.load(config.ledger)
+    if ledger is None or ledger.schema is None:
+        return
+    try:
+        done = delivery.copy(config.database_url, config.final_data, ledger)
+    except ServiceError as error:
+        level = 30 if outbox.note_failure(config.outbox, SAY_AGAIN_S) else 20
+        log(name).log(level, "%s; the copy of the dataset waits, the pipeline goes on", error)
+        return
+    if done.complete:
+        artifacts.put_json(noted, state)
+    log(name).info(
+        "dataset in SQL: %d rows more, %s", done.rows, "whole" if done.complete else "to be continued"
+    )
 
 
 def utc_now() -> str:

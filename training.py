@@ -2,174 +2,103 @@
 
 from __future__ import annotations
 
-import io
-import pickle
 import platform
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import stage
 from config import Config
 from risk import artifacts, dataset, table
 from risk.dataset import Schema
-from risk.errors import ConfigError, DatasetError
+from risk.errors import DatasetError
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
+    from risk.models import Recipe
+    from risk.selection import Choice, Rule
+    from risk.suspicions import Suspicion
+    from risk.table import Ledger
+
 LOG = stage.log("training")
-N_FOLDS = 5
-N_REPEATS, SMALL_ROWS = 3, 5_000
-SELECTION_ROWS = 50_000
 MIN_PER_CLASS = 2
-MIN_FREQUENCY = 10
-MAX_CATEGORIES = 40
-WIDE = 300
+HARMLESS = ("constant",)  # nobody needs a mail about it
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What was decided about a model: enough to fit it again on more rows.
+
+    `rows` says which were used, "all" or the "new" ones behind the offset `behind` of the table.
+    """
+
+    choice: Choice
+    rows: str
+    behind: int | None
+    facts: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Result:
-    """What was fitted."""
+    """What was fitted on how many rows, and how many were held back for the gate."""
 
     estimator: str
     n_samples: int
     n_features: int
+    n_positive: int
+    n_held_back: int = 0
+    n_held_back_positive: int = 0
+    plan: Plan | None = field(default=None, repr=False)
+
+    def to_json(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "plan"}
 
     def history(self, _: Config) -> dict[str, Any]:
         """Say what `records` keeps of this run: how long it took for how many rows."""
         return {}
 
 
+@dataclass(frozen=True)
+class Labelled:
+    """Labelled rows of the table; `is_new` marks those behind the training mark, if one was given."""
+
+    X: pd.DataFrame
+    y: np.ndarray
+    is_new: np.ndarray
+
+    def take(self, rows: np.ndarray) -> Labelled:
+        if rows.all():
+            return self
+        return Labelled(self.X[rows].reset_index(drop=True), self.y[rows], self.is_new[rows])
+
+
 # --- compute -------------------------------------------------------------------------------------------
 
 
-def make_estimator(
-    name: str, schema: Schema, *, random_state: int, threshold: float, params: dict[str, Any]
-) -> Any:
-    """Build an unfitted model for a schema.
+def make_plan(data: Labelled, wanted: Recipe, estimator: str, rule: Rule, behind: int | None) -> Plan:
+    """Decide what is fitted on which rows, by cross-validation inside them alone."""
+    from risk import candidates, folds, models, selection, suspicions
 
-    Numbers: mean with a missing flag (the flag makes the mean as good as the median, in a tenth of the
-    time), then scaled. Text: one-hot, missing is a category of its own, rare and unseen ones share one.
-    The threshold lives inside.
-    """
-    from sklearn.compose import ColumnTransformer
-    from sklearn.ensemble import HistGradientBoostingClassifier
-    from sklearn.impute import SimpleImputer
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import FixedThresholdClassifier
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import OneHotEncoder, StandardScaler
+    def choose(data: Labelled) -> tuple[Choice, list[Suspicion]]:
+        rows = folds.sample_to_try(data.X, data.y)
+        choice = selection.choose(data.X, data.y, wanted, estimator, rule, rows)
+        no_signal = suspicions.suspect_no_signal(choice.facts["cross_validation"]["auc"])
+        found = suspicions.suspect_features(data.X, data.y, rows)
+        return choice, [no_signal, *found] if no_signal else found
 
-    one_hot = OneHotEncoder(
-        handle_unknown="infrequent_if_exist",
-        min_frequency=MIN_FREQUENCY,
-        max_categories=MAX_CATEGORIES,
-        sparse_output=False,
-    )
-    numbers = make_pipeline(
-        SimpleImputer(strategy="mean", add_indicator=True, keep_empty_features=True), StandardScaler()
-    )
-    columns = ColumnTransformer(
-        [("number", numbers, schema.numbers), ("text", one_hot, schema.texts)],
-        verbose_feature_names_out=False,
-    )
-    width = len(schema.numbers) + MAX_CATEGORIES * len(schema.texts)
-    if name == "logistic_regression":
-        solver = "newton-cholesky" if width <= WIDE else "lbfgs"
-        settings = {"solver": solver, "max_iter": 1000, "random_state": random_state} | params
-        kind: Any = LogisticRegression
-    else:
-        settings, kind = {"random_state": random_state} | params, HistGradientBoostingClassifier
-    unknown = sorted(set(settings) - set(kind().get_params()))
-    if unknown:
-        raise ConfigError(f"model.params: {name} has no parameter {', '.join(map(repr, unknown))}")
-    estimator = kind(**settings)
-    return FixedThresholdClassifier(
-        make_pipeline(columns, estimator), threshold=threshold, response_method="predict_proba"
-    )
-
-
-def choose_estimator(
-    X: pd.DataFrame, y: np.ndarray, schema: Schema, *, random_state: int
-) -> tuple[str, dict[str, Any]]:
-    """Choose by AUC over 5 folds: the simpler unless the other is better by over one standard error.
-
-    Small tables are folded three times over. The standard error is the corrected one [1]_: folds share
-    their training rows, so the plain one is too small and lets chance choose.
-
-    Returns
-    -------
-    name : str
-    facts : dict
-        Mean AUC of both, the gain of boosting over the linear model, its standard error.
-
-    References
-    ----------
-    .. [1] C. Nadeau, Y. Bengio, "Inference for the Generalization Error", Machine Learning 52 (2003),
-       pp. 239-281.
-    """
-    import numpy as np
-    from sklearn.metrics import roc_auc_score
-    from sklearn.model_selection import RepeatedStratifiedKFold
-
-    rows = sample_by_digest(X, y, SELECTION_ROWS)
-    X, y = X.iloc[rows], y[rows]
-    if min(int(y.sum()), int((1 - y).sum())) < N_FOLDS:
-        return "logistic_regression", {"reason": "too few rows to compare estimators"}
-    n_repeats = N_REPEATS if len(y) <= SMALL_ROWS else 1
-    folds = RepeatedStratifiedKFold(n_splits=N_FOLDS, n_repeats=n_repeats, random_state=random_state)
-    auc: dict[str, list[float]] = {"logistic_regression": [], "hist_gradient_boosting": []}
-    for train, test in folds.split(X, y):
-        for name, scores in auc.items():
-            model = make_estimator(name, schema, random_state=random_state, threshold=0.5, params={})
-            model.fit(X.iloc[train], y[train])
-            scores.append(float(roc_auc_score(y[test], model.predict_proba(X.iloc[test])[:, 1])))
-    gains = np.subtract(auc["hist_gradient_boosting"], auc["logistic_regression"])
-    shared = 1 / (N_FOLDS - 1)  # test rows over training rows of a fold
-    gain, standard_error = float(gains.mean()), float(gains.std(ddof=1) * np.sqrt(1 / len(gains) + shared))
-    facts = {
-        "n_rows": len(y),
-        "n_folds": len(gains),
-        "auc": {name: float(np.mean(scores)) for name, scores in auc.items()},
-        "gain": gain,
-        "standard_error": standard_error,
-    }
-    return ("hist_gradient_boosting" if gain > standard_error else "logistic_regression"), facts
-
-
-def sample_by_digest(X: pd.DataFrame, y: np.ndarray, n: int) -> np.ndarray:
-    """Choose at most `n` rows by a digest of their content, whatever their order; return positions."""
-    import numpy as np
-    import pandas as pd
-
-    if len(X) <= n:
-        return np.arange(len(X))
-    digests = pd.util.hash_pandas_object(X.assign(**{"": y}), index=False).to_numpy()
-    return np.sort(np.argsort(digests, kind="stable")[:n])
-
-
-def render_model(model: Any) -> bytes:
-    """Pickle a fitted model into bytes that depend on what it is alone.
-
-    Without a memo: with one, the bytes say which equal strings happened to be one object in this
-    process, and the same model gets another digest in the next.
-
-    Raises
-    ------
-    ConfigError
-        When parameters of the config make a model that holds itself.
-    """
-    buffer = io.BytesIO()
-    pickler = pickle.Pickler(buffer, protocol=5)
-    pickler.fast = True
-    try:
-        pickler.dump(model)
-    except (RecursionError, ValueError) as error:
-        raise ConfigError(
-            "model.params: they make a model that holds itself, which cannot be saved; leave out scoring"
-        ) from error
-    return buffer.getvalue()
+    choice, warnings = choose(data)
+    used, facts = candidates.ALL, dict[str, Any]()
+    if behind is not None:
+        tried = models.make_pipeline(choice.recipe)
+        used, facts = candidates.choose_rows(
+            tried, data.X, data.y, data.is_new, random_state=wanted.random_state
+        )
+        if used == candidates.NEW:
+            choice, warnings = choose(data.take(data.is_new))
+    told = {"rows": {"used": used, **facts}, "warnings": [one.to_json() for one in warnings]}
+    return Plan(choice, used, behind, {**choice.facts, **told})
 
 
 def describe(X: pd.DataFrame, schema: Schema) -> dict[str, Any]:
@@ -204,8 +133,19 @@ def describe(X: pd.DataFrame, schema: Schema) -> dict[str, Any]:
 # --- run -----------------------------------------------------------------------------------------------
 
 
-def run(config: Config) -> Result:
-    """Fit on every labelled row and write trainedmodel.pkl with its model card.
+def run(config: Config, *, behind: int | None = None, refit: Plan | None = None) -> Result:
+    """Fit a model and write trainedmodel.pkl with its model card.
+
+    Called bare: on every labelled row. The gate needs two further ways.
+
+    Parameters
+    ----------
+    behind : int, optional
+        Where in the table (bytes) the rows begin that the deployed model was not fitted on. A third of
+        them is held back for the gate (`candidates.hold_back`), and the model is fitted on all other
+        rows or on the new ones alone, as cross-validation says.
+    refit : Plan, optional
+        Of the Result that passed the gate: the same model, fitted on every row of its kind, none held back.
 
     Raises
     ------
@@ -215,28 +155,93 @@ def run(config: Config) -> Result:
     import sklearn.ensemble  # noqa: F401  (its thread pool must be there before it can be limited)
     from threadpoolctl import threadpool_limits
 
+    from risk import models
+
     ledger = table.load_ready(config.ledger)
     schema = Schema.from_json(ledger.schema or {})
+    everything = read_labelled(config, ledger, schema, refit.behind if refit else behind)
+    check_classes(everything.y, schema)
+    held_back = find_held_back(everything, behind)
+    data = everything.take(~held_back)
+    with threadpool_limits(1), models.blaming(config.params):
+        # one thread: the same bytes on any machine, and cron leaves a core to the API
+        plan = refit or make_plan(data, wanted(config, schema), config.estimator, rule_of(config), behind)
+        if plan.rows == "new":
+            data = data.take(data.is_new)
+        threshold = float(data.y.mean()) if config.threshold == "balanced" else plan.choice.threshold
+        model = models.make_estimator(plan.choice.recipe, threshold=threshold, n_rows=len(data.y))
+        model.fit(data.X, data.y)
+    write(config, ledger, schema, plan, data, model)
+    for warning in plan.facts["warnings"]:
+        level = "info" if warning["code"] in HARMLESS else "warning"
+        getattr(LOG, level)("%s", warning["text"])
+    return Result(
+        estimator=plan.choice.recipe.estimator,
+        n_samples=len(data.y),
+        n_features=len(schema.features),
+        n_positive=int(data.y.sum()),
+        n_held_back=int(held_back.sum()),
+        n_held_back_positive=int(everything.y[held_back].sum()),
+        plan=plan,
+    )
+
+
+def wanted(config: Config, schema: Schema) -> Recipe:
+    """Say of what the model is made before anything is chosen."""
+    from risk.models import Recipe
+
+    numbers, texts = tuple(schema.numbers), tuple(schema.texts)
+    return Recipe("", numbers, texts, random_state=config.random_state, params=config.params)
+
+
+def rule_of(config: Config) -> Rule:
+    """Say how the threshold is chosen."""
+    from risk.selection import Rule
+
+    return Rule(config.threshold, config.call_cost, config.loss_cost)
+
+
+def read_labelled(config: Config, ledger: Ledger, schema: Schema, behind: int | None) -> Labelled:
+    """Read the labelled rows of the table, and say which lie behind an offset."""
+    import numpy as np
+
     X, y = dataset.read_table(config.final_data, schema, stop=ledger.length)
-    labelled = y == y
-    X, y = X[labelled].reset_index(drop=True), y[labelled].astype("int64")
-    check_classes(y, schema)
-    share = float(y.mean())
-    threshold = share if config.threshold == "balanced" else float(config.threshold)
-    with threadpool_limits(1):  # one thread: the same bytes on any machine, and cron leaves a core to the API
-        name, selection = config.estimator, dict[str, Any]()
-        if name == "auto":
-            name, selection = choose_estimator(X, y, schema, random_state=config.random_state)
-        model = make_estimator(
-            name, schema, random_state=config.random_state, threshold=threshold, params=config.params
+    is_new = np.zeros(len(y), dtype=bool)
+    if behind is not None and behind < ledger.length:
+        target = [schema.target]
+        (new,) = dataset.read_texts(
+            config.final_data, schema, start=behind, stop=ledger.length, usecols=target
         )
-        fit(model, X, y, config.params)
-    data, files = render_model(model), table.render_files(ledger.files)
+        is_new[len(y) - len(new) :] = True
+    everything, labelled = Labelled(X, y, is_new), y == y
+    taken = everything.take(labelled)
+    return replace(taken, y=taken.y.astype("int64"))
+
+
+def find_held_back(data: Labelled, behind: int | None) -> np.ndarray:
+    """Hold back a third of the new rows, unless too few would be left to learn from."""
+    import numpy as np
+
+    from risk import candidates, folds
+
+    held_back = np.zeros(len(data.y), dtype=bool)
+    if behind is not None and data.is_new.any():
+        held_back[data.is_new] = candidates.hold_back(data.X[data.is_new], data.y[data.is_new])
+        if folds.smaller_class(data.y[~held_back]) < MIN_PER_CLASS:
+            held_back[:] = False
+    return held_back
+
+
+def write(config: Config, ledger: Ledger, schema: Schema, plan: Plan, data: Labelled, model: Any) -> None:
+    """Write the model, what it was trained on, and its card."""
+    from risk import models, shift
+
+    pickled, files = models.render_model(model), table.render_files(ledger.files)
+    profiles = shift.make_profiles(data.X, schema.numbers, schema.texts)
     card = {
-        "model_sha256": artifacts.sha256(data),
-        "estimator": name,
-        "selection": selection,
-        "threshold": threshold,
+        "model_sha256": artifacts.sha256(pickled),
+        "estimator": plan.choice.recipe.estimator,
+        "threshold": model.threshold,
         "threshold_rule": config.threshold,
         "random_state": config.random_state,
         "params": config.params,
@@ -246,29 +251,20 @@ def run(config: Config) -> Result:
             **ledger.mark,
             "source": ledger.source,
             "n_rows": ledger.rows,
-            "n_samples": len(y),
-            "n_positive": int(y.sum()),
+            "n_samples": len(data.y),
+            "n_positive": int(data.y.sum()),
             "files_sha256": artifacts.sha256(files.encode()),
             "n_files": sum(entry.refused is None for entry in ledger.files),
         },
-        "features": describe(X, schema),
+        **plan.facts,
+        "features": describe(data.X, schema),
+        "profiles": {name: kept.to_json() for name, kept in profiles.items()},
         "versions": versions(),
     }
     artifacts.put_text(config.trained_on, files)
     with artifacts.put(config.trained_model, "wb") as handle:
-        handle.write(data)
+        handle.write(pickled)
     artifacts.put_json(config.model_card, card)
-    return Result(name, len(y), len(schema.features))
-
-
-def fit(model: Any, X: pd.DataFrame, y: np.ndarray, params: dict[str, Any]) -> None:
-    """Fit a model; a parameter that scikit-learn refuses is a mistake in config.json."""
-    try:
-        model.fit(X, y)
-    except ValueError as error:
-        if not params:
-            raise
-        raise ConfigError(f"model.params: {error}") from error
 
 
 def check_classes(y: np.ndarray, schema: Schema) -> None:

@@ -128,11 +128,12 @@ def _execute(connection: Any, statements: tuple[str, ...]) -> None:
     connection.commit()
 
 
-def within(budget_s: float, work: Callable[[], T], what: str) -> T:
-    """Do `work`, and wait for its end no longer than `budget_s` seconds.
+def within(budget_s: float, work: Callable[[], T], what: str, pulse: Callable[[], int] | None = None) -> T:
+    """Do `work`, and wait for its end, or its next sign of life, no longer than `budget_s` seconds.
 
-    Drivers have time limits, but none for a name server or a peer that went silent in the middle. The
-    work is left behind in a daemon thread, which dies with this process.
+    `pulse` counts signs of life; without one there is none but the end. Drivers have time limits, but
+    none for a name server or a peer that went silent in the middle. The work is left behind in a daemon
+    thread, which dies with this process.
 
     Raises
     ------
@@ -152,7 +153,12 @@ def within(budget_s: float, work: Callable[[], T], what: str) -> T:
 
     thread = threading.Thread(target=run, daemon=True, name="risk-database")
     thread.start()
-    thread.join(budget_s)
+    beat = 0
+    while thread.is_alive():
+        thread.join(budget_s)
+        last, beat = beat, pulse() if pulse else 0
+        if beat == last:
+            break
     if not ended:
         raise ServiceError(f"{what}: no answer within {budget_s:g} seconds")
     return ended[0]()

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import DataError, IntegrityError
 
@@ -15,8 +15,13 @@ from risk import databases, outbox, records
 from risk.databases import BUDGET_S
 from risk.errors import ServiceError
 from risk.records import History
+from risk.table import Ledger
+
+if TYPE_CHECKING:
+    from risk.copies import Copied
 
 BATCHES_AT_ONCE = 100
+COPY_S = 60.0
 # What the database will never take, however often it is asked; not that it does not answer.
 REFUSALS = (DataError, IntegrityError, ValueError, OverflowError, KeyError, TypeError)
 
@@ -103,6 +108,34 @@ def _is_refusal(error: BaseException) -> bool:
     """Tell what the database will never take from a database that does not answer."""
     cause = error.__cause__ if isinstance(error, ServiceError) else error
     return isinstance(cause, REFUSALS) or isinstance(getattr(cause, "orig", None), REFUSALS)
+
+
+def copy(
+    url: str, path: Path, ledger: Ledger, *, total_s: float = COPY_S, budget_s: float = BUDGET_S
+) -> Copied:
+    """Bring the accepted rows of finaldata.csv that are not there yet into SQL.
+
+    Takes as long as the database keeps answering within the budget, but no more than `total_s`; the
+    next time goes on from there.
+
+    Raises
+    ------
+    ServiceError
+        When the database does not answer within the budget, or refuses.
+    """
+    from risk import copies
+
+    end, beats = time.monotonic() + total_s, [0]
+
+    def is_over() -> bool:
+        beats[0] += 1
+        return time.monotonic() > end
+
+    def work() -> Copied:
+        with databases.opened(url) as engine:
+            return copies.sync(engine, path, ledger, deadline=is_over)
+
+    return databases.within(budget_s, work, databases.show(url), pulse=lambda: beats[0])
 
 
 def _prune(url: str, keep_days: int) -> int:

@@ -246,8 +246,10 @@ def _link(path: Path, target: str) -> None:
 ALLOWED = frozenset(
     {
         ("builtins", "slice"),
+        ("numpy", "clip"),
         ("numpy", "dtype"),
         ("numpy", "float64"),
+        ("numpy", "log1p"),
         ("numpy", "ndarray"),
         ("numpy._core.multiarray", "_reconstruct"),
         ("numpy._core.multiarray", "scalar"),
@@ -261,6 +263,9 @@ ALLOWED = frozenset(
         ("sklearn._loss.link", "Interval"),
         ("sklearn._loss.link", "LogitLink"),
         ("sklearn._loss.loss", "HalfBinomialLoss"),
+        ("sklearn.calibration", "CalibratedClassifierCV"),
+        ("sklearn.calibration", "_CalibratedClassifier"),
+        ("sklearn.calibration", "_SigmoidCalibration"),
         ("sklearn.compose._column_transformer", "ColumnTransformer"),
         ("sklearn.ensemble._hist_gradient_boosting.binning", "_BinMapper"),
         ("sklearn.ensemble._hist_gradient_boosting.gradient_boosting", "HistGradientBoostingClassifier"),
@@ -269,9 +274,11 @@ ALLOWED = frozenset(
         ("sklearn.impute._base", "SimpleImputer"),
         ("sklearn.linear_model._logistic", "LogisticRegression"),
         ("sklearn.model_selection._classification_threshold", "FixedThresholdClassifier"),
+        ("sklearn.model_selection._split", "StratifiedKFold"),
         ("sklearn.pipeline", "Pipeline"),
         ("sklearn.preprocessing._data", "StandardScaler"),
         ("sklearn.preprocessing._encoders", "OneHotEncoder"),
+        ("sklearn.preprocessing._function_transformer", "FunctionTransformer"),
         ("sklearn.preprocessing._label", "LabelEncoder"),
     }
 )

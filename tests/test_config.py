@@ -77,7 +77,6 @@ def test_a_value_whose_capability_is_not_there_is_refused(tmp_path, key, value):
 @pytest.mark.parametrize(
     "extra",
     [
-        {"store_datasets": True},
         {"max_training_rows": 1000},
         {"max_training_rows": False},
         {"report": {"top_n": 5}},
@@ -108,6 +107,7 @@ def test_a_key_whose_capability_is_not_there_is_refused(tmp_path, extra):
         ({"model": {"threshold": 1}}, "model.threshold"),
         ({"model": {"threshold": 0}}, "model.threshold"),
         ({"model": {"threshold": True}}, "model.threshold"),
+        ({"model": {"threshold": "F1"}}, "model.threshold"),
         ({"model": {"params": []}}, "model.params"),
         ({"model": {"params": {"C": 1}}}, "model.params"),
         ({"drift": {"alpha": 1.0}}, "drift.alpha"),
@@ -149,6 +149,37 @@ def test_every_key_is_checked(tmp_path, key, wrong):
         load(tmp_path, FOLDERS | {section: {name: wrong} if name else wrong})
 
 
+COSTS = {"threshold": "cost", "call_cost": 5, "loss_cost": 100}
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ({"threshold": "cost"}, "model.call_cost: is missing"),
+        ({"threshold": "cost", "call_cost": 5}, "model.loss_cost: is missing"),
+        ({"call_cost": 5}, "model.call_cost: counts only with"),
+        ({"threshold": "f1", "loss_cost": 5}, "model.loss_cost: counts only with"),
+        ({**COSTS, "call_cost": 100}, "must be less than model.loss_cost"),
+        ({**COSTS, "call_cost": 0}, "model.call_cost: must be a positive number"),
+        ({**COSTS, "call_cost": True}, "model.call_cost: must be a positive number"),
+        ({**COSTS, "loss_cost": "100"}, "model.loss_cost: must be a positive number"),
+        ({**COSTS, "loss_cost": float("inf")}, "model.loss_cost: must be a positive number"),
+        ({**COSTS, "loss_cost": float("nan")}, "model.loss_cost: must be a positive number"),
+        ({**COSTS, "loss_cost": 10**400}, "model.loss_cost: must be a positive number"),
+    ],
+)
+def test_costs_are_needed_by_the_rule_cost_alone_and_must_make_sense(tmp_path, model, said):
+    with pytest.raises(ConfigError, match=said):
+        load(tmp_path, FOLDERS | {"model": model})
+
+
+def test_costs_are_taken_and_another_cost_asks_for_another_model(tmp_path):
+    config = load(tmp_path, FOLDERS | {"model": COSTS})
+    assert (config.threshold, config.call_cost, config.loss_cost) == ("cost", 5.0, 100.0)
+    dearer = load(tmp_path, FOLDERS | {"model": {**COSTS, "call_cost": 99.99}})
+    assert config.other_key() != dearer.other_key() and config.row_key() == dearer.row_key()
+
+
 def test_two_spellings_of_one_folder_are_one_folder(tmp_path):
     with pytest.raises(ConfigError, match="output_model_path: is the same folder as input_folder_path"):
         load(tmp_path, FOLDERS | {"output_model_path": str(tmp_path / "x" / ".." / "input_folder_path")})
@@ -162,6 +193,7 @@ def test_two_spellings_of_one_folder_are_one_folder(tmp_path):
         ({"positive_label": 1}, "positive_label", "1"),
         ({"positive_label": True}, "positive_label", "true"),
         ({"model": {"threshold": 0.999}}, "threshold", 0.999),
+        ({"model": {"threshold": "f1"}}, "threshold", "f1"),
         ({"deployment": {"keep_releases": 1}}, "keep_releases", 1),
         ({"engine": {"memory_limit": "2GB"}}, "memory_limit", "2GB"),
         ({"engine": {"memory_limit": "512M"}}, "memory_limit", "512M"),

@@ -452,3 +452,29 @@ def test_the_json_of_a_tick_has_the_agreed_keys(old_world):
             "deployed", "release", "reason", "records_waiting"]  # fmt: skip
     assert list(old_world.tick()) == keys
     assert list(old_world.tick()) == keys
+
+
+def test_each_tick_that_judges_notes_how_far_each_column_has_moved(old_world):
+    old_world.tick()
+    same = [
+        [f"x{i}", row[1], row[2], row[3]]
+        for i, row in enumerate(make_clients(300, "a") + make_clients(300, "z"))
+    ]
+    old_world.put("sourcedata/c.csv", same)
+    old_world.tick()
+    higher = [
+        [f"y{i}", str(int(row[1]) + 60), row[2], row[3]] for i, row in enumerate(make_clients(300, "h"))
+    ]
+    old_world.put("sourcedata/d.csv", higher)
+    old_world.tick()
+    with sqlite3.connect(old_world.root / "records.db") as history:
+        asked = "select column_name, n, psi, psi_critical, p_value from column_drift order by at, column_name"
+        still, colour, moved, colour_later = history.execute(asked).fetchall()
+    assert [row[:2] for row in (still, colour, moved, colour_later)] == [
+        ("activity", 600), ("colour", 600), ("activity", 300), ("colour", 300),
+    ]  # fmt: skip
+    assert still[2] < still[3] and still[4] > 0.05 and colour[4] > 0.01
+    assert moved[2] > 1 and moved[2] > moved[3] and moved[4] < 1e-6
+    assert colour_later[2] < 0.1
+    diagnosed = json.loads((old_world.root / "models" / "diagnostics.json").read_text())
+    assert diagnosed["trends"]["psi/activity"]["last"] == moved[2]

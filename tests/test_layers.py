@@ -10,6 +10,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # A floor may import those before it; the modules of one floor never import each other.
 FLOORS = [
     {"risk.errors"},
+    {"risk.folds", "risk.samples", "risk.thresholds"},
     {
         "risk.artifacts",
         "risk.csvfile",
@@ -19,6 +20,11 @@ FLOORS = [
         "risk.databases",
         "risk.trends",
         "risk.charts",
+        "risk.shift",
+        "risk.models",
+        "risk.calibration",
+        "risk.candidates",
+        "risk.suspicions",
     },
     {
         "risk.releases",
@@ -28,10 +34,11 @@ FLOORS = [
         "risk.packages",
         "risk.drift",
         "risk.engine",
+        "risk.selection",
         "risk.outbox",
         "risk.history",
     },
-    {"risk.records"},
+    {"risk.records", "risk.copies"},
     {"risk.delivery"},
     {"config", "pretty_confusion_matrix"},
     {"stage"},

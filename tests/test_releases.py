@@ -332,6 +332,10 @@ TABLES = {
     ),
     "numbers": (["corporation", "activity", "exited"], lambda row: [row[0], row[1], row[3]]),
     "words": (["corporation", "colour", "exited"], lambda row: [row[0], row[2], row[3]]),
+    "skewed": (
+        ["corporation", "activity", "exited"],
+        lambda row: [row[0], row[1] and str(1.2 ** int(row[1])), row[3]],
+    ),
     "full": (
         ["corporation", "activity", "colour", "exited"],
         lambda row: [row[0], row[1] or "5", "red", row[3]],

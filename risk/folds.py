@@ -1,0 +1,195 @@
+"""How good is a model on rows it did not see, and is a difference more than noise?
+
+Cross-validation inside the training rows: the one place where choices are made, and the one rule by
+which they are made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+N_FOLDS = 5
+N_REPEATS, SMALL_ROWS = 3, 5_000
+SELECTION_ROWS = 50_000
+ENOUGH = 30  # rows of a class from which on differences are more than chance
+LEVEL = 0.95
+CHANCE_AUC = 0.5
+Metric = Callable[[np.ndarray, np.ndarray], float]
+
+
+@dataclass(frozen=True)
+class OutOfFold:
+    """What models said of rows that they were not fitted on.
+
+    Attributes
+    ----------
+    y : ndarray of shape (n_samples,)
+        1 leaves, 0 stays.
+    fold : ndarray of shape (n_repeats, n_samples)
+        The fold in which a row was left out, in each shuffle.
+    log_odds : ndarray of shape (n_repeats, n_samples)
+        Of leaving, said by the model fitted on the other folds.
+    """
+
+    y: np.ndarray
+    fold: np.ndarray
+    log_odds: np.ndarray
+
+    @cached_property
+    def probability(self) -> np.ndarray:
+        """Of leaving, shape (n_repeats, n_samples)."""
+        from scipy.special import expit
+
+        return np.asarray(expit(self.log_odds))
+
+    @property
+    def n_folds(self) -> int:
+        return int(self.fold.max()) + 1
+
+    def parts(self) -> list[tuple[int, np.ndarray]]:
+        """List every fold of every shuffle: which shuffle, and which rows were left out (a mask)."""
+        return [(r, row == k) for r, row in enumerate(self.fold) for k in range(self.n_folds)]
+
+    def scores(self, metric: Metric) -> np.ndarray:
+        """Compute `metric(y, probability)` on each fold of each shuffle."""
+        return np.array([metric(self.y[out], self.probability[r, out]) for r, out in self.parts()])
+
+    def pooled(self) -> tuple[np.ndarray, np.ndarray]:
+        """Give labels and probabilities of all shuffles in one row."""
+        return np.tile(self.y, len(self.fold)), self.probability.ravel()
+
+
+def row_digests(X: pd.DataFrame, y: np.ndarray | None = None) -> np.ndarray:
+    """Digest each row's content, labels (0, 1) included, whatever its place; shape (n_samples,), 64 bits."""
+    import pandas as pd
+
+    rows = X if y is None else X.assign(**{"": y.astype(np.int64)})
+    return np.asarray(pd.util.hash_pandas_object(rows, index=False).to_numpy())
+
+
+def sample_by_digest(X: pd.DataFrame, y: np.ndarray, n: int) -> np.ndarray:
+    """Choose at most `n` rows by a digest of their content, whatever their order; return positions."""
+    if len(X) <= n:
+        return np.arange(len(X))
+    return np.sort(np.argsort(row_digests(X, y), kind="stable")[:n])
+
+
+def sample_to_try(X: pd.DataFrame, y: np.ndarray) -> np.ndarray:
+    """Choose the rows that choices are tried on: 50,000, more where leavers are rare; return positions."""
+    n = SELECTION_ROWS
+    while True:
+        rows = sample_by_digest(X, y, n)
+        if len(rows) == len(y) or smaller_class(y[rows]) >= ENOUGH:
+            return rows
+        n *= 4
+
+
+def smaller_class(y: np.ndarray) -> int:
+    """Count the rows of the smaller class."""
+    return min(int(y.sum()), int((1 - y).sum()))
+
+
+def draw_folds(y: np.ndarray, *, random_state: int) -> np.ndarray:
+    """Deal rows into folds, each with its share of both classes; small tables three times over.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n_samples,)
+        With at least two rows of each class; five folds need five, else there are as many as rows.
+
+    Returns
+    -------
+    fold : ndarray of shape (n_repeats, n_samples)
+    """
+    from sklearn.model_selection import RepeatedStratifiedKFold
+
+    n_splits = min(N_FOLDS, smaller_class(y))
+    n_repeats = N_REPEATS if len(y) <= SMALL_ROWS else 1
+    folds = RepeatedStratifiedKFold(n_splits=n_splits, n_repeats=n_repeats, random_state=random_state)
+    fold = np.empty((n_repeats, len(y)), dtype=np.int64)
+    for number, (_, out) in enumerate(folds.split(np.zeros(len(y)), y)):
+        fold[number // n_splits, out] = number % n_splits
+    return fold
+
+
+def leave_out(estimator: Any, X: pd.DataFrame, y: np.ndarray, fold: np.ndarray) -> OutOfFold:
+    """Fit a model without each fold in turn and let it speak of that fold."""
+    from sklearn.base import clone
+
+    log_odds = np.empty(fold.shape)
+    found = OutOfFold(y, fold, log_odds)
+    for repeat, out in found.parts():
+        model = clone(estimator).fit(X.iloc[~out], y[~out])
+        log_odds[repeat, out] = model.decision_function(X.iloc[out])
+    return found
+
+
+def auc(y: np.ndarray, probability: np.ndarray) -> float:
+    """Compute the area under the ROC curve of one fold."""
+    from sklearn.metrics import roc_auc_score
+
+    return float(roc_auc_score(y, probability))
+
+
+@dataclass(frozen=True)
+class Gain:
+    """By how much one model is better than a simpler one over the same folds, and how sure that is."""
+
+    gain: float
+    standard_error: float
+
+    @property
+    def better(self) -> bool:
+        """More than noise: the one rule of every choice made by cross-validation."""
+        return self.gain > self.standard_error
+
+    def to_json(self) -> dict[str, float]:
+        return {"gain": self.gain, "standard_error": self.standard_error}
+
+
+def compare(scores: np.ndarray, simpler: np.ndarray, n_folds: int) -> Gain:
+    """Compare paired scores (higher is better) of the same folds."""
+    differences = np.subtract(scores, simpler)
+    return Gain(float(differences.mean()), standard_error(differences, n_folds))
+
+
+def standard_error(values: np.ndarray, n_folds: int) -> float:
+    """Compute the corrected standard error of a mean over folds [1]_.
+
+    Folds share their training rows, so the plain one is too small and lets chance choose.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n_repeats * n_folds,)
+        A score of each fold, or a difference of two.
+    n_folds : int
+        Folds of one shuffle: n_folds - 1 of them are fitted on while one is left out.
+
+    References
+    ----------
+    .. [1] C. Nadeau, Y. Bengio, "Inference for the Generalization Error", Machine Learning 52 (2003),
+       pp. 239-281.
+    """
+    left_out_to_fitted = 1 / (n_folds - 1)
+    return float(values.std(ddof=1) * np.sqrt(1 / len(values) + left_out_to_fitted))
+
+
+def summarise(values: np.ndarray, n_folds: int, level: float = LEVEL) -> dict[str, float]:
+    """Say mean, spread over folds, and the interval of Student's t with the corrected standard error.
+
+    Of scores between 0 and 1, where the interval ends.
+    """
+    from scipy.special import stdtrit
+
+    mean = float(values.mean())
+    half = float(stdtrit(len(values) - 1, (1 + level) / 2)) * standard_error(values, n_folds)
+    low, high = max(mean - half, 0.0), min(mean + half, 1.0)
+    return {"mean": mean, "std": float(values.std(ddof=1)), "low": low, "high": high}
