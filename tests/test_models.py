@@ -5,13 +5,22 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
+import sklearn.ensemble  # noqa: F401  (its thread pool must be there before it can be limited)
 from sklearn.base import clone
+from threadpoolctl import threadpool_limits
 
 from risk import models
 from risk.errors import ConfigError
 from risk.models import BOOSTED, LINEAR, Recipe
 
 RECIPE = Recipe(LINEAR, ("size", "age"), ("plan",))
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """As in training: boosting on two threads of a busy machine may take minutes."""
+    with threadpool_limits(1):
+        yield
 
 
 def make_rows(n=400, seed=0):

@@ -5,13 +5,22 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import sklearn.ensemble  # noqa: F401  (its thread pool must be there before it can be limited)
 from scipy import stats
+from threadpoolctl import threadpool_limits
 
 from risk import folds, models, selection, thresholds
 from risk.models import BOOSTED, LINEAR, Recipe
 from risk.selection import Rule
 
 BALANCED = Rule("balanced")
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """As in training: boosting on two threads of a busy machine may take minutes."""
+    with threadpool_limits(1):
+        yield
 
 
 def odds(draw, logit):
