@@ -12,15 +12,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.transforms import ScaledTranslation
 
-WIDTH_IN = 6.9
+WIDTH_IN = 6.68  # the text of an A4 page with margins: printed at this size, a 7-point letter has 7 points
 SMALL, TINY = 7.5, 7.0
-MOST_LETTERS = 28
-MODERATE, LARGE = 0.1, 0.25
+MOST_LETTERS = 22
+BESIDE_PT = 2.8  # how far a mark stands off the panel, so that it covers no data
+TITLE_PT = 8  # how far the title stands off the panel, so that no mark covers it
+LEVELS = {"large: 0.25": (0.25, (0, (4, 2))), "moderate: 0.1": (0.1, (0, (1, 1.5)))}
 FEW_POINTS = 40
 DAY_S = 86_400
 GREY = "#666666"
-WHITE = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.5}
+RED = "#B00000"
 # M. Okabe, K. Ito, "Color Universal Design" (2008): told apart by colour-blind readers; the yellow is
 # left out, which is too light on paper.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
@@ -45,7 +48,14 @@ NAMES = {
     "duration_s/ingestion": "ingestion",
     "duration_s/training": "training",
 }
-MARKS = {"deployed": ("v", "deployed"), "rollback": ("<", "rolled back"), "alarm": ("X", "drift alarm")}
+# A score looks the same in each report, also when another one is missing.
+LOOKS = {"f1/release": 0, "auc/release": 1, "f1/batch": 2, "auc/batch": 3}
+LOOKS |= {"duration_s/ingestion": 0, "duration_s/training": 1}
+MARKS = {"deployed": ("^", "deployed"), "rollback": ("<", "rolled back"), "alarm": ("X", "drift alarm")}
+# From years to seconds: every label is understood without its neighbour.
+LABELS = ["%Y", "%b", "%b %d", "%H:%M", "%H:%M", "%H:%M:%S"]
+FIRST_LABELS = ["", "%Y", "%b %d", "%b %d", "%H:%M", "%H:%M"]
+CORNERS = ["", "%Y", "%Y", "%Y", "%Y-%m-%d", "%Y-%m-%d"]
 
 
 def draw_trends(trends: Mapping[str, Any]) -> Figure:
@@ -66,7 +76,7 @@ def draw_trends(trends: Mapping[str, Any]) -> Figure:
     first: Axes | None = None
     for number, name in enumerate(shown):
         first = axes = figure.add_subplot(grid[number], sharex=first)
-        _draw_panel(axes, name, trends)
+        _draw_panel(axes, figure, name, trends)
         axes.tick_params(labelsize=TINY, labelbottom=number == len(shown) - 1)
     figure.align_ylabels()
     _set_times(axes, trends)
@@ -83,15 +93,18 @@ def _moment(at: str) -> float:
     return float(dates.date2num(datetime.datetime.fromisoformat(at)))  # type: ignore[no-untyped-call]
 
 
-def _draw_panel(axes: Axes, panel: str, trends: Mapping[str, Any]) -> None:
+def _draw_panel(axes: Axes, figure: Figure, panel: str, trends: Mapping[str, Any]) -> None:
     series = _of_panel(trends, panel)
     title, unit, _ = PANELS[panel]
     for number, (key, one) in enumerate(series.items()):
-        _draw_series(axes, one, _label(NAMES.get(key, one["name"])), number, stepped=key.endswith("/release"))
+        look = LOOKS.get(key, number)
+        _draw_series(axes, one, _label(NAMES.get(key, one["name"])), look, stepped=key.endswith("/release"))
     _limit(axes, panel, [point for one in series.values() for point in one["points"]])
-    _draw_marks(axes, trends["marks"])
+    _draw_marks(axes, figure, trends["marks"])
     axes.set_ylabel(unit, fontsize=SMALL)
-    axes.set_title(title + _thinned(series, trends["others"].get(panel, 0)), fontsize=SMALL, loc="left")
+    axes.set_title(
+        title + _thinned(series, trends["others"].get(panel, 0)), fontsize=SMALL, loc="left", pad=TITLE_PT
+    )
     axes.grid(axis="y", color="#DDDDDD", linewidth=0.5)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
@@ -113,6 +126,7 @@ def _draw_series(axes: Axes, one: Mapping[str, Any], label: str, number: int, *,
         marker=MARKERS[number % len(MARKERS)] if len(points) <= FEW_POINTS else None,
         markersize=3.5,
         drawstyle="steps-post" if stepped else "default",
+        clip_on=False,  # a dot on the axis is a whole dot
     )
     banded = [p for p in points if "low" in p and "high" in p]
     if not banded:
@@ -136,12 +150,9 @@ def _limit(axes: Axes, panel: str, points: Sequence[Mapping[str, Any]]) -> None:
         return
     top = max(p["value"] for p in points)
     if panel == "psi":
-        words = ("moderate", "large") if top < 8 * MODERATE else ("", "large")  # no room for both
-        for level, word in zip((MODERATE, LARGE), words, strict=True):
-            axes.axhline(level, color=GREY, linewidth=0.7, linestyle=":")
-            where: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "ha": "right", "va": "bottom"}
-            axes.annotate(word, (0.998, level), fontsize=TINY, color=GREY, bbox=WHITE, zorder=4, **where)
-        top = max(top, LARGE * 1.2)
+        for label, (level, line) in LEVELS.items():
+            axes.axhline(level, color=GREY, linewidth=0.8, linestyle=line, label=label)
+            top = max(top, level * 1.2)
     if panel.endswith("rows"):
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _count(value)))
     axes.set_ylim(0, top * 1.12 if top > 0 else 1)
@@ -155,7 +166,7 @@ def _count(value: float) -> str:
     return f"{value:,.0f}" if value == int(value) else f"{value:g}"
 
 
-def _draw_marks(axes: Axes, marks: Sequence[Mapping[str, Any]]) -> None:
+def _draw_marks(axes: Axes, figure: Figure, marks: Sequence[Mapping[str, Any]]) -> None:
     """Mark deployments and rollbacks below, alarms above: by place and shape, not by colour alone."""
     across = axes.get_xaxis_transform()
     for kind, (shape, _) in MARKS.items():
@@ -163,7 +174,8 @@ def _draw_marks(axes: Axes, marks: Sequence[Mapping[str, Any]]) -> None:
         if not times:
             continue
         alarm = kind == "alarm"
-        colour = "#B00000" if alarm else "black"
+        colour = RED if alarm else "black"
+        offset = ScaledTranslation(0, (BESIDE_PT if alarm else -BESIDE_PT) / 72, figure.dpi_scale_trans)
         if len(times) <= FEW_POINTS:
             style = (0, (2, 2)) if alarm else "-"
             axes.vlines(
@@ -185,7 +197,7 @@ def _draw_marks(axes: Axes, marks: Sequence[Mapping[str, Any]]) -> None:
             markersize=4.5 if len(times) <= FEW_POINTS else 3,
             color=colour,
             markerfacecolor="white" if alarm else colour,
-            transform=across,
+            transform=across + offset,
             clip_on=False,
             zorder=3,
         )
@@ -225,9 +237,13 @@ def _set_times(axes: Axes, trends: Mapping[str, Any]) -> None:
     first, last = min(moments), max(moments)
     room = max((last - first) * 0.03, 30 / DAY_S) if first < last else 0.5
     axes.set_xlim(first - room, last + room)
-    locator = dates.AutoDateLocator(minticks=3, maxticks=7)  # type: ignore[no-untyped-call]
+    # Not the time zone of a matplotlibrc: matplotlib's styles leave that one as it is.
+    make: Callable[..., Any] = dates.AutoDateLocator
+    locator = make(tz=datetime.UTC, minticks=3, maxticks=7)  # with 6, some spans make it warn
+    concise: Callable[..., Any] = dates.ConciseDateFormatter
+    shown = concise(locator, datetime.UTC, formats=LABELS, zero_formats=FIRST_LABELS, offset_formats=CORNERS)
     axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
+    axes.xaxis.set_major_formatter(shown)
     axes.xaxis.get_offset_text().set_fontsize(TINY)
     axes.set_xlabel("time, UTC", fontsize=SMALL)
 
@@ -243,7 +259,7 @@ def _add_mark_legend(figure: Figure, trends: Mapping[str, Any]) -> None:
             marker=shape,
             markersize=4.5,
             label=word,
-            color="#B00000" if kind == "alarm" else "black",
+            color=RED if kind == "alarm" else "black",
             markerfacecolor="white" if kind == "alarm" else "black",
         )
         for kind, (shape, word) in MARKS.items()

@@ -14,6 +14,7 @@ ALPHA = 0.05
 N_BINS = 10
 MIN_EXPECTED = 5.0
 EMPTY_BIN = 0.5
+ROUNDING = 1e-9
 
 
 def population_stability_index(reference: np.ndarray, current: np.ndarray, *, n_bins: int = N_BINS) -> float:
@@ -39,7 +40,7 @@ def population_stability_index(reference: np.ndarray, current: np.ndarray, *, n_
 
     References
     ----------
-    .. [1] N. Siddiqi, "Credit Risk Scorecards", Wiley 2006, pp. 136-137.
+    .. [1] N. Siddiqi, "Credit Risk Scorecards", Wiley 2006.
 
     Examples
     --------
@@ -83,7 +84,7 @@ def stability_noise(reference: np.ndarray, current: np.ndarray) -> tuple[float, 
     References
     ----------
     .. [1] B. Yurdakul, "Statistical Properties of Population Stability Index", dissertation, Western
-       Michigan University, 2018, chapter 3.
+       Michigan University, 2018.
     """
     from scipy.special import chdtri
 
@@ -202,7 +203,8 @@ def surge_p_value(reference: np.ndarray, current: np.ndarray) -> float | None:
     k, both = current[small], both[small]
     chance = float(np.min(hypergeom.sf(k - 1, total, both, n)))
     best = hypergeom.pmf(np.minimum(both, n), total, both, n)
-    return min(1.0, chance * int((best <= chance).sum()))
+    reachable = int((best <= chance * (1 + ROUNDING)).sum())  # the bin itself among them, to the last digit
+    return min(1.0, chance * max(1, reachable))
 
 
 def categories_p_value(reference: np.ndarray, current: np.ndarray) -> float:

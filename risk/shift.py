@@ -129,7 +129,7 @@ def profile_numbers(values: np.ndarray) -> NumberProfile:
     grid = np.unique(filled[firsts])
     upto = np.searchsorted(filled, grid, "right")
     below = np.searchsorted(filled, grid, "left")
-    between = np.diff(np.stack([np.concatenate([[0], upto[:-1]]), below]), axis=0)[0] if len(grid) else []
+    between = below - np.concatenate([[0], upto[:-1]])
     return NumberProfile(
         n=len(values),
         missing=len(values) - len(filled),

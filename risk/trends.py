@@ -1,17 +1,21 @@
 """How have things moved? Rows of the history in, series of points out.
 
-Standard library only, pure. A series that is too long is thinned so that no peak is lost: first and
-last stay, and of each stretch of time the lowest and the highest point.
+Standard library only, pure. A series that is too long is thinned so that no peak is lost: the first
+and the last two stay, and of each stretch of time the lowest and the highest point.
 """
 
 from __future__ import annotations
 
+import datetime
 import math
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 MOST_POINTS, MOST_COLUMNS = 200, 6
-NAME_WIDTH = 26
+LEAST_POINTS = 5  # first, lowest, highest, last but one, last
+LARGEST = 2**63  # of whole numbers: what SQL can hold
+NAME_WIDTH, WIDTH = 26, 80
 Tables = Mapping[str, Sequence[Mapping[str, Any]]]
 Trends = dict[str, Any]
 PANELS = {
@@ -24,21 +28,23 @@ PANELS = {
     "duration_s/ingestion": "durations",
     "duration_s/training": "durations",
 }
+RELEASED = ("deployed", "rollback")
 COLUMN_PANELS = {"missing": ("missing_values", "percent"), "psi": ("column_drift", "psi")}
 
 
-def build(tables: Tables, *, max_points: int = MOST_POINTS, max_columns: int = MOST_COLUMNS) -> Trends:
+def build(tables: Tables, *, max_points: int = MOST_POINTS, max_columns: int | None = MOST_COLUMNS) -> Trends:
     """Make trends of rows of the history.
 
     Parameters
     ----------
     tables : mapping of str to rows
-        Rows by table, as `records.History.trend_rows` gives them; a row without a usable value has no
-        point.
+        Rows by table, as `records.History.trend_rows` gives them; a row without a usable value or time
+        has no point.
     max_points : int, default=200
         Points of a series.
-    max_columns : int, default=6
-        Series of a panel that has one for each column: those that moved most.
+    max_columns : int or None, default=6
+        Series of a panel that has one for each column: those that moved most. None keeps all, also
+        those that were 0 throughout: what `merge` needs of rows that continue known trends.
 
     Returns
     -------
@@ -46,6 +52,11 @@ def build(tables: Tables, *, max_points: int = MOST_POINTS, max_columns: int = M
         `series`: by key, each with its panel, name, `n` points before thinning, and points of `at`,
         `value` and, where known, `low`, `high`, `release`. `others`: columns left out, by panel.
         `marks`: deployments, rollbacks and alarms.
+
+    Raises
+    ------
+    ValueError
+        When `max_points` is less than 5.
     """
     found: dict[str, list[dict[str, Any]]] = {key: [] for key in PANELS}
     _add_releases(found, tables)
@@ -58,7 +69,7 @@ def build(tables: Tables, *, max_points: int = MOST_POINTS, max_columns: int = M
     others = {}
     for panel, (table, value) in COLUMN_PANELS.items():
         columns = _by_column(tables.get(table, ()), value)
-        chosen = _choose(columns, max_columns)
+        chosen = list(columns) if max_columns is None else _choose(columns, max_columns)
         others[panel] = len(columns) - len(chosen)
         for name in chosen:
             series[f"{panel}/{name}"] = _series(panel, name, columns[name], max_points)
@@ -66,36 +77,59 @@ def build(tables: Tables, *, max_points: int = MOST_POINTS, max_columns: int = M
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, int):
+        return not isinstance(value, bool) and abs(value) < LARGEST
+    return isinstance(value, float) and math.isfinite(value)
 
 
-def _add(points: list[dict[str, Any]], row: Mapping[str, Any], value: Any, **more: Any) -> None:
-    if _is_number(value) and isinstance(row.get("at"), str):
-        known = {name: given for name, given in more.items() if given is not None}
-        points.append({"at": row["at"], "value": value, **known})
+def _seconds(at: str) -> float:
+    moment = datetime.datetime.fromisoformat(at)
+    return (moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)).timestamp()
+
+
+def _has_time(row: Mapping[str, Any]) -> bool:
+    try:
+        _seconds(row.get("at"))  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        return False
+    return True
+
+
+def _add(points: list[dict[str, Any]], row: Mapping[str, Any], value: Any, **band: Any) -> None:
+    """Add a point if there is one, with what is known of its band and its release."""
+    if _is_number(value) and _has_time(row):
+        known = {name: given for name, given in band.items() if _is_number(given)}
+        points.append({"at": row["at"], "value": value, **known, **_release_of(row)})
+
+
+def _release_of(row: Mapping[str, Any]) -> dict[str, str]:
+    release = row.get("release")
+    return {"release": release} if isinstance(release, str) else {}
 
 
 def _add_releases(found: dict[str, list[dict[str, Any]]], tables: Tables) -> None:
     """Give each release its score on the test data: the latest of the same model before it was deployed."""
     scores: dict[str, list[Mapping[str, Any]]] = {}
     for row in tables.get("scores", ()):
-        if row.get("data") == "test":
-            scores.setdefault(str(row.get("model_sha256")), []).append(row)
+        model = row.get("model_sha256")
+        if row.get("data") == "test" and isinstance(model, str) and _has_time(row):
+            scores.setdefault(model, []).append(row)
     for row in tables.get("releases", ()):
-        known = scores.get(str(row.get("model_sha256")), []) if row.get("model_sha256") else []
-        score = max((s for s in known if s["at"] <= row["at"]), key=lambda s: str(s["at"]), default=None)
-        band = {"low": score.get("f1_low"), "high": score.get("f1_high")} if score else {}
-        f1 = score["f1"] if score else row.get("score")
-        _add(found["f1/release"], row, f1, **band, release=row.get("release"))
-        if score:
-            _add(found["auc/release"], row, score.get("auc"), release=row.get("release"))
+        if row.get("action") not in RELEASED or not _has_time(row):
+            continue
+        known = [s for s in scores.get(str(row.get("model_sha256")), ()) if s["at"] <= row["at"]]
+        score = max(known, key=lambda s: str(s["at"]), default={})
+        if _is_number(score.get("f1")):
+            _add(found["f1/release"], row, score["f1"], low=score.get("f1_low"), high=score.get("f1_high"))
+        else:
+            _add(found["f1/release"], row, row.get("score"))
+        _add(found["auc/release"], row, score.get("auc"))
 
 
 def _add_batches(found: dict[str, list[dict[str, Any]]], verdicts: Iterable[Mapping[str, Any]]) -> None:
     for row in verdicts:
-        band = {"low": row.get("new_low"), "high": row.get("new_high")}
-        _add(found["f1/batch"], row, row.get("new_score"), **band, release=row.get("release"))
-        _add(found["auc/batch"], row, row.get("auc"), release=row.get("release"))
+        _add(found["f1/batch"], row, row.get("new_score"), low=row.get("new_low"), high=row.get("new_high"))
+        _add(found["auc/batch"], row, row.get("auc"))
 
 
 def _add_files(found: dict[str, list[dict[str, Any]]], files: Iterable[Mapping[str, Any]]) -> None:
@@ -103,8 +137,8 @@ def _add_files(found: dict[str, list[dict[str, Any]]], files: Iterable[Mapping[s
     new: dict[str, int] = {}
     total: dict[str, int] = {}
     for row in files:
-        at = row.get("at")
-        if isinstance(at, str):
+        if _has_time(row):
+            at = row["at"]
             if _is_number(row.get("rows_new")):
                 new[at] = new.get(at, 0) + row["rows_new"]
             if _is_number(row.get("rows_total")):
@@ -116,7 +150,9 @@ def _add_files(found: dict[str, list[dict[str, Any]]], files: Iterable[Mapping[s
 def _by_column(rows: Iterable[Mapping[str, Any]], value: str) -> dict[str, list[dict[str, Any]]]:
     columns: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
-        _add(columns.setdefault(str(row.get("column_name")), []), row, row.get(value))
+        name = row.get("column_name")
+        if isinstance(name, str):
+            _add(columns.setdefault(name, []), row, row.get(value))
     return {name: points for name, points in columns.items() if points}
 
 
@@ -125,7 +161,8 @@ def _choose(columns: Mapping[str, Sequence[Mapping[str, Any]]], n: int) -> list[
 
     def rank(name: str) -> tuple[float, float, str]:
         values = [point["value"] for point in columns[name]]
-        return -(max(values) - min(values)), -values[-1], name
+        last = max(columns[name], key=lambda point: (point["at"], point["value"]))
+        return -(max(values) - min(values)), -last["value"], name
 
     moved = [name for name, points in columns.items() if any(point["value"] for point in points)]
     return sorted(moved or columns, key=rank)[:n]
@@ -133,14 +170,14 @@ def _choose(columns: Mapping[str, Sequence[Mapping[str, Any]]], n: int) -> list[
 
 def _marks(tables: Tables) -> list[dict[str, Any]]:
     marks = [
-        {"at": row["at"], "kind": row["action"], "release": row.get("release")}
+        {"at": row["at"], "kind": row["action"], "release": _release_of(row).get("release")}
         for row in tables.get("releases", ())
-        if row.get("action") in ("deployed", "rollback") and isinstance(row.get("at"), str)
+        if row.get("action") in RELEASED and _has_time(row)
     ]
     marks += [
-        {"at": row["at"], "kind": "alarm", "release": row.get("release")}
+        {"at": row["at"], "kind": "alarm", "release": _release_of(row).get("release")}
         for row in tables.get("drift", ())
-        if row.get("drift") and isinstance(row.get("at"), str)
+        if row.get("drift") in (True, 1) and _has_time(row)
     ]
     return sorted(marks, key=_mark_key)
 
@@ -153,43 +190,96 @@ def _mark_key(mark: Mapping[str, Any]) -> tuple[str, str, str]:
 
 
 def _series(panel: str, name: str, points: Iterable[dict[str, Any]], max_points: int) -> dict[str, Any]:
-    ordered = sorted(points, key=lambda point: (point["at"], point["value"]))
+    """Make a series in order of time; of a point that comes twice, what says more stays."""
+    unique: dict[tuple[str, float], dict[str, Any]] = {}
+    for point in points:
+        key = (point["at"], point["value"])
+        unique[key] = max(unique.get(key, point), point, key=lambda p: (len(p), str(sorted(p.items()))))
+    ordered = [unique[key] for key in sorted(unique)]
     return {"panel": panel, "name": name, "n": len(ordered), "points": thin(ordered, max_points)}
 
 
 def thin(points: Sequence[dict[str, Any]], max_points: int = MOST_POINTS) -> list[dict[str, Any]]:
-    """Keep at most so many points: first, last, and the lowest and highest of equal shares between."""
+    """Keep at most so many points of a series in order of time.
+
+    The first and the last two stay (a change against the point before is that of the whole series),
+    and of equal stretches of the time between them the lowest and the highest.
+
+    Raises
+    ------
+    ValueError
+        When that cannot be done with `max_points`: there must be 5.
+    """
+    if max_points < LEAST_POINTS:
+        raise ValueError(f"max_points is {max_points}, the least is {LEAST_POINTS}")
     if len(points) <= max_points:
         return list(points)
-    n_buckets = max((max_points - 2) // 2, 1)
-    inner = range(1, len(points) - 1)
-    kept = {0, len(points) - 1}
-    for number in range(n_buckets):
-        bucket = inner[number * len(inner) // n_buckets : (number + 1) * len(inner) // n_buckets]
-        kept.add(min(bucket, key=lambda i: points[i]["value"]))
-        kept.add(max(bucket, key=lambda i: points[i]["value"]))
+    inner = range(1, len(points) - 2)
+    n_buckets = (max_points - 3) // 2
+    times = [_seconds(points[i]["at"]) for i in inner]
+    span = times[-1] - times[0] or 1.0
+    buckets: dict[int, list[int]] = {}
+    for i, time in zip(inner, times, strict=True):
+        buckets.setdefault(min(int(n_buckets * (time - times[0]) / span), n_buckets - 1), []).append(i)
+    kept = {0, len(points) - 2, len(points) - 1}
+    for bucket in buckets.values():
+        kept |= {chosen(bucket, key=lambda i: points[i]["value"]) for chosen in (min, max)}
     return [points[i] for i in sorted(kept)]
 
 
-def merge(old: Mapping[str, Any], new: Mapping[str, Any], *, max_points: int = MOST_POINTS) -> Trends:
-    """Continue what was known with what came later; a point that is in both counts once."""
-    series: dict[str, Any] = {}
-    for key in [*old["series"], *(key for key in new["series"] if key not in old["series"])]:
-        parts = [trends["series"][key] for trends in (old, new) if key in trends["series"]]
-        points = {(p["at"], p["value"]): p for part in parts for p in part["points"]}
-        n_seen = sum(part["n"] for part in parts) - sum(len(part["points"]) for part in parts) + len(points)
-        joined = _series(parts[0]["panel"], parts[0]["name"], points.values(), max_points)
-        series[key] = {**joined, "n": n_seen}
+def merge(
+    old: Mapping[str, Any],
+    new: Mapping[str, Any],
+    *,
+    max_points: int = MOST_POINTS,
+    max_columns: int = MOST_COLUMNS,
+) -> Trends:
+    """Continue what was known with what came later; a point that is in both counts once.
+
+    Build `new` with `max_columns=None`: which columns moved most is chosen again of both.
+    """
+    both = (old["series"], new["series"])
+    keys = {key for series in both for key in series}
+    joined = {key: _join([series[key] for series in both if key in series], max_points) for key in keys}
+    kept = {key: joined[key] for key in PANELS if key in joined}
+    others = {}
+    for panel in COLUMN_PANELS:
+        columns = {one["name"]: one["points"] for one in joined.values() if one["panel"] == panel}
+        chosen = _choose(columns, max_columns)
+        counts = [
+            sum(one["panel"] == panel for one in part["series"].values()) + part["others"].get(panel, 0)
+            for part in (old, new)
+        ]
+        others[panel] = max(len(columns), *counts) - len(chosen)
+        kept |= {f"{panel}/{name}": joined[f"{panel}/{name}"] for name in chosen}
     marks = {_mark_key(mark): mark for mark in [*old["marks"], *new["marks"]]}
-    others = {
-        panel: max(old["others"].get(panel, 0), new["others"].get(panel, 0))
-        for panel in {**old["others"], **new["others"]}
-    }
-    return {"series": series, "others": others, "marks": [marks[key] for key in sorted(marks)]}
+    return {"series": kept, "others": others, "marks": [marks[key] for key in sorted(marks)]}
+
+
+def _join(parts: Sequence[Mapping[str, Any]], max_points: int) -> dict[str, Any]:
+    """Join the parts of one series, and count what thinning has hidden in each, once."""
+    points = [point for part in parts for point in part["points"]]
+    one = _series(parts[0]["panel"], parts[0]["name"], points, max_points)
+    seen = len({(point["at"], point["value"]) for point in points})
+    hidden = [_hidden(part, points) for part in parts]
+    ends = sorted((part["points"][0]["at"], part["points"][-1]["at"]) for part in parts)
+    apart = len(parts) > 1 and ends[0][1] < ends[1][0]
+    return {**one, "n": seen + (sum(hidden) if apart else max(hidden))}
+
+
+def _hidden(part: Mapping[str, Any], points: Iterable[Mapping[str, Any]]) -> int:
+    """Count the points that thinning took from a part and the other part does not show either."""
+    n_hidden = int(part["n"]) - len(part["points"])
+    if not n_hidden:
+        return 0
+    own = {(point["at"], point["value"]) for point in part["points"]}
+    first, last = part["points"][0]["at"], part["points"][-1]["at"]
+    back = {(p["at"], p["value"]) for p in points if first <= p["at"] <= last} - own
+    return max(n_hidden - len(back), 0)
 
 
 def cut(trends: Mapping[str, Any], since: str) -> Trends:
-    """Leave out what was before a day, YYYY-MM-DD."""
+    """Leave out what was before a day, YYYY-MM-DD; of a thinned series `n` is then the most there were."""
     series = {}
     for key, one in trends["series"].items():
         points = [point for point in one["points"] if point["at"] >= since]
@@ -222,13 +312,13 @@ def render_text(trends: Mapping[str, Any], *, since: str | None = None) -> str:
     """Render trends for a terminal of 80 columns: the series, then what happened when."""
     if not trends["series"] and not trends["marks"]:
         return f"nothing is known{f' since {since}' if since else ''}\n"
-    lines = [f"{'trend':{NAME_WIDTH}} {'n':>6} {'first':>9} {'previous':>9} {'last':>9} {'vs first':>9}"]
+    lines = [f"{'trend':{NAME_WIDTH}} {'n':>7}  {'first':>10} {'previous':>10} {'last':>10} {'vs first':>10}"]
     for key, told in latest(trends).items():
         values = [point["value"] for point in trends["series"][key]["points"]]
         previous = _short(values[-2]) if len(values) > 1 else "-"
         change = "-" if told["change_first"] is None else _short(told["change_first"], signed=True)
-        cells = f"{told['n']:>6,} {_short(values[0]):>9} {previous:>9} {_short(told['last']):>9} {change:>9}"
-        lines.append(f"{_cut(key):{NAME_WIDTH}} {cells}")
+        figures = (_short(values[0]), previous, _short(told["last"]), change)
+        lines.append(f"{_fit(key, NAME_WIDTH)} {told['n']:>7,}  {' '.join(f'{f:>10}' for f in figures)}")
     for panel, count in trends["others"].items():
         if count:
             lines.append(f"and {count:,} more columns of {panel!r}, which moved less")
@@ -244,7 +334,8 @@ def _tell_events(trends: Mapping[str, Any]) -> list[str]:
         for point in trends["series"].get(key, {}).get("points", ()):
             band = f" ({point['low']:.3f}-{point['high']:.3f})" if "low" in point and "high" in point else ""
             events.append((point["at"], f"F1 {point['value']:.3f}{band} of {word}"))
-    return [f"{at[:19].replace('T', ' ')}  {said}" for at, said in sorted(events)]
+    told = (f"{at[:19].replace('T', ' ')}  {said}" for at, said in sorted(events))
+    return [_fit(line, WIDTH).rstrip() for line in told]
 
 
 def _short(value: float, *, signed: bool = False) -> str:
@@ -254,6 +345,21 @@ def _short(value: float, *, signed: bool = False) -> str:
     return f"{value:{sign}.4g}"
 
 
-def _cut(name: str) -> str:
-    shown = "".join(sign if sign.isprintable() else "?" for sign in name)
-    return shown if len(shown) <= NAME_WIDTH else shown[: NAME_WIDTH - 1] + "…"
+def _fit(text: str, width: int) -> str:
+    """Cut or fill a text to a width in the cells of a terminal; some signs take two, some none."""
+    fitted, used = "", 0
+    cells = [_cells(sign if sign.isprintable() else "?") for sign in text]
+    room = width if sum(n for _, n in cells) <= width else width - 1
+    for sign, n in cells:
+        if used + n > room:
+            break
+        fitted, used = fitted + sign, used + n
+    if room < width:
+        fitted, used = fitted + "…", used + 1
+    return fitted + " " * (width - used)
+
+
+def _cells(sign: str) -> tuple[str, int]:
+    if unicodedata.combining(sign):
+        return sign, 0
+    return sign, 2 if unicodedata.east_asian_width(sign) in ("W", "F") else 1

@@ -1,11 +1,15 @@
-"""The rule of the project document, both sides of its threshold."""
+"""The verdict: the document's rule on both sides of its threshold; all rules with evidence; advice."""
 
+import json
 import math
+from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from risk import drift, scores
+from risk import drift, evidence, reference, scores, shift
+from risk.evidence import Opinion
 
 
 def score_of(truth, called):
@@ -38,3 +42,105 @@ def test_lower_than_recorded_is_drift_and_equal_is_not(recorded, fires):
 def test_rows_without_both_classes_are_not_judged(new, said):
     verdict = drift.judge_score(0.5, new, "r")
     assert verdict.drift is None and verdict.new_score is None and said in verdict.reason
+
+
+def test_a_verdict_without_evidence_tells_the_facts_of_its_rule_alone():
+    told = drift.judge_score(0.5, HALF, "r").to_json()
+    assert "evidence" not in told and "advice" not in told and told["rule"] == "score"
+
+
+# --- with evidence -----------------------------------------------------------------------------------------
+
+
+def draw(rng, n):
+    X = pd.DataFrame({"x": rng.normal(size=n)})
+    return X, (rng.random(n) < 1 / (1 + np.exp(-2 * X["x"].to_numpy()))).astype(float)
+
+
+def predict(X):
+    probability = 1 / (1 + np.exp(-2 * X["x"].to_numpy()))
+    return (probability > 0.5).astype(int), probability
+
+
+def make_evidence(seed=0, n=400):
+    rng = np.random.default_rng(seed)
+    train, held, new = (draw(rng, size) for size in (1_000, 500, n))
+    kept = reference.make_reference(held[1], *predict(held[0]))
+    return evidence.compute_evidence(
+        *new, *predict(new[0]),
+        recorded_score=kept["f1"], kept=kept, profiles=shift.make_profiles(train[0], ["x"], []),
+    )  # fmt: skip
+
+
+FOUND = make_evidence()
+
+
+def says(**drifts):
+    """The same evidence, with other opinions."""
+    opinions = {rule: Opinion(told, 0.1, 0.01, f"{rule} said so") for rule, told in drifts.items()}
+    return replace(FOUND, rules={**FOUND.rules, **opinions})
+
+
+@pytest.mark.parametrize("rule", drift.RULES)
+def test_every_rule_gives_its_own_opinion_and_all_of_the_evidence(rule):
+    verdict = drift.judge(rule, FOUND, "release-1")
+    assert (verdict.rule, verdict.release) == (rule, "release-1")
+    assert (verdict.drift, verdict.reason) == (FOUND.rules[rule].drift, FOUND.rules[rule].sentence)
+    assert verdict.n == FOUND.n_labelled and verdict.new_score == FOUND.score.f1
+    told = json.loads(json.dumps(verdict.to_json(), allow_nan=False))
+    assert set(told["evidence"]["rules"]) == set(drift.RULES)
+    assert told["evidence"]["shifts"][0]["column"] == "x"
+
+
+def test_the_rule_score_with_evidence_is_the_rule_score_without():
+    plain = drift.judge_score(FOUND.recorded_score, FOUND.score, "r").to_json()
+    full = drift.judge("score", FOUND, "r").to_json()
+    assert {name: full[name] for name in plain} == plain
+
+
+def test_an_unknown_rule_is_refused():
+    with pytest.raises(ValueError, match="there is no rule 'psi'"):
+        drift.judge("psi", FOUND, "r")
+
+
+@pytest.mark.parametrize("rule", ["score", "score_margin"])
+@pytest.mark.parametrize(
+    ("own", "auto", "said"),
+    [
+        (True, True, None),
+        (False, False, None),
+        (None, False, None),
+        (True, None, None),
+        (False, True, "sees no drift, the evidence speaks for it: auto said so"),
+        (None, True, "cannot judge these rows, the evidence speaks for it: auto said so"),
+        (True, False, "sees drift, the evidence does not: auto said so"),
+    ],
+)
+def test_the_operator_is_told_when_rule_and_evidence_disagree(rule, own, auto, said):
+    advice = drift.judge(rule, says(**{rule: own, "auto": auto}), "r").advice
+    if said is None:
+        assert advice is None
+    else:
+        assert f'the rule "{rule}" {said}' in advice
+        assert advice.endswith('set "drift": {"rule": "auto"} in config.json')
+
+
+def test_a_rule_that_is_the_evidence_needs_no_advice():
+    for told in (True, False, None):
+        assert drift.judge("auto", says(auto=told, score=True), "r").advice is None
+
+
+def test_advice_names_a_share_of_leavers_that_alone_has_changed():
+    found = replace(says(score=True, auto=False), label_share_alone=True)
+    assert "the share of leavers alone changed" in drift.judge("score", found, "r").advice
+
+
+def test_without_labels_a_verdict_has_no_score():
+    rng = np.random.default_rng(1)
+    X, _ = draw(rng, 50)
+    found = evidence.compute_evidence(
+        X, np.full(50, np.nan), *predict(X), recorded_score=0.7, kept=None, profiles={}
+    )
+    verdict = drift.judge("score", found, "r")
+    assert (verdict.drift, verdict.new_score, verdict.n, verdict.auc) == (None, None, 0, None)
+    assert "no new row has a label" in verdict.reason

@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # A floor may import those before it; the modules of one floor never import each other.
 FLOORS = [
     {"risk.errors"},
-    {"risk.folds", "risk.samples", "risk.thresholds"},
+    {"risk.folds", "risk.samples", "risk.thresholds", "risk.ranking"},
     {
         "risk.artifacts",
         "risk.csvfile",
@@ -25,6 +25,7 @@ FLOORS = [
         "risk.calibration",
         "risk.candidates",
         "risk.suspicions",
+        "risk.gate",
     },
     {
         "risk.releases",
@@ -32,14 +33,14 @@ FLOORS = [
         "risk.table",
         "risk.ticks",
         "risk.packages",
-        "risk.drift",
+        "risk.reference",
         "risk.engine",
         "risk.selection",
         "risk.outbox",
         "risk.history",
     },
-    {"risk.records", "risk.copies"},
-    {"risk.delivery"},
+    {"risk.records", "risk.copies", "risk.evidence"},
+    {"risk.delivery", "risk.drift"},
     {"config", "pretty_confusion_matrix"},
     {"stage"},
     {"ingestion", "training", "scoring", "deployment", "diagnostics", "reporting", "dbsetup"},
