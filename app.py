@@ -137,12 +137,19 @@ def refuse_strangers() -> None:
 
 @dataclass(frozen=True)
 class Served:
-    """A release as this process serves it."""
+    """A release as this process serves it, and the link by which it was found.
+
+    `damage` says what is wrong with the deployed release where this is an earlier one in its place;
+    `seen` are then the facts of the deployed files, by which it is noticed that they were mended.
+    """
 
     release: Release
     model: Any
     schema: Schema
     threads: ThreadpoolController
+    link: str | None
+    damage: str | None = None
+    seen: list[Any] | None = None
 
 
 class Deployed:
@@ -174,13 +181,27 @@ class Deployed:
     def _load(self) -> Served:
         from threadpoolctl import ThreadpoolController
 
-        release, model = read_steadily(self._folder, lambda: releases.load_deployed(self._folder, self._key))
+        folder, key = self._folder, self._key
+        link, seen = releases.current(folder), releases.facts(folder)
+
+        def use(release: Release) -> tuple[Release, Any]:
+            return release, releases.unpickle(release, folder)
+
+        (release, model), damage = read_steadily(folder, lambda: releases.load_good(folder, key, use))
+        if damage is not None:
+            LOG.error("%s; release %s is served in its place", damage, release.id)
         schema = Schema.from_json(release.json("modelcard.json")["schema"])
-        return Served(release, model, schema, ThreadpoolController())
+        return Served(release, model, schema, ThreadpoolController(), link, damage, seen)
 
     def _is_current(self, served: Served | None) -> TypeGuard[Served]:
-        name = releases.current(self._folder)
-        return served is not None and name is not None and served.release.id == releases.release_id(name)
+        if served is None or served.link is None or served.link != releases.current(self._folder):
+            return False
+        return served.damage is None or served.seen == releases.facts(self._folder)
+
+    def problem(self) -> dict[str, str]:
+        """Say what is wrong with the deployed release, if another one is served in its place."""
+        damage = self._served.damage if self._served else None
+        return {} if damage is None else {"status": "degraded", "problem": damage}
 
 
 def read_steadily(folder: Path, read: Callable[[], T]) -> T:
@@ -428,6 +449,9 @@ def create_app(config: Config) -> Flask:
     folder, key = config.prod_deployment, config.secrets.get("RISK_MODEL_KEY")
     deployed = Deployed(folder, key)
 
+    def told() -> dict[str, str]:
+        return {name: hide_paths(text, config) for name, text in deployed.problem().items()}
+
     @app.post("/prediction")
     def prediction() -> Response:
         served = deployed.get()
@@ -439,7 +463,7 @@ def create_app(config: Config) -> Flask:
 
     @app.get("/scoring")
     def scoring() -> Response:
-        release = read_steadily(folder, lambda: releases.load(folder, key))
+        release, _ = read_steadily(folder, lambda: releases.load_good(folder, key, lambda release: release))
         score = float(release.files["latestscore.txt"])
         return jsonify({"release": release.id, "latest_score": score, **release.json("metrics.json")})
 
@@ -454,13 +478,13 @@ def create_app(config: Config) -> Flask:
 
     @app.get("/health")
     def health() -> Response:
-        return jsonify(
-            {"status": "ok", "workspace": workspace_id(config), "outbox": outbox.tell(config.outbox)}
-        )
+        facts = {"workspace": workspace_id(config), "outbox": outbox.tell(config.outbox)}
+        return jsonify({"status": "ok", **facts, **told()})
 
     @app.get("/ready")
     def ready() -> Response:
-        return jsonify({"status": "ready", "release": deployed.get().release.id})
+        release = deployed.get().release.id
+        return jsonify({"status": "ready", "release": release, **told()})
 
     return app
 

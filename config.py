@@ -7,12 +7,13 @@ import math
 import os
 import re
 import stat
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from risk.errors import ConfigError
+from risk.limits import Limits
 
 FOLDER_KEYS = (
     "input_folder_path",
@@ -58,6 +59,7 @@ DEFAULTS: dict[str, Any] = {
     "engine": {"name": "duckdb", "memory_limit": None, "spill_folder": None},
     "max_training_rows": None,
     "api": {"host": "127.0.0.1", "port": 8000, "max_body_mb": 16},
+    "limits": asdict(Limits()),
     "report": {},
     "alerts": {},
 }
@@ -109,6 +111,7 @@ class Config:
     host: str
     port: int
     max_body_mb: int
+    limits: Limits
     secrets: dict[str, str] = field(repr=False)
 
     # What lies where (DESIGN 4); the names of files stand here and nowhere else.
@@ -244,9 +247,8 @@ def load_config(path: str | os.PathLike[str]) -> Config:
     if "RISK_DATABASE_URL" in secrets:
         _check_url("RISK_DATABASE_URL", secrets["RISK_DATABASE_URL"], problems, secret=True)
     if problems:
-        lines = "".join(f"\n  {problem}" for problem in problems)
         plural = "problem" if len(problems) == 1 else "problems"
-        raise ConfigError(f"{path}: {len(problems)} {plural}; correct the file and run again{lines}")
+        raise ConfigError(f"{path}: {len(problems)} {plural}; correct the file and run again", problems)
     return _freeze(path, raw, values, secrets)
 
 
@@ -313,6 +315,10 @@ def _is_text(value: Any) -> bool:
 
 def _is_whole(value: Any, low: int, high: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+
+
+def _is_limit(value: Any) -> bool:
+    return _is_whole(value, 1, 10**12)
 
 
 def _is_share(value: Any) -> bool:
@@ -382,6 +388,8 @@ def _check(root: Path, raw: dict[str, Any], values: dict[str, Any], problems: li
         "api.host": (_is_text, "an address"),
         "api.port": (lambda v: _is_whole(v, 0, 65535), "a port from 0 to 65535"),
         "api.max_body_mb": (lambda v: _is_whole(v, 1, 1024), "a whole number from 1 to 1024"),
+        **{f"limits.{name}": (_is_limit, "a whole number from 1") for name in DEFAULTS["limits"]},
+        "limits.max_cell_kb": (lambda v: _is_whole(v, 1, 8192), "a whole number from 1 to 8192"),
     }
     for key, (rule, wanted) in rules.items():
         value = values[key]
@@ -528,5 +536,6 @@ def _freeze(path: Path, raw: dict[str, Any], values: dict[str, Any], secrets: di
         host=values["api.host"],
         port=values["api.port"],
         max_body_mb=values["api.max_body_mb"],
+        limits=Limits(**{name: values[f"limits.{name}"] for name in DEFAULTS["limits"]}),
         secrets=secrets,
     )

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import stage
 from config import Config
 from risk import artifacts, releases, ticks
-from risk.errors import DatasetError, MissingArtifactError, PipelineError
+from risk.errors import ArtifactError, DatasetError, MissingArtifactError, PipelineError
 from risk.ticks import State
 
 if TYPE_CHECKING:
@@ -91,8 +91,9 @@ def look(config: Config) -> tuple[State | None, Look]:
     state = ticks.load(config.tick_state)
     old = state or State()
     source = os.path.relpath(config.input_folder, config.root)
-    files = ticks.list_files(config.input_folder, old.files if old.source == source else {})
-    test_files = ticks.list_files(config.test_data, old.test_files) if config.test_data.is_dir() else {}
+    most = config.limits.file_bytes
+    files = ticks.list_files(config.input_folder, old.files if old.source == source else {}, most)
+    test_files = ticks.list_files(config.test_data, old.test_files, most) if config.test_data.is_dir() else {}
     seen = replace(
         old,
         source=source,
@@ -102,6 +103,7 @@ def look(config: Config) -> tuple[State | None, Look]:
         other_key=config.other_key(),
         library=ticks.find_library(),
         release=deployed_release(config),
+        release_files=releases.facts(config.prod_deployment),
     )
     if state is None:
         return None, Look(seen, ("first tick",), tuple(files))
@@ -121,6 +123,8 @@ def look(config: Config) -> tuple[State | None, Look]:
         reasons.append("scikit-learn was installed anew")
     if old.release != seen.release:
         reasons.append("another release is deployed")
+    elif old.release_files != seen.release_files and is_damaged(config):
+        reasons.append("the deployed release is damaged")
     only_pending = not reasons
     if old.pending is not None and time.time() >= old.pending["next_at"]:
         reasons.append(f"steps left from before: {', '.join(old.pending['steps'])}")
@@ -133,6 +137,17 @@ def deployed_release(config: Config) -> str | None:
         return os.readlink(config.prod_deployment / releases.DATA)  # noqa: PTH115
     except OSError:
         return None
+
+
+def is_damaged(config: Config) -> bool:
+    """Say whether the deployed release is not what was deployed."""
+    try:
+        releases.load(config.prod_deployment, config.secrets.get("RISK_MODEL_KEY"))
+    except MissingArtifactError:
+        return False
+    except ArtifactError:
+        return True
+    return False
 
 
 # --- run ---------------------------------------------------------------------------------------------------
@@ -240,6 +255,7 @@ class Tick:
 
     def run(self) -> Result:
         """Ingest, judge, decide, report, commit."""
+        stage.warn_of_open_folders(self.config)
         taken, refusal = self.ingest()
         ledger = self.ledger()
         verdict: Verdict | None = None
@@ -302,7 +318,11 @@ class Tick:
         """Load the deployed release, and say why it must be replaced unjudged, if so."""
         if self.seen.release is None:
             return None, "nothing is deployed yet"
-        release = releases.load(self.config.prod_deployment, self.key)
+        release, damage = releases.mend(self.config.prod_deployment, self.key)
+        if damage is not None:
+            stage.log("fullprocess").error("%s; now release %s is deployed", damage, release.id)
+            if release.id != self.release_before:
+                return release, f"release {self.release_before} was damaged, {release.id} took its place"
         card = release.json("modelcard.json")
         versions = release.manifest.get("versions", {})
         installed = releases.installed_scikit_learn()
@@ -405,7 +425,13 @@ class Tick:
         if settled is not None:
             marks[self.seen.source] = settled.mark
         state = replace(
-            self.seen, marks=marks, release=after, verdict=verdict, impossible=impossible, pending=None
+            self.seen,
+            marks=marks,
+            release=after,
+            release_files=releases.facts(self.config.prod_deployment),
+            verdict=verdict,
+            impossible=impossible,
+            pending=None,
         )
         if after is not None and self.ledger() is not None:
             left = (self.seen.pending or {}).get("steps", ())

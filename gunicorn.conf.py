@@ -10,12 +10,13 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # gunicorn adds it only after this file
 
 from app import load_served_config
+from risk import escapes
 from risk.errors import ConfigError
 
 try:
     _config = load_served_config()
 except ConfigError as error:
-    print(f"ERROR app: {error}", file=sys.stderr)
+    print(f"ERROR app: {escapes.for_screen_lines(str(error))}", file=sys.stderr)
     raise SystemExit(error.exit_code) from error
 
 bind = f"[{_config.host}]:{_config.port}" if ":" in _config.host else f"{_config.host}:{_config.port}"
