@@ -415,8 +415,12 @@ _TORN = (
 )
 
 
+_RENAMED = {"_loss": "sklearn._loss._loss"}  # as scikit-learn 1.8 writes it
+
+
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
+        module = _RENAMED.get(module, module)
         if (module, name) not in ALLOWED:
             raise ArtifactError(
                 f"the model file asks for {module}.{name}, which no model of ours needs; {MEND}"

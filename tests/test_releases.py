@@ -320,7 +320,7 @@ def globals_of(data):
     found, texts = set(), []
     for opcode, argument, _ in pickletools.genops(data):
         if opcode.name == "STACK_GLOBAL":
-            found.add((texts[-2], texts[-1]))
+            found.add((releases._RENAMED.get(texts[-2], texts[-2]), texts[-1]))
         elif "UNICODE" in opcode.name:
             texts.append(argument)
     return found
