@@ -251,7 +251,7 @@ def publish(
     raw = artifacts.render_json(manifest).encode()
     new_id = artifacts.sha256(raw)[:12]
     copies = [name for name in names(folder) if release_id(name) == new_id]
-    whole = next((name for name in copies if _is_whole(folder, name, key)), None)
+    whole = next((name for name in copies if is_whole(folder, name, key)), None)
     if whole is None:
         newest = max(map(number, names(folder)), default=0)
         whole = f"..r{newest + 1:04d}-{new_id}"
@@ -275,7 +275,8 @@ def _remove_release(folder: Path, name: str) -> None:
     shutil.rmtree(doomed)
 
 
-def _is_whole(folder: Path, name: str, key: str | None) -> bool:
+def is_whole(folder: Path, name: str, key: str | None) -> bool:
+    """Say whether every byte of a release is what was deployed."""
     try:
         read(folder, name, key)
     except ArtifactError:

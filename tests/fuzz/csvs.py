@@ -90,10 +90,10 @@ def make_file(draw):
 
 TOKENS = [
     b'"', b'""', b",", b";", b"\t", b"|", b"\n", b"\r", b"\r\n", b"\0", b"\xff", b"\xc3", b"\xef\xbb\xbf",
-    b"\x1b[2J", b" ", b"\xc2\xa0", b"=cmd|'/C calc'!A0", b"<<<<<<< ours\n", b"\n=======\n", b"\n>>>>>>> theirs",
+    b"\x1b[2J", b" ", b"\xc2\xa0", b"=cmd|'/C calc'!A0", b"<<<<<<< ours\n", b"\n=======\n", b"\n>>>>>>> x",
     b"<html>", b"NA", b"1e999", b"-inf", b"\xd9\xa1", b"\xe2\x80\xae", b"\x85", b"\xe2\x80\xa8", b"x" * 5000,
-    b",,,,,,", b"corporation", b"exited", b"\n" + ",".join(HEADER).encode() + b"\n", b'"\n"', b"'", b"\\", b"#",
-    b"\x1a", b"\f",
+    b",,,,,,", b"corporation", b"exited", b"\n" + ",".join(HEADER).encode() + b"\n", b'"\n"', b"'", b"\\",
+    b"#", b"\x1a", b"\f",
 ]  # fmt: skip
 
 
