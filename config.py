@@ -25,6 +25,8 @@ SEPARATORS = {",": ",", ";": ";", "\t": "\t", "tab": "\t", "|": "|"}
 ESTIMATORS = ("auto", "logistic_regression", "hist_gradient_boosting")
 LARGEST_COST = 1e100  # sums of it stay among the doubles
 THRESHOLDS = ("balanced", "f1", "cost")
+DRIFT_RULES = ("score", "score_margin", "auto")
+GATES = ("not_worse", "better", "none")
 URL_SCHEMES = (
     "sqlite",
     "mysql",
@@ -51,7 +53,7 @@ DEFAULTS: dict[str, Any] = {
         "loss_cost": None,
     },
     "drift": {"rule": "score", "alpha": 0.05},
-    "deployment": {"gate": "none", "keep_releases": 3},
+    "deployment": {"gate": "not_worse", "keep_releases": 3},
     "database_url": "sqlite:///records.db",
     "store_datasets": False,
     "keep_days": None,
@@ -63,8 +65,6 @@ DEFAULTS: dict[str, Any] = {
 }
 # Values DESIGN knows and this version does not have yet: refused, never accepted and ignored.
 NOT_YET: dict[str, tuple[Any, ...]] = {
-    "drift.rule": ("score_margin", "auto"),
-    "deployment.gate": ("not_worse", "better"),
     "engine.name": ("spark",),
 }
 _SIZE = re.compile(r"0*[1-9][0-9]* ?[KMGT](I?B)?", re.IGNORECASE)
@@ -135,6 +135,10 @@ class Config:
     @property
     def model_card(self) -> Path:
         return self.output_model / "modelcard.json"
+
+    @property
+    def gate_verdict(self) -> Path:
+        return self.output_model / "verdict.json"
 
     @property
     def trained_on(self) -> Path:
@@ -369,9 +373,9 @@ def _check(root: Path, raw: dict[str, Any], values: dict[str, Any], problems: li
         "model.call_cost": (lambda v: v is None or _is_cost(v), "a positive number"),
         "model.loss_cost": (lambda v: v is None or _is_cost(v), "a positive number"),
         "model.params": (lambda v: isinstance(v, dict), "an object of scikit-learn parameters"),
-        "drift.rule": (lambda v: v == "score", '"score"'),
+        "drift.rule": (lambda v: v in DRIFT_RULES, f"one of {', '.join(DRIFT_RULES)}"),
         "drift.alpha": (_is_share, "a number between 0 and 1"),
-        "deployment.gate": (lambda v: v == "none", '"none"'),
+        "deployment.gate": (lambda v: v in GATES, f"one of {', '.join(GATES)}"),
         "deployment.keep_releases": (lambda v: _is_whole(v, 1, 1000), "a whole number from 1 to 1000"),
         "database_url": (_is_text, "a URL such as sqlite:///records.db"),
         "store_datasets": (lambda v: isinstance(v, bool), "true or false"),

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import stage
 from config import SECRETS, Config
-from risk import artifacts, dataset, outbox, packages, releases, rows, table, trends
+from risk import artifacts, dataset, outbox, packages, releases, rows, table, ticks, trends
 from risk.dataset import Schema
 from risk.errors import DatasetError, MissingArtifactError, UsageError
 
@@ -163,6 +163,7 @@ def describe_columns(
 def run(
     config: Config,
     *,
+    verdict: Mapping[str, Any] | None = None,
     measure: bool = False,
     history: bool = False,
     since: str | None = None,
@@ -172,6 +173,8 @@ def run(
 
     Parameters
     ----------
+    verdict : mapping, optional
+        What the drift check of this tick found; None takes that of the last tick.
     measure : bool, default=False
         Run ingestion and training again, in a scratch copy, and give their timings.
     history : bool, default=False
@@ -203,6 +206,7 @@ def run(
         "timings": measure_timings(config) if measure else timings,
         "dependencies": listed,
         "dependencies_at": asked_at,
+        "verdict": verdict or ticks.last_verdict(config.tick_state),
         "predictions": predict(config),
         "trends": trends.latest(moved),
         "history": known,

@@ -238,8 +238,7 @@ def run(config: Config, *, verdict: Mapping[str, Any] | None = None, today: str 
     diagnostics = artifacts.read_json(config.diagnostics, "run diagnostics.py first")
     moved = artifacts.read_json(config.trends, "run diagnostics.py first")
     if verdict is None:
-        state = ticks.load(config.tick_state)
-        verdict = state.verdict if state else None
+        verdict = ticks.last_verdict(config.tick_state)
     metrics, card = release.json("metrics.json"), release.json("modelcard.json")
     date = today or datetime.datetime.now(datetime.UTC).date().isoformat()
     report = {

@@ -41,10 +41,7 @@ class Result:
 
 def score_model(model: Any, X: pd.DataFrame, y: np.ndarray) -> Score:
     """Score a fitted model on labelled rows."""
-    from threadpoolctl import threadpool_limits
-
-    with threadpool_limits(1):
-        return scores.compute_score(y, model.predict(X), model.predict_proba(X)[:, 1])
+    return scores.compute_score(y, *releases.predict(model, X))
 
 
 def read_test_data(config: Config, schema: Schema) -> tuple[pd.DataFrame, np.ndarray]:

@@ -210,6 +210,14 @@ def read_table(path: Path, schema: Schema, *, start: int = 0, stop: int) -> tupl
     return pd.DataFrame(frame, columns=schema.features), y
 
 
+def has_label(path: Path, schema: Schema, *, start: int, stop: int) -> bool:
+    """Say whether any row of the compiled table between two offsets has a label."""
+    if start >= stop:
+        return False
+    (raw,) = read_texts(path, schema, start=start, stop=stop, usecols=[schema.target])
+    return bool(raw[schema.target].notna().any())
+
+
 def read_texts(
     path: Path,
     schema: Schema,

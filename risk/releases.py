@@ -301,6 +301,14 @@ def load_deployed(folder: Path, key: str | None = None) -> tuple[Release, Any]:
     return release, load_model(release.files["trainedmodel.pkl"], card["model_sha256"], where)
 
 
+def predict(model: Any, X: Any) -> tuple[Any, Any]:
+    """Say of each row whether the client leaves, and how probably; on one thread, beside an API."""
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1):
+        return model.predict(X), model.predict_proba(X)[:, 1]
+
+
 def check_versions(release: Release) -> None:
     """Refuse a model of another scikit-learn: its predictions would be anybody's guess."""
     fitted = release.manifest.get("versions", {}).get("scikit-learn")

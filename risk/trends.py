@@ -129,7 +129,7 @@ def _add_releases(found: dict[str, list[dict[str, Any]]], tables: Tables) -> Non
 def _add_batches(found: dict[str, list[dict[str, Any]]], verdicts: Iterable[Mapping[str, Any]]) -> None:
     for row in verdicts:
         _add(found["f1/batch"], row, row.get("new_score"), low=row.get("new_low"), high=row.get("new_high"))
-        _add(found["auc/batch"], row, row.get("auc"))
+        _add(found["auc/batch"], row, row.get("auc"), low=row.get("auc_low"), high=row.get("auc_high"))
 
 
 def _add_files(found: dict[str, list[dict[str, Any]]], files: Iterable[Mapping[str, Any]]) -> None:

@@ -15,7 +15,7 @@ import pytest
 import apicalls
 import app
 import config
-from risk import errors
+from risk import errors, history
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -136,7 +136,7 @@ def test_the_script_and_sql_commands_of_the_readme_run(workspace, monkeypatch):
         else:
             with sqlite3.connect(target) as database:
                 database.execute(*arguments)
-    assert len(list(Path("build/history").glob("*.csv"))) == 9
+    assert len(list(Path("build/history").glob("*.csv"))) == len(history.METADATA.tables)
 
 
 def test_the_python_of_the_readme_runs(workspace, monkeypatch):

@@ -46,6 +46,7 @@ FLOORS = [
     {"ingestion", "training", "scoring", "deployment", "diagnostics", "reporting", "dbsetup"},
     {"app"},
     {"wsgi", "apicalls"},
+    {"tick"},
     {"fullprocess"},
 ]
 STANDARD_ONLY = (
@@ -56,6 +57,7 @@ STANDARD_ONLY = (
     "risk/outbox.py",
     "config.py",
     "stage.py",
+    "tick.py",
 )
 TOOLS = {"gunicorn.conf"}
 FLOOR_OF = {name: number for number, names in enumerate(FLOORS) for name in names}

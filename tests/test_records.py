@@ -209,6 +209,8 @@ def make_earlier(url, path):
         connection.execute(sa.insert(tables["schema_version"]), {"version": version})
         for number, (source, n) in enumerate([("s", 10), ("s", 5), ("p", 7), ("s", None)]):
             file = {"id": f"f{number}", "at": f"2026-01-0{number + 1}", "source": source, "rows_new": n}
+            if version >= 2:
+                file["rows_total"] = (10, 15, 7, 15)[number]
             connection.execute(sa.insert(tables["ingested_files"]), file)
         release = {"id": "r", "at": AT, "release": "abc", "action": "deployed", "score": 1 / 3}
         connection.execute(sa.insert(tables["releases"]), release)
@@ -258,9 +260,13 @@ def test_an_upgrade_that_was_cut_off_is_taken_up_again(database_url, path):
     """MySQL commits each DDL statement: the half of a step may stand when the other was never run."""
     make_earlier(database_url, path)
     with databases.connect(database_url) as connection:
-        connection.exec_driver_sql("alter table releases add column model_sha256 varchar(64)")
-    write(database_url, {})
+        if path.stem == "version_1":
+            connection.exec_driver_sql("alter table releases add column model_sha256 varchar(64)")
+        connection.exec_driver_sql("alter table drift add column advice varchar(1000)")
+        history.GATES.create(connection)
+    write(database_url, {"drift": [{"advice": "look"}]})
     assert rows_of(database_url, "ingested_files")[0]["rows_total"] == 10
+    assert {row["advice"] for row in rows_of(database_url, "drift")} == {None, "look"}
 
 
 def test_a_schema_of_a_newer_version_is_refused(database_url):
@@ -315,7 +321,8 @@ def test_old_detail_is_pruned_and_scores_verdicts_and_releases_stay(database_url
     with records.open(database_url) as opened:
         assert opened.prune("2026-01-01T00:00:00.000000Z") == 5
     left = {name: len(rows_of(database_url, name)) for name in rows}
-    assert {name for name, count in left.items() if count == 2} == {"scores", "drift", "releases"}
+    kept = {"scores", "drift", "releases", "gates", "estimates"}
+    assert {name for name, count in left.items() if count == 2} == kept
     assert set(left.values()) == {1, 2}
 
 
