@@ -450,7 +450,7 @@ def create_app(config: Config) -> Flask:
     @app.get("/diagnostics")
     def diagnostics() -> Response:
         names = ("n_rows", "missing", "timings", "dependencies", "dependencies_at")
-        return jsonify(read_diagnostics(config, *names, trends={}))
+        return jsonify(read_diagnostics(config, *names, trends={}, verdict=None))
 
     @app.get("/health")
     def health() -> Response:

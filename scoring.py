@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import stage
 from config import Config
-from risk import artifacts, dataset, releases, rows, scores
+from risk import artifacts, dataset, releases, rows, scores, table
 from risk.dataset import Schema
 from risk.errors import DatasetError
 from risk.scores import Score
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
+    from risk.suspicions import Suspicion
+
 LOG = stage.log("scoring")
+CHUNK_ROWS = 500_000
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,35 @@ def read_test_data(config: Config, schema: Schema) -> tuple[pd.DataFrame, np.nda
     return dataset.to_frame(labelled, schema), dataset.to_target(labelled, schema)
 
 
+def suspect_test_data(
+    config: Config, card: Mapping[str, Any], X: pd.DataFrame, y: np.ndarray, score: Score
+) -> list[Suspicion]:
+    """Say why a score may say little (few rows) or too much (rows that the model was trained on)."""
+    from risk import folds, suspicions
+
+    interval = score.f1 or 0.0, score.f1_low or 0.0, score.f1_high or 1.0
+    found = [suspicions.suspect_few_test_rows(score.n, score.n_positive, *interval)]
+    ledger, mark = table.load(config.ledger), card["data"]
+    if ledger is not None and table.holds(config.final_data, ledger, mark):
+        schema = Schema.from_json(card["schema"])
+        trained = digest_rows(config.final_data, schema, mark["length"])
+        found.append(suspicions.suspect_overlap(trained, folds.row_digests(X, y)))
+    return [one for one in found if one is not None]
+
+
+def digest_rows(path: Path, schema: Schema, length: int) -> np.ndarray:
+    """Digest the labelled rows of the compiled table, in chunks; shape (n_samples,)."""
+    import numpy as np
+
+    from risk import folds
+
+    parts = [
+        folds.row_digests(X[y == y], y[y == y])
+        for X, y in dataset.read_chunks(path, schema, stop=length, chunk_rows=CHUNK_ROWS)
+    ]
+    return np.concatenate(parts)
+
+
 def run(config: Config) -> Result:
     """Score the trained model and write latestscore.txt and metrics.json.
 
@@ -88,7 +121,11 @@ def run(config: Config) -> Result:
     score = score_model(model, X, y)
     if score.f1 is None:
         raise DatasetError(f"{config.test_data}: no row of a client who left; F1 is not defined without one")
-    artifacts.put_json(config.metrics, {"model_sha256": card["model_sha256"], **score.to_json()})
+    suspected = suspect_test_data(config, card, X, y, score)
+    for one in suspected:
+        LOG.warning("%s: %s", config.test_data, one.text)
+    warnings = {"warnings": [one.to_json() for one in suspected]}
+    artifacts.put_json(config.metrics, {"model_sha256": card["model_sha256"], **score.to_json(), **warnings})
     artifacts.put_text(config.latest_score, f"{score.f1!r}\n")
     kept = ("n", "n_positive", "f1", "f1_low", "f1_high", "auc", "average_precision")
     facts = {name: value for name, value in score.to_json().items() if name in kept}

@@ -68,6 +68,12 @@ def explain_rows(judged: Mapping[str, Any], wanted: Mapping[str, Any]) -> str | 
     return None
 
 
+def plain(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Give facts as they will be read back from JSON: what is told now and later must be equal."""
+    read: dict[str, Any] = json.loads(artifacts.render_json(facts))
+    return read
+
+
 def deployed_release(config: Config) -> str | None:
     """Name the deployed release as its link says, damaged or not."""
     try:
@@ -274,7 +280,10 @@ class Tick:
                 self.config, "fullprocess", {"drift": [{"key": self.row_key(), **verdict.record()}]}
             )
         return replace(
-            result, drift=verdict.drift, reason=verdict.reason, verdict={**verdict.to_json(), "gate": None}
+            result,
+            drift=verdict.drift,
+            reason=verdict.reason,
+            verdict=plain(verdict.to_json() | {"gate": None}),
         )
 
     def take_up(self, result: Result, release: Release, refusal: str | None) -> Result:
@@ -353,7 +362,7 @@ class Tick:
             rule=config.gate,
             alpha=config.alpha,
         )
-        told = {"judged_on": judged_on, **decision.to_json()}
+        told = plain({"judged_on": judged_on, **decision.to_json()})
         stage.log("fullprocess").info("gate=%s reasons=%s", decision.decision, "; ".join(decision.reasons))
         facts = {"gate": told, **training.measure(candidate, trained)}
         if decision.decision == deployment.PROMOTE and trained.n_held_back:

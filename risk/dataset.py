@@ -198,16 +198,24 @@ def read_table(path: Path, schema: Schema, *, start: int = 0, stop: int) -> tupl
     y : ndarray of shape (n_samples,)
         1.0 leaves, 0.0 stays, NaN unlabelled.
     """
+    (read,) = read_chunks(path, schema, start=start, stop=stop)
+    return read
+
+
+def read_chunks(
+    path: Path, schema: Schema, *, start: int = 0, stop: int, chunk_rows: int | None = None
+) -> Iterator[tuple[pd.DataFrame, np.ndarray]]:
+    """Read what `read_table` reads, in one part or in chunks."""
     import pandas as pd
 
-    wanted = [*schema.features, schema.target]
-    (raw,) = read_texts(path, schema, start=start, stop=stop, usecols=wanted)
-    frame = {}
-    for name in schema.features:
-        frame[name] = numbers_of(raw[name]) if schema.kinds[name] == "number" else raw[name]
     words = dict.fromkeys(schema.positive, 1.0) | dict.fromkeys(schema.negative, 0.0)
-    y = raw[schema.target].str.lower().map(words).to_numpy(dtype="float64")
-    return pd.DataFrame(frame, columns=schema.features), y
+    wanted = [*schema.features, schema.target]
+    for raw in read_texts(path, schema, start=start, stop=stop, usecols=wanted, chunk_rows=chunk_rows):
+        frame = {}
+        for name in schema.features:
+            frame[name] = numbers_of(raw[name]) if schema.kinds[name] == "number" else raw[name]
+        y = raw[schema.target].str.lower().map(words).to_numpy(dtype="float64")
+        yield pd.DataFrame(frame, columns=schema.features), y
 
 
 def has_label(path: Path, schema: Schema, *, start: int, stop: int) -> bool:
