@@ -440,7 +440,7 @@ def test_summarystats_and_diagnostics_tell_the_last_diagnosis(client):
     assert found == {
         name: DIAGNOSTICS[name]
         for name in ("n_rows", "missing", "timings", "dependencies", "dependencies_at")
-    } | {"trends": {}}, "an earlier version wrote no trends"
+    } | {"trends": {}, "verdict": None}, "an earlier version wrote neither"
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"n_rows": 1}'])

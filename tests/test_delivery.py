@@ -14,8 +14,8 @@ import sqlalchemy as sa
 from conftest import make_clients
 from test_records import rows_of
 
-import fullprocess
 import stage
+import tick
 from config import load_config
 from risk import databases, delivery, outbox
 from risk.errors import ServiceError
@@ -183,14 +183,14 @@ def test_a_server_that_stops_before_during_and_after_a_tick_loses_and_doubles_no
         assert counts(url) == ONE_TICK, "an idle tick delivered it"
 
         old_world.put("sourcedata/c.csv", make_clients(300, "c", "new"))
-        really_run = fullprocess.step
+        really_run = tick.step
         monkeypatch.setattr(
-            fullprocess, "step", lambda name: own_server.stop() or really_run(name) if name == "reporting"
+            tick, "step", lambda name: own_server.stop() or really_run(name) if name == "reporting"
             else really_run(name)
         )  # fmt: skip
         told = old_world.tick()  # during
         assert told["drift"] and told["deployed"] and told["records_waiting"] > 0
-        monkeypatch.setattr(fullprocess, "step", really_run)
+        monkeypatch.setattr(tick, "step", really_run)
         own_server.start()
         due_now(old_world)
         assert old_world.tick()["records_waiting"] == 0
