@@ -1,11 +1,13 @@
 """Nothing waits for a database, and nothing is lost or doubled by it."""
 
+import contextlib
 import json
 import math
 import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -228,6 +230,41 @@ def test_a_server_that_accepts_and_never_answers_costs_at_most_the_budget(old_wo
         started = time.monotonic()
         assert stage.deliver(config, "fullprocess", lambda history: history.latest_timings()) is None
         assert time.monotonic() - started < 0.1, "a tick waits once"
+
+
+GREETINGS = {
+    "nothing": b"",
+    "zeros": b"\0" * 100,
+    "no end": b"\x4a\0\0\0\x0a" + b"A" * 74,
+    "web page": b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("greeting", GREETINGS.values(), ids=GREETINGS.keys())
+@pytest.mark.parametrize("scheme", ["mysql", "postgresql"])
+def test_something_else_that_listens_there_costs_a_warning_and_sets_nothing_aside(
+    old_world, scheme, greeting, monkeypatch
+):
+    """A driver that stumbles over nonsense raises IndexError or ValueError, as a refused row does."""
+
+    def greet():
+        with contextlib.suppress(OSError):
+            while True:
+                caller, _ = stranger.accept()
+                with caller, contextlib.suppress(OSError):
+                    caller.sendall(greeting)
+
+    with socket.create_server(("127.0.0.1", 0)) as stranger:
+        thread = threading.Thread(target=greet, daemon=True)
+        thread.start()
+        use(old_world, f"{scheme}://risk@127.0.0.1:{stranger.getsockname()[1]}/risk", monkeypatch)
+        append(load_config(old_world.config_path).outbox, 1)
+        old_world.run("ingestion")
+        stranger.shutdown(socket.SHUT_RDWR)
+    thread.join()
+    assert old_world.said.count("WARNING") == 1 and "the pipeline goes on" in old_world.said
+    told = outbox.tell(old_world.root / ".state" / "outbox")
+    assert (told["waiting"], told["set_aside"]) == (2, 0)
 
 
 def test_a_frozen_server_costs_at_most_the_budget(old_world, own_server, monkeypatch):
