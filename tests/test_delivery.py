@@ -70,6 +70,31 @@ def test_a_damaged_batch_is_set_aside_and_stands_in_nobodys_way(tmp_path, databa
     assert [row["release"] for row in rows_of(database_url, "releases")] == ["2"]
 
 
+def test_a_batch_that_was_delivered_meanwhile_is_no_trouble(tmp_path, monkeypatch):
+    """A delivery that took too long goes on in its thread, and may end between a look and the next."""
+    append(tmp_path, 1)
+    seen = outbox.waiting(tmp_path)
+    append(tmp_path, 2)
+    delivery.deliver(tmp_path, f"sqlite:///{tmp_path / 'records.db'}", budget_s=60)
+    assert outbox.read(seen[0]) is None
+    really = outbox.waiting
+    monkeypatch.setattr(outbox, "waiting", lambda folder: [*seen, *really(folder)])
+    append(tmp_path, 3)
+    done = delivery.deliver(tmp_path, f"sqlite:///{tmp_path / 'records.db'}", budget_s=60)
+    assert done.n_refused == 0 and outbox.tell(tmp_path)["set_aside"] == 0
+    found = rows_of(f"sqlite:///{tmp_path / 'records.db'}", "releases")
+    assert sorted(row["release"] for row in found) == ["1", "2", "3"]
+
+
+def test_what_is_set_aside_is_bounded_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(outbox, "MOST_ASIDE", 2)
+    for number in range(4):
+        append(tmp_path, number, at=f"2026-01-31T12:00:00.{number:06d}Z")
+        outbox.set_aside(outbox.waiting(tmp_path)[0])
+    kept = sorted(path.name[20:26] for path in tmp_path.glob("*.refused"))
+    assert kept == ["000002", "000003"]
+
+
 @pytest.mark.parametrize(
     "rows",
     [
