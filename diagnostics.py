@@ -188,7 +188,11 @@ def run(
         When nothing was ingested yet.
     ServiceError
         When the history is asked for and does not answer.
+    UsageError
+        When `since` comes without `history`.
     """
+    if since and not history:
+        raise UsageError("--since counts only with --history")
     if export is not None:
         return Past(exported=export_tables(config, Path(export)))
     if history:
