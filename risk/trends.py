@@ -7,6 +7,7 @@ and the last two stay, and of each stretch of time the lowest and the highest po
 from __future__ import annotations
 
 import datetime
+import functools
 import math
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
@@ -32,7 +33,13 @@ RELEASED = ("deployed", "rollback")
 COLUMN_PANELS = {"missing": ("missing_values", "percent"), "psi": ("column_drift", "psi")}
 
 
-def build(tables: Tables, *, max_points: int = MOST_POINTS, max_columns: int | None = MOST_COLUMNS) -> Trends:
+def build(
+    tables: Tables,
+    *,
+    left_out: Mapping[str, int] | None = None,
+    max_points: int = MOST_POINTS,
+    max_columns: int | None = MOST_COLUMNS,
+) -> Trends:
     """Make trends of rows of the history.
 
     Parameters
@@ -40,6 +47,8 @@ def build(tables: Tables, *, max_points: int = MOST_POINTS, max_columns: int | N
     tables : mapping of str to rows
         Rows by table, as `records.History.trend_rows` gives them; a row without a usable value or time
         has no point.
+    left_out : mapping of str to int, optional
+        How many columns a table has of which no row is given.
     max_points : int, default=200
         Points of a series.
     max_columns : int or None, default=6
@@ -70,7 +79,7 @@ def build(tables: Tables, *, max_points: int = MOST_POINTS, max_columns: int | N
     for panel, (table, value) in COLUMN_PANELS.items():
         columns = _by_column(tables.get(table, ()), value)
         chosen = list(columns) if max_columns is None else _choose(columns, max_columns)
-        others[panel] = len(columns) - len(chosen)
+        others[panel] = len(columns) - len(chosen) + (left_out or {}).get(table, 0)
         for name in chosen:
             series[f"{panel}/{name}"] = _series(panel, name, columns[name], max_points)
     return {"series": series, "others": others, "marks": _marks(tables)}
@@ -82,6 +91,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, float) and math.isfinite(value)
 
 
+@functools.lru_cache(maxsize=65_536)  # the columns of one run share their moment
 def _seconds(at: str) -> float:
     moment = datetime.datetime.fromisoformat(at)
     return (moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)).timestamp()
@@ -89,7 +99,7 @@ def _seconds(at: str) -> float:
 
 def _has_time(row: Mapping[str, Any]) -> bool:
     try:
-        _seconds(row.get("at"))  # type: ignore[arg-type]
+        _seconds(row.get("at"))
     except (TypeError, ValueError, OverflowError):
         return False
     return True
@@ -156,16 +166,28 @@ def _by_column(rows: Iterable[Mapping[str, Any]], value: str) -> dict[str, list[
     return {name: points for name, points in columns.items() if points}
 
 
-def _choose(columns: Mapping[str, Sequence[Mapping[str, Any]]], n: int) -> list[str]:
-    """Choose the columns that moved most; those that were 0 throughout only when all were."""
+def choose_columns(ranges: Mapping[str, tuple[float, float]], n: int) -> list[str]:
+    """Choose the columns that moved most; those that were 0 throughout only when all were.
+
+    Parameters
+    ----------
+    ranges : mapping of str to (float, float)
+        The lowest and the highest value of each column.
+    n : int
+        How many at most.
+    """
 
     def rank(name: str) -> tuple[float, float, str]:
-        values = [point["value"] for point in columns[name]]
-        last = max(columns[name], key=lambda point: (point["at"], point["value"]))
-        return -(max(values) - min(values)), -last["value"], name
+        low, high = ranges[name]
+        return low - high, -high, name
 
-    moved = [name for name, points in columns.items() if any(point["value"] for point in points)]
-    return sorted(moved or columns, key=rank)[:n]
+    moved = [name for name, values in ranges.items() if any(values)]
+    return sorted(moved or ranges, key=rank)[:n]
+
+
+def _choose(columns: Mapping[str, Sequence[Mapping[str, Any]]], n: int) -> list[str]:
+    values = {name: [point["value"] for point in points] for name, points in columns.items()}
+    return choose_columns({name: (min(found), max(found)) for name, found in values.items()}, n)
 
 
 def _marks(tables: Tables) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from pathlib import Path
 # Boosting on two threads waits in spins, and on a busy machine for minutes; the stages take one, too.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import hypothesis
 import pytest
 from servers import KINDS, PACKAGES, OwnServer, can_start, find_server
 
@@ -24,6 +25,11 @@ import scoring
 import training
 from risk import packages
 
+# How long an example takes is a matter of what else the machine does.
+hypothesis.settings.register_profile(
+    "busy machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("busy machine")
 SCRIPTS = {
     m.__name__: m
     for m in (

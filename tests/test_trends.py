@@ -6,7 +6,7 @@ import math
 import unicodedata
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from risk import trends
@@ -185,7 +185,6 @@ ROWS = {
 }
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(st.fixed_dictionaries(ROWS))
 def test_whatever_a_row_holds_the_trends_can_be_written_continued_and_told(tables):
     found = trends.build(tables)
