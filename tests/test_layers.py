@@ -34,6 +34,7 @@ FLOORS = [
         "risk.ticks",
         "risk.packages",
         "risk.reference",
+        "risk.estimates",
         "risk.engine",
         "risk.selection",
         "risk.outbox",
