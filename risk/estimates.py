@@ -7,6 +7,7 @@ reasons: concept drift stays invisible until labels come.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -175,6 +176,25 @@ def is_enough(reliability: Reliability | None) -> bool:
         return False
     smaller = min(reliability.n_positive, reliability.n - reliability.n_positive)
     return reliability.n >= MIN_ROWS and smaller >= MIN_PER_CLASS
+
+
+def find_reliability(kept: Mapping[str, Any] | None, card: Mapping[str, Any]) -> Reliability | None:
+    """Find what known outcomes say of a release's probabilities.
+
+    Parameters
+    ----------
+    kept : mapping or None
+        What `reference.make_reference` made of rows that the model had not seen.
+    card : mapping
+        The model card: where the reference says too little, the reliability curve of cross-validation.
+    """
+    raw = (kept or {}).get("reliability")
+    found = None if raw is None else Reliability.from_json(raw)
+    if is_enough(found):
+        return found
+    facts = card.get("calibration", {})
+    curve = facts.get("curve_after" if facts.get("used") else "curve_before")
+    return found if curve is None else calibration.measure_curve(curve)
 
 
 @dataclass(frozen=True)

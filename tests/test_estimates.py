@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import expit
 
-from risk import calibration, estimates, scores
+from risk import calibration, estimates, reference, scores
 
 RISKS = st.floats(0.01, 0.99)
 ROWS = st.lists(st.tuples(RISKS, st.integers(0, 1)), min_size=2, max_size=9)
@@ -255,3 +255,34 @@ def test_an_audit_compares_only_what_both_sides_know():
     assert "nothing can be compared" in told.sentence
     with pytest.raises(ValueError, match="the estimate is of 2 rows, the score of 3"):
         estimates.audit(guess, replace(stayed, n=3))
+
+
+# --- where the known outcomes come from --------------------------------------------------------------------
+
+
+def make_kept(n):
+    x, y = draw_rows(np.random.default_rng(15), n)
+    probability, y_pred = say(x)
+    return json.loads(json.dumps(reference.make_reference(y, y_pred, probability)))
+
+
+CURVE = [{"mean_predicted": p, "share_left": p, "n": 200} for p in (0.1, 0.3, 0.6, 0.9)]
+
+
+def test_the_reference_of_a_release_tells_what_its_probabilities_are_worth():
+    assert estimates.find_reliability(make_kept(200), {"calibration": {"curve_before": CURVE}}).n == 200
+
+
+@pytest.mark.parametrize(("used", "n"), [(True, 80), (False, 800)])
+def test_where_it_says_too_little_cross_validation_tells(used, n):
+    after = [{**one, "n": 20} for one in CURVE]
+    card = {"calibration": {"used": used, "curve_before": CURVE, "curve_after": after}}
+    for kept in (None, make_kept(20), make_kept(0)):
+        found = estimates.find_reliability(kept, card)
+        assert found.n == n and estimates.is_enough(found)
+
+
+def test_where_nothing_tells_there_is_no_reliability_or_too_little_of_it():
+    for card in ({}, {"calibration": {"used": False, "reason": "too few rows to calibrate"}}):
+        assert estimates.find_reliability(None, card) is None
+        assert not estimates.is_enough(estimates.find_reliability(make_kept(20), card))

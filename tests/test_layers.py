@@ -40,7 +40,7 @@ FLOORS = [
         "risk.outbox",
         "risk.history",
     },
-    {"risk.records", "risk.copies", "risk.evidence"},
+    {"risk.records", "risk.copies", "risk.evidence", "risk.awaited"},
     {"risk.delivery", "risk.drift"},
     {"config", "pretty_confusion_matrix"},
     {"stage"},
