@@ -52,13 +52,80 @@ class Answer:
     audit: Audit
 
 
+@dataclass(frozen=True)
+class Outlook:
+    """What is probably true of rows without a label, and what became of those estimated before."""
+
+    estimate: Estimate | None
+    answers: tuple[Answer, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        estimate = self.estimate.to_json() if self.estimate else None
+        audits = [{"release": answer.release, **answer.audit.to_json()} for answer in self.answers]
+        return {"estimate": estimate, "audits": audits}
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        own = (self.estimate.sentence,) if self.estimate else ()
+        return (*own, *(answer.audit.sentence for answer in self.answers))
+
+    def records(self, release: str) -> list[dict[str, Any]]:
+        """Give what the history keeps: the estimate of a release, and each audit with the realised scores."""
+        rows = [_record(release, self.estimate, self.estimate.sentence)] if self.estimate else []
+        for found in self.answers:
+            realised = {
+                "n_labelled": found.score.n,
+                "realised_f1": found.score.f1,
+                "realised_auc": found.score.auc,
+            }
+            rows.append(_record(found.release, found.estimate, found.audit.sentence) | realised)
+        return rows
+
+
+NOTHING = Outlook(None, ())
+
+
+def _record(release: str, estimate: Estimate, told: str) -> dict[str, Any]:
+    names = ("n", "f1", "f1_low", "f1_high", "auc", "auc_low", "auc_high")
+    return {"release": release, "told": told, **{name: getattr(estimate, name) for name in names}}
+
+
+# --- compute -----------------------------------------------------------------------------------------------
+
+
+def look(
+    before: Awaited,
+    keys: np.ndarray,
+    y: np.ndarray,
+    y_pred: np.ndarray,
+    probability: np.ndarray,
+    *,
+    release: str,
+    reliability: Reliability | None,
+) -> tuple[Outlook, Awaited]:
+    """Estimate new rows without a label, keep what was said of them, and audit those that have one now.
+
+    Parameters
+    ----------
+    keys, y, y_pred, probability : ndarray of shape (n_samples,)
+        What `identify` says of the new rows; 1 leaves, 0 stays, NaN no label; what the release says.
+    """
+    is_open = find_open(keys, y)
+    estimate, after = None, before
+    if is_open.any():
+        said = probability[is_open], y_pred[is_open]
+        estimate = estimates.estimate(*said, reliability)
+        after = keep(before, keys[is_open], *said, release, reliability)
+    return Outlook(estimate, tuple(find_answers(after, keys, y))), after
+
+
 def identify(ids: pd.DataFrame, X: pd.DataFrame) -> np.ndarray:
     """Digest ids and features of each row.
 
     Parameters
     ----------
     ids : DataFrame of str, shape (n_samples, n_ids)
-        Missing NaN.
+        Missing NaN; there may be no column.
     X : DataFrame of shape (n_samples, n_features)
 
     Returns
