@@ -197,6 +197,10 @@ class Config:
         return self.state_folder / "inputs.json"
 
     @property
+    def awaited(self) -> Path:
+        return self.state_folder / "awaited.bin"
+
+    @property
     def outbox(self) -> Path:
         return self.state_folder / "outbox"
 

@@ -218,6 +218,14 @@ def read_chunks(
         yield pd.DataFrame(frame, columns=schema.features), y
 
 
+def read_ids(path: Path, schema: Schema, *, start: int = 0, stop: int) -> pd.DataFrame:
+    """Read the ids of the rows between two offsets as text, missing NaN; there may be no column."""
+    import pandas as pd
+
+    (raw,) = read_texts(path, schema, start=start, stop=stop, usecols=[*schema.ids, schema.target])
+    return pd.DataFrame(raw[list(schema.ids)])
+
+
 def has_label(path: Path, schema: Schema, *, start: int, stop: int) -> bool:
     """Say whether any row of the compiled table between two offsets has a label."""
     if start >= stop:

@@ -28,6 +28,10 @@ TREND_TABLES = {
     "column_drift": ("at", "column_name", "psi"),
     "scores": ("at", "data", "model_sha256", "f1", "f1_low", "f1_high", "auc"),
     "releases": ("at", "release", "action", "score", "model_sha256"),
+    "estimates": (
+        *("at", "release", "f1", "f1_low", "f1_high", "auc", "auc_low", "auc_high"),
+        *("n_labelled", "realised_f1", "realised_auc"),
+    ),
     "drift": ("at", "release", "drift", "new_score", "new_low", "new_high", "auc", "auc_low", "auc_high"),
 }
 TIMED = ("ingestion", "training")

@@ -24,6 +24,10 @@ PANELS = {
     "auc/release": "scores",
     "f1/batch": "scores",
     "auc/batch": "scores",
+    "f1/estimate": "scores",
+    "auc/estimate": "scores",
+    "f1/estimate_error": "estimate_errors",  # told, not drawn
+    "auc/estimate_error": "estimate_errors",
     "rows/total": "rows",
     "rows/new": "new_rows",
     "duration_s/ingestion": "durations",
@@ -70,6 +74,7 @@ def build(
     found: dict[str, list[dict[str, Any]]] = {key: [] for key in PANELS}
     _add_releases(found, tables)
     _add_batches(found, tables.get("drift", ()))
+    _add_estimates(found, tables.get("estimates", ()))
     _add_files(found, tables.get("ingested_files", ()))
     for row in tables.get("timings", ()):
         if f"duration_s/{row.get('stage')}" in found:
@@ -140,6 +145,24 @@ def _add_batches(found: dict[str, list[dict[str, Any]]], verdicts: Iterable[Mapp
     for row in verdicts:
         _add(found["f1/batch"], row, row.get("new_score"), low=row.get("new_low"), high=row.get("new_high"))
         _add(found["auc/batch"], row, row.get("auc"), low=row.get("auc_low"), high=row.get("auc_high"))
+
+
+def _add_estimates(found: dict[str, list[dict[str, Any]]], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Give estimates, and where labels came later, by how much the realised score was higher.
+
+    The band of an error is that of its estimate: the band held when the error lies in it.
+    """
+    for row in rows:
+        for name in ("f1", "auc"):
+            band: list[Any] = [row.get(f"{name}{end}") for end in ("", "_low", "_high")]
+            if row.get("n_labelled") is None:
+                _add(found[f"{name}/estimate"], row, band[0], low=band[1], high=band[2])
+                continue
+            realised: Any = row.get(f"realised_{name}")
+            if _is_number(realised) and all(map(_is_number, band)):
+                error, low, high = (float(value) - float(band[0]) for value in (realised, *band[1:]))
+                if all(map(_is_number, (error, low, high))):
+                    _add(found[f"{name}/estimate_error"], row, error, low=low, high=high)
 
 
 def _add_files(found: dict[str, list[dict[str, Any]]], files: Iterable[Mapping[str, Any]]) -> None:
@@ -330,6 +353,18 @@ def latest(trends: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return told
 
 
+def count_held(trends: Mapping[str, Any]) -> str | None:
+    """Say how often the bands of estimates have held since labels came; None before any did."""
+    told = []
+    for name, key in (("F1", "f1/estimate_error"), ("AUC", "auc/estimate_error")):
+        points = trends["series"].get(key, {}).get("points", ())
+        if points:
+            n_held = sum(point["low"] <= point["value"] <= point["high"] for point in points)
+            error = sum(point["value"] for point in points) / len(points)
+            told.append(f"{name} in {n_held:,} of {len(points):,} (mean error {error:+.3f})")
+    return f"Once labels came, the band of an estimate held for {', for '.join(told)}" if told else None
+
+
 def render_text(trends: Mapping[str, Any], *, since: str | None = None) -> str:
     """Render trends for a terminal of 80 columns: the series, then what happened when."""
     if not trends["series"] and not trends["marks"]:
@@ -344,7 +379,9 @@ def render_text(trends: Mapping[str, Any], *, since: str | None = None) -> str:
     for panel, count in trends["others"].items():
         if count:
             lines.append(f"and {count:,} more columns of {panel!r}, which moved less")
-    lines += ["", *_tell_events(trends)]
+    held = count_held(trends)
+    lines += [f"{held}.", ""] if held else [""]
+    lines += _tell_events(trends)
     return "\n".join(lines) + "\n"
 
 
@@ -352,7 +389,8 @@ def _tell_events(trends: Mapping[str, Any]) -> list[str]:
     """Give a line to each deployment, rollback, alarm and judged batch, in order of time."""
     words = {"deployed": "deployed", "rollback": "rolled back to", "alarm": "DRIFT of"}
     events = [(m["at"], f"{words[m['kind']]} {m['release'] or 'a release'}") for m in trends["marks"]]
-    for key, word in (("f1/release", "release"), ("f1/batch", "new rows")):
+    words_of = {"f1/release": "release", "f1/batch": "new rows", "f1/estimate": "new rows, estimated"}
+    for key, word in words_of.items():
         for point in trends["series"].get(key, {}).get("points", ()):
             band = f" ({point['low']:.3f}-{point['high']:.3f})" if "low" in point and "high" in point else ""
             events.append((point["at"], f"F1 {point['value']:.3f}{band} of {word}"))
