@@ -172,6 +172,15 @@ def open_regular(path: Path) -> io.BufferedReader:
     return open(descriptor, "rb")  # noqa: PTH123
 
 
+def is_encodable(text: str) -> bool:
+    """Say whether a file can hold a text; half of a surrogate pair, which JSON can write, it cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _has_glob(path: Path) -> bool:
     return any(sign in str(path) for sign in "*?[]{}'")
 

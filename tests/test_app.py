@@ -27,7 +27,7 @@ import ingestion
 import scoring
 import training
 from config import load_config
-from risk import releases
+from risk import questions, releases
 
 MAX_BODY_MB = 1
 KEYS = {
@@ -217,7 +217,7 @@ def test_a_missing_column_is_named(client, lacking):
 
 def test_the_list_of_problems_is_cut(client):
     found = problem(ask(client, [{**GOOD, "activity": "x"}] * 1000), 422)
-    assert len(found["problems"]) == api.MAX_PROBLEMS
+    assert len(found["problems"]) == questions.MAX_PROBLEMS
     assert "many more" in found["detail"]
 
 
