@@ -1,4 +1,4 @@
-"""Serve the deployed model and the last artifacts over HTTP, on loopback, through gunicorn."""
+"""Serve the deployed model and the last artifacts over HTTP, through gunicorn."""
 
 from __future__ import annotations
 
@@ -6,21 +6,25 @@ import hashlib
 import io
 import json
 import os
+import re
 import socket
 import sys
+import time
 from http import HTTPStatus
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
-from flask import Flask, Request, Response, jsonify, request
+from flask import Flask, Request, Response, g, jsonify, request
 from flask.json.provider import DefaultJSONProvider
 from werkzeug.exceptions import HTTPException
 
 import stage
 from config import Config, load_config
-from risk import access, artifacts, confined, outbox, problems, questions, releases, serving
+from risk import access, artifacts, outbox, problems, questions, releases, requestlog, serving
+from risk.access import Asker
+from risk.confined import Confined
 from risk.dataset import Schema
-from risk.errors import ArtifactError, PipelineError, ServiceError
+from risk.errors import ArtifactError, ConfigError, PipelineError, ServiceError
 from risk.problems import Refusal
 from risk.questions import Asked
 
@@ -29,19 +33,28 @@ HERE = Path(__file__).resolve().parent
 MIB = 1024 * 1024
 SAFE_HEADERS = {
     "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
+_ABSOLUTE = re.compile(r"(?<![\w./])/(?:[^\s/:'\"]+/)+")
 
 
 # --- answers ---------------------------------------------------------------------------------------------
 
 
+def render_json(value: Any) -> str:
+    """Render JSON as its standard has it: no NaN, keys in our order, text as it is."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
 class StrictJSON(DefaultJSONProvider):
-    """JSON as its standard has it: no NaN, keys in our order, text as it is."""
+    """The JSON of every answer."""
 
     def dumps(self, obj: Any, **_: Any) -> str:
-        return json.dumps(obj, ensure_ascii=False, allow_nan=False)
+        return render_json(obj)
 
 
 class InMemoryRequest(Request):
@@ -56,7 +69,7 @@ def render_problem(status: int, detail: str, **members: Any) -> Response:
     answer = jsonify(problems.describe(status, detail, **members))
     answer.status_code = status
     answer.mimetype = problems.MEDIA_TYPE
-    answer.headers.update(problems.headers_of(status))
+    answer.headers.extend(problems.headers_of(status))
     return answer
 
 
@@ -72,7 +85,7 @@ def hide_paths(text: str, config: Config) -> str:
     ]
     for folder in sorted(map(str, folders), key=len, reverse=True):
         text = text.replace(folder, Path(folder).name)
-    return text.replace(f"{config.root}/", "")
+    return _ABSOLUTE.sub("", text.replace(f"{config.root}/", ""))
 
 
 def workspace_id(config: Config) -> str:
@@ -83,38 +96,37 @@ def workspace_id(config: Config) -> str:
 # --- what is asked ---------------------------------------------------------------------------------------
 
 
-def read_question(config: Config, schema: Schema) -> Asked:
+def read_question(config: Config, files: Confined, schema: Schema) -> Asked:
     """Read the clients of the present request, whichever way they came."""
     body = request.get_data()
-    if len(body) > config.max_body_mb * MIB:  # of a body without a length, werkzeug only cuts off the rest
+    if len(body) > config.max_body_bytes:  # of a body without a length, werkzeug only cuts off the rest
         raise Refusal(413, f"the body is over {config.max_body_mb} MiB")
     if request.mimetype == "text/csv":
         if request.mimetype_params.get("charset", "utf-8").lower() not in ("utf-8", "us-ascii"):
             raise Refusal(415, "a CSV must be UTF-8")
-        return questions.read_csv(body, schema, config.separator)
+        return questions.read_csv(body, schema, config.separator, config.max_rows)
     if request.mimetype == "multipart/form-data":
-        files = [upload for field in request.files.listvalues() for upload in field]
-        if len(files) != 1:
-            raise Refusal(400, f"the form must hold one file, it holds {len(files)}")
-        return questions.read_csv(files[0].read(), schema, config.separator)
+        uploads = [upload for field in request.files.listvalues() for upload in field]
+        if len(uploads) != 1:
+            raise Refusal(400, f"the form must hold one file, it holds {len(uploads)}")
+        return questions.read_csv(uploads[0].read(), schema, config.separator, config.max_rows)
     if not request.is_json:
         raise Refusal(
             415, "Content-Type must be application/json, text/csv or multipart/form-data with a file"
         )
-    return read_json_question(questions.parse_json(body), config, schema)
+    return read_json_question(questions.parse_json(body), config, files, schema)
 
 
-def read_json_question(value: Any, config: Config, schema: Schema) -> Asked:
+def read_json_question(value: Any, config: Config, files: Confined, schema: Schema) -> Asked:
     """Read the clients of a JSON document: rows, or the name of a file of them."""
     if isinstance(value, dict) and value.keys() == {"filepath"}:
-        folders = (config.input_folder, config.test_data)
-        data = confined.read(value["filepath"], config.root, folders, config.max_body_mb * MIB)
-        return questions.read_csv(data, schema, config.separator)
+        data = files.read(value["filepath"])
+        return questions.read_csv(data, schema, config.separator, config.max_rows)
     if isinstance(value, dict) and value.keys() == {"rows"}:
         value = value["rows"]
     if not isinstance(value, list):
         raise Refusal(400, 'the body must be a list of rows, {"rows": [...]} or {"filepath": "..."}')
-    return questions.read_rows(value, schema)
+    return questions.read_rows(value, schema, config.max_rows)
 
 
 # --- routes ----------------------------------------------------------------------------------------------
@@ -128,29 +140,27 @@ def create_app(config: Config) -> Flask:
     app = Flask(__name__, static_folder=None, template_folder=None)
     app.request_class = InMemoryRequest
     app.json = StrictJSON(app)
-    app.config["MAX_CONTENT_LENGTH"] = config.max_body_mb * MIB + 1
-    app.before_request(
-        lambda: access.refuse_strangers(request.remote_addr, request.host, dict(request.headers))
-    )
-    app.after_request(_add_safe_headers)
+    app.config["MAX_CONTENT_LENGTH"] = config.max_body_bytes + 1
+    _open_and_close(app, config)
     _answer_errors(app, config)
     folder, key = config.prod_deployment, config.secrets.get("RISK_MODEL_KEY")
     deployed = serving.Deployed(folder, key)
+    files = Confined(config.root, (config.input_folder, config.test_data), config.max_body_bytes)
 
     @app.post("/prediction")
     def prediction() -> Response:
         served = deployed.get()
-        asked = read_question(config, served.schema)
+        asked = read_question(config, files, served.schema)
         found = serving.compute_predictions(served, asked.texts)
         answers = [{**label, **one} for label, one in zip(asked.labels, found, strict=True)]
         bad = {} if asked.rejected is None else {"rejected": asked.rejected}
-        return jsonify({"release": served.release.id, "predictions": answers, **bad})
+        return answer_of(served.release.id, {"predictions": answers, **bad})
 
     @app.get("/scoring")
     def scoring() -> Response:
         release = serving.read_steadily(folder, lambda: releases.load(folder, key))
         score = float(release.files["latestscore.txt"])
-        return jsonify({"release": release.id, "latest_score": score, **release.json("metrics.json")})
+        return answer_of(release.id, {"latest_score": score, **release.json("metrics.json")})
 
     @app.get("/summarystats")
     def summarystats() -> Response:
@@ -169,9 +179,15 @@ def create_app(config: Config) -> Flask:
 
     @app.get("/ready")
     def ready() -> Response:
-        return jsonify({"status": "ready", "release": deployed.get().release.id})
+        return answer_of(deployed.get().release.id, {"status": "ready"})
 
     return app
+
+
+def answer_of(release: str, members: dict[str, Any]) -> Response:
+    """Answer what one release says, and name it in body and header."""
+    g.release = release
+    return jsonify({"release": release, **members})
 
 
 def read_diagnostics(config: Config, *names: str, **newer: Any) -> dict[str, Any]:
@@ -182,9 +198,24 @@ def read_diagnostics(config: Config, *names: str, **newer: Any) -> dict[str, Any
     return {name: facts[name] for name in names} | {name: facts.get(name, newer[name]) for name in newer}
 
 
-def _add_safe_headers(answer: Response) -> Response:
-    answer.headers.update(SAFE_HEADERS)
-    return answer
+def _open_and_close(app: Flask, config: Config) -> None:
+    """Look at who asks before anything else; log and mark every answer."""
+    token = config.secrets.get("RISK_API_TOKEN")
+
+    @app.before_request
+    def look_at_asker() -> None:
+        g.started = time.perf_counter()
+        who = Asker(request.method, request.remote_addr, request.host, request.headers.get)
+        access.check(who, token)
+
+    @app.after_request
+    def mark(answer: Response) -> Response:
+        for name, value in SAFE_HEADERS.items():
+            answer.headers.setdefault(name, value)
+        answer.headers["X-Release"] = g.get("release") or serving.current_id(config.prod_deployment)
+        rule, duration_ms = request.url_rule, 1000 * (time.perf_counter() - g.started)
+        requestlog.note(request.method, rule.rule if rule else "-", answer.status_code, duration_ms)
+        return answer
 
 
 def _answer_errors(app: Flask, config: Config) -> None:
@@ -213,8 +244,23 @@ def _answer_errors(app: Flask, config: Config) -> None:
 
     @app.errorhandler(Exception)
     def broken(error: Exception) -> Response:
-        LOG.error("%s %s: a bug of ours", request.method, request.path, exc_info=error)
+        requestlog.note_bug(f"{request.method} {request.url_rule}", error)
         return render_problem(500, "this is a bug of ours; the log of the server has the details")
+
+
+def render_refusal(config: Config, status: int, detail: str) -> bytes:
+    """Render the whole answer to a request that never reached the application, and close with it."""
+    body = render_json(problems.describe(status, detail)).encode()
+    headers = [
+        *SAFE_HEADERS.items(),
+        *problems.headers_of(status),
+        ("X-Release", serving.current_id(config.prod_deployment)),
+        ("Content-Type", problems.MEDIA_TYPE),
+        ("Content-Length", str(len(body))),
+        ("Connection", "close"),
+    ]
+    head = "".join(f"{name}: {value}\r\n" for name, value in headers)
+    return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n{head}\r\n".encode() + body
 
 
 # --- serving ---------------------------------------------------------------------------------------------
@@ -223,6 +269,21 @@ def _answer_errors(app: Flask, config: Config) -> None:
 def load_served_config() -> Config:
     """Load the config.json that `RISK_CONFIG` names, else the one beside the scripts."""
     return load_config(os.environ.get("RISK_CONFIG") or HERE / "config.json")
+
+
+def check_reachable(config: Config) -> None:
+    """Refuse to listen to other machines while there is no token they could show.
+
+    Raises
+    ------
+    ConfigError
+        When it is so.
+    """
+    if not access.is_loopback(config.host) and "RISK_API_TOKEN" not in config.secrets:
+        raise ConfigError(
+            f"{config.path}: api.host: {config.host} is reached from other machines, which needs a token; "
+            "set RISK_API_TOKEN (in risk.env beside it), or use 127.0.0.1"
+        )
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -253,6 +314,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 def run(config: Config) -> NoReturn:
     """Become gunicorn, on the address of config.json; ends with SIGTERM or Ctrl-C."""
+    check_reachable(config)
     listener = listen(config.host, config.port)
     host, port = listener.getsockname()[:2]
     LOG.info("address=http://%s:%s pid=%s", f"[{host}]" if ":" in host else host, port, os.getpid())

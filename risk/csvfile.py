@@ -163,9 +163,10 @@ class _Lines:
         self._open = len(data) - last - 1 if last >= 0 else self._open + len(data)
 
 
-def open_regular(path: Path) -> io.BufferedReader:
+def open_regular(path: Path, *, dir_fd: int | None = None) -> io.BufferedReader:
     """Open a regular file for reading; links, pipes and devices are an OSError."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    descriptor = os.open(path, flags, dir_fd=dir_fd)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise OSError(0, "not a regular file")

@@ -10,6 +10,13 @@ from typing import Any
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 60
+_HEADERS = {
+    HTTPStatus.UNAUTHORIZED: [
+        ("WWW-Authenticate", 'Bearer realm="risk"'),
+        ("WWW-Authenticate", 'Basic realm="risk", charset="UTF-8"'),
+    ],
+    HTTPStatus.SERVICE_UNAVAILABLE: [("Retry-After", str(RETRY_AFTER_S))],
+}
 
 
 class Refusal(Exception):
@@ -28,6 +35,6 @@ def describe(status: int, detail: str, **members: Any) -> dict[str, Any]:
     return {"type": "about:blank", "title": title, "status": status, "detail": detail, **members}
 
 
-def headers_of(status: int) -> dict[str, str]:
+def headers_of(status: int) -> list[tuple[str, str]]:
     """Give the headers that belong to a status."""
-    return {"Retry-After": str(RETRY_AFTER_S)} if status == HTTPStatus.SERVICE_UNAVAILABLE else {}
+    return _HEADERS.get(HTTPStatus(status), [])

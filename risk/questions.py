@@ -19,6 +19,7 @@ from risk.dataset import Schema
 from risk.problems import Refusal
 
 MAX_PROBLEMS = 20
+MAX_DEPTH = 32
 
 
 @dataclass
@@ -34,9 +35,9 @@ class Asked:
 
 
 def parse_json(data: bytes) -> Any:
-    """Parse strict JSON: no NaN, no key twice, no number beyond the doubles."""
+    """Parse strict JSON: no NaN, no key twice, no number beyond the doubles, not too deep."""
     try:
-        return json.loads(
+        value = json.loads(
             data.decode("utf-8-sig"),
             object_pairs_hook=_refuse_repeated_key,
             parse_constant=_refuse_constant,
@@ -48,6 +49,21 @@ def parse_json(data: bytes) -> Any:
         raise Refusal(400, "the body is not UTF-8") from error
     except ValueError as error:
         raise Refusal(400, f"the body is not valid JSON ({error})") from error
+    if _is_deep(value):
+        raise Refusal(400, "the body is nested too deeply")
+    return value
+
+
+def _is_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        lists = [
+            one.values() if isinstance(one, dict) else one for one in level if isinstance(one, dict | list)
+        ]
+        level = [inner for one in lists for inner in one if isinstance(inner, dict | list)]
+        if not level:
+            return False
+    return True
 
 
 def _refuse_repeated_key(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -70,8 +86,10 @@ def _finite(text: str) -> float:
     return value
 
 
-def read_rows(found: list[Any], schema: Schema) -> Asked:
+def read_rows(found: list[Any], schema: Schema, max_rows: int) -> Asked:
     """Read JSON rows; all are good, or the request is refused with what is wrong in which row."""
+    if len(found) > max_rows:
+        raise Refusal(413, f"the request holds over {max_rows:,} rows")
     asked = Asked()
     malformed: list[dict[str, Any]] = []
     bad: list[dict[str, Any]] = []
@@ -129,7 +147,7 @@ def find_problem(cells: Mapping[str, str | None], schema: Schema) -> dict[str, s
     return {"column": problem.column, "reason": problem.reason} if problem else None
 
 
-def read_csv(data: bytes, schema: Schema, separator: str | None) -> Asked:
+def read_csv(data: bytes, schema: Schema, separator: str | None, max_rows: int) -> Asked:
     """Read a CSV text: its good rows are answered, its bad ones listed."""
     binary = io.BytesIO(data)
     checked = csvfile.check_open(binary, Path("body.csv"), schema.columns, separator)
@@ -138,6 +156,8 @@ def read_csv(data: bytes, schema: Schema, separator: str | None) -> Asked:
         lacking = [] if checked.refusal else [name for name in schema.features if name not in checked.header]
         problems = [{"column": name, "reason": "is missing"} for name in lacking[:MAX_PROBLEMS]]
         raise Refusal(400, f"the CSV {reason}", **({"problems": problems} if problems else {}))
+    if data.count(b"\n") > max_rows + 1:
+        raise Refusal(413, f"the CSV has over {max_rows:,} lines")
     position = {name: index for index, name in enumerate(checked.header) if name}
     wanted = [name for name in (*schema.features, *schema.ids) if name in position]
     rejected: list[dict[str, Any]] = []

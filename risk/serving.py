@@ -70,6 +70,14 @@ class Deployed:
         return served is not None and name is not None and served.release.id == releases.release_id(name)
 
 
+def current_id(folder: Path) -> str:
+    """Name the release that is deployed, `none` where there is none that could be served."""
+    try:
+        return releases.release_id(releases.current(folder) or "") or "none"
+    except ArtifactError:
+        return "none"
+
+
 def read_steadily(folder: Path, read: Callable[[], T]) -> T:
     """Read what is deployed; again, when it was swapped and swept away meanwhile."""
     while True:

@@ -27,6 +27,7 @@ FLOORS = [
         "risk.suspicions",
         "risk.gate",
         "risk.problems",
+        "risk.requestlog",
     },
     {
         "risk.releases",
@@ -41,8 +42,9 @@ FLOORS = [
         "risk.history",
         "risk.access",
         "risk.confined",
+        "risk.arrivals",
     },
-    {"risk.records", "risk.copies", "risk.evidence", "risk.questions", "risk.serving"},
+    {"risk.records", "risk.copies", "risk.evidence", "risk.questions", "risk.serving", "risk.worker"},
     {"risk.delivery", "risk.drift"},
     {"config", "pretty_confusion_matrix"},
     {"stage"},
