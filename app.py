@@ -30,7 +30,7 @@ from risk.questions import Asked
 
 LOG = stage.log("app")
 HERE = Path(__file__).resolve().parent
-MIB = 1024 * 1024
+OPENAPI = HERE / "static" / "openapi.json"
 SAFE_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -176,6 +176,10 @@ def create_app(config: Config) -> Flask:
         return jsonify(
             {"status": "ok", "workspace": workspace_id(config), "outbox": outbox.tell(config.outbox)}
         )
+
+    @app.get("/openapi.json")
+    def openapi() -> Response:
+        return Response(OPENAPI.read_bytes(), mimetype="application/json")
 
     @app.get("/ready")
     def ready() -> Response:

@@ -29,6 +29,7 @@ import app as api
 import deployment
 from config import load_config
 from risk import questions, releases
+from risk.confined import MIB
 
 
 @pytest.fixture
@@ -216,7 +217,7 @@ def test_a_csv_that_is_no_table_is_400_with_the_reason(client, text):
 
 
 def test_a_csv_with_a_hostile_header_is_refused_at_once(client):
-    quoted = b'"' + b"\n" * (MAX_BODY_MB * api.MIB - 100)
+    quoted = b'"' + b"\n" * (MAX_BODY_MB * MIB - 100)
     problem(client.post("/prediction", data=quoted, content_type="text/csv"), 400)
     many = ",".join(f"{n:x}" for n in range(150_000)).encode()
     problem(client.post("/prediction", data=many, content_type="text/csv"), 400)
@@ -245,7 +246,7 @@ def test_another_content_type_is_415(client, kind):
 @pytest.mark.parametrize("kind", ["application/json", "text/csv", "multipart/form-data; boundary=x"])
 @pytest.mark.parametrize("with_length", [True, False], ids=["length", "chunked"])
 def test_a_body_over_the_limit_is_413(client, kind, with_length):
-    data = b" " * (MAX_BODY_MB * api.MIB + 1)
+    data = b" " * (MAX_BODY_MB * MIB + 1)
     length = {} if with_length else {"CONTENT_LENGTH": "", "wsgi.input_terminated": True}
     answer = client.post("/prediction", data=data, content_type=kind, environ_overrides=length)
     assert "1 MiB" in problem(answer, 413)["detail"]
@@ -254,11 +255,11 @@ def test_a_body_over_the_limit_is_413(client, kind, with_length):
 def test_a_body_up_to_the_limit_is_read_whole(client):
     row = b"x,5,red\n"
     data = b"corporation,activity,colour\n"
-    n = (MAX_BODY_MB * api.MIB - len(data)) // len(row) // 20
+    n = (MAX_BODY_MB * MIB - len(data)) // len(row) // 20
     assert (
         len(client.post("/prediction", data=data + row * n, content_type="text/csv").json["predictions"]) == n
     )
-    padded = json.dumps([GOOD]).encode().ljust(MAX_BODY_MB * api.MIB)
+    padded = json.dumps([GOOD]).encode().ljust(MAX_BODY_MB * MIB)
     assert client.post("/prediction", data=padded, content_type="application/json").status_code == 200
 
 
