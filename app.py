@@ -10,6 +10,7 @@ import re
 import socket
 import sys
 import time
+from collections.abc import Iterator
 from http import HTTPStatus
 from pathlib import Path
 from typing import IO, Any, NoReturn
@@ -20,7 +21,7 @@ from werkzeug.exceptions import HTTPException
 
 import stage
 from config import Config, load_config
-from risk import access, artifacts, outbox, problems, questions, releases, requestlog, serving
+from risk import access, answers, artifacts, gauges, outbox, problems, questions, requestlog, serving
 from risk.access import Asker
 from risk.confined import Confined
 from risk.dataset import Schema
@@ -143,22 +144,20 @@ def create_app(config: Config) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = config.max_body_bytes + 1
     _open_and_close(app, config)
     _answer_errors(app, config)
-    folder, key = config.prod_deployment, config.secrets.get("RISK_MODEL_KEY")
-    deployed = serving.Deployed(folder, key)
+    deployed = serving.Deployed(config.prod_deployment, config.secrets.get("RISK_MODEL_KEY"))
     files = Confined(config.root, (config.input_folder, config.test_data), config.max_body_bytes)
 
     @app.post("/prediction")
     def prediction() -> Response:
         served = deployed.get()
         asked = read_question(config, files, served.schema)
-        found = serving.compute_predictions(served, asked.texts)
-        answers = [{**label, **one} for label, one in zip(asked.labels, found, strict=True)]
-        bad = {} if asked.rejected is None else {"rejected": asked.rejected}
-        return answer_of(served.release.id, {"predictions": answers, **bad})
+        if wants_csv():
+            return answer_csv(served.release.id, answers.to_csv(served, asked))
+        return answer_of(served.release.id, answers.to_json(served, asked))
 
     @app.get("/scoring")
     def scoring() -> Response:
-        release = serving.read_steadily(folder, lambda: releases.load(folder, key))
+        release = deployed.release()
         score = float(release.files["latestscore.txt"])
         return answer_of(release.id, {"latest_score": score, **release.json("metrics.json")})
 
@@ -177,6 +176,11 @@ def create_app(config: Config) -> Flask:
             {"status": "ok", "workspace": workspace_id(config), "outbox": outbox.tell(config.outbox)}
         )
 
+    @app.get("/metrics")
+    def metrics() -> Response:
+        where = config.prod_deployment, config.diagnostics, config.tick_state, config.outbox
+        return Response(gauges.render(gauges.collect(*where, time.time())), content_type=gauges.MEDIA_TYPE)
+
     @app.get("/openapi.json")
     def openapi() -> Response:
         return Response(OPENAPI.read_bytes(), mimetype="application/json")
@@ -192,6 +196,20 @@ def answer_of(release: str, members: dict[str, Any]) -> Response:
     """Answer what one release says, and name it in body and header."""
     g.release = release
     return jsonify({"release": release, **members})
+
+
+def wants_csv() -> bool:
+    """Say whether the client would rather have a CSV."""
+    wanted = request.accept_mimetypes
+    return wanted["text/csv"] > wanted["application/json"]
+
+
+def answer_csv(release: str, pieces: Iterator[bytes]) -> Response:
+    """Answer a CSV while it is made."""
+    g.release = release
+    answer = Response(pieces, mimetype="text/csv")
+    answer.headers["Content-Disposition"] = 'attachment; filename="predictions.csv"'
+    return answer
 
 
 def read_diagnostics(config: Config, *names: str, **newer: Any) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Which clients does a request ask about, and are their cells such as the model can take?
 
-JSON is all or nothing; a CSV gives its good rows and lists the bad ones.
+JSON is all or nothing; a CSV gives its good rows and lists the bad ones, a chunk at a time.
 """
 
 from __future__ import annotations
@@ -9,29 +9,57 @@ import io
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, NoReturn
 
+import numpy as np
+
 from risk import csvfile, dataset, rows
+from risk.csvfile import Row
 from risk.dataset import Schema
 from risk.problems import Refusal
 
 MAX_PROBLEMS = 20
 MAX_DEPTH = 32
+CHUNK_ROWS = 5_000
+_PLAIN = frozenset("0123456789+-.eE")
 
 
-@dataclass
-class Asked:
-    """The clients a request asks about: where each stands with its ids, and its cells as text.
+@dataclass(frozen=True)
+class Clients:
+    """Some clients of a request, in order.
 
-    `rejected` holds the bad rows of a CSV; it is None for JSON, which is all or nothing.
+    Attributes
+    ----------
+    columns : dict of str to sequence
+        The features of the good ones: numbers with NaN, texts with None where a cell is missing.
+    labels : callable
+        Says of the k-th good client where it stood, with its ids.
+    cells : list of sequence of str
+        Every cell of all of them, bad ones too, in the order of the header.
+    problems : dict of int to dict
+        What is wrong with a bad one, by its place in `cells`.
     """
 
-    labels: list[dict[str, Any]] = field(default_factory=list)
-    texts: list[Mapping[str, str]] = field(default_factory=list)
-    rejected: list[dict[str, Any]] | None = None
+    columns: Mapping[str, Any]
+    labels: Callable[[int], dict[str, Any]]
+    cells: Sequence[Sequence[str]]
+    problems: Mapping[int, dict[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The clients a request asks about, a chunk at a time; of `is_partial` ones the bad are listed."""
+
+    header: tuple[str, ...]
+    chunks: Iterator[Clients]
+    is_partial: bool = False
+
+
+# --- JSON ------------------------------------------------------------------------------------------------
 
 
 def parse_json(data: bytes) -> Any:
@@ -55,11 +83,9 @@ def parse_json(data: bytes) -> Any:
 
 
 def _is_deep(value: Any) -> bool:
-    level = [value]
-    for _ in range(MAX_DEPTH):
-        lists = [
-            one.values() if isinstance(one, dict) else one for one in level if isinstance(one, dict | list)
-        ]
+    level: list[Any] = [[value]]
+    for _ in range(MAX_DEPTH + 1):
+        lists = (one.values() if isinstance(one, dict) else one for one in level)
         level = [inner for one in lists for inner in one if isinstance(inner, dict | list)]
         if not level:
             return False
@@ -90,7 +116,8 @@ def read_rows(found: list[Any], schema: Schema, max_rows: int) -> Asked:
     """Read JSON rows; all are good, or the request is refused with what is wrong in which row."""
     if len(found) > max_rows:
         raise Refusal(413, f"the request holds over {max_rows:,} rows")
-    asked = Asked()
+    names = (*schema.ids, *schema.features)
+    texts: list[Mapping[str, str]] = []
     malformed: list[dict[str, Any]] = []
     bad: list[dict[str, Any]] = []
     for number, row in enumerate(found, start=1):
@@ -101,15 +128,19 @@ def read_rows(found: list[Any], schema: Schema, max_rows: int) -> Asked:
             continue
         lacking = [name for name in schema.features if name not in row]
         malformed += [{"row": number, "column": name, "reason": "is missing"} for name in lacking]
-        cells = {name: text_of(row.get(name)) for name in (*schema.features, *schema.ids)}
+        cells = {name: text_of(row.get(name)) for name in names}
         problem = find_problem(cells, schema)
         if problem:
             bad.append({"row": number, **problem})
-        asked.labels.append({"row": number, **{name: row.get(name) for name in schema.ids}})
-        asked.texts.append({name: text or "" for name, text in cells.items()})
+        texts.append({name: text or "" for name, text in cells.items()})
     refuse_problems(400, malformed)
     refuse_problems(422, bad)
-    return asked
+
+    def label(k: int) -> dict[str, Any]:
+        return {"row": k + 1, **{name: found[k].get(name) for name in schema.ids}}
+
+    cells_of_all = [[row[name] for name in names] for row in texts]
+    return Asked(names, iter([Clients(dataset.to_columns(texts, schema), label, cells_of_all)]))
 
 
 def refuse_problems(status: int, problems: list[dict[str, Any]]) -> None:
@@ -147,6 +178,9 @@ def find_problem(cells: Mapping[str, str | None], schema: Schema) -> dict[str, s
     return {"column": problem.column, "reason": problem.reason} if problem else None
 
 
+# --- CSV -------------------------------------------------------------------------------------------------
+
+
 def read_csv(data: bytes, schema: Schema, separator: str | None, max_rows: int) -> Asked:
     """Read a CSV text: its good rows are answered, its bad ones listed."""
     binary = io.BytesIO(data)
@@ -158,21 +192,71 @@ def read_csv(data: bytes, schema: Schema, separator: str | None, max_rows: int) 
         raise Refusal(400, f"the CSV {reason}", **({"problems": problems} if problems else {}))
     if data.count(b"\n") > max_rows + 1:
         raise Refusal(413, f"the CSV has over {max_rows:,} lines")
-    position = {name: index for index, name in enumerate(checked.header) if name}
-    wanted = [name for name in (*schema.features, *schema.ids) if name in position]
-    rejected: list[dict[str, Any]] = []
-    asked = Asked(rejected=rejected)
     binary.seek(0)
-    for number, row in enumerate(csvfile.read_open_rows(binary, checked.header, checked.separator), start=1):
-        where = {"row": number, "line": row.line}
-        if row.problem:
-            rejected.append({**where, "column": None, "reason": row.problem})
-            continue
-        cells = {name: row.cells[position[name]] for name in wanted}
-        problem = find_problem(cells, schema)
-        if problem:
-            rejected.append({**where, **problem})
+    found = csvfile.read_open_rows(binary, checked.header, checked.separator)
+    return Asked(checked.header, _read_chunks(found, checked.header, schema), is_partial=True)
+
+
+def _read_chunks(found: Iterator[Row], header: tuple[str, ...], schema: Schema) -> Iterator[Clients]:
+    first = 1
+    while chunk := list(islice(found, CHUNK_ROWS)):
+        yield _read_chunk(chunk, first, header, schema)
+        first += len(chunk)
+
+
+def _read_chunk(chunk: list[Row], first: int, header: tuple[str, ...], schema: Schema) -> Clients:
+    position = {name: index for index, name in enumerate(header) if name}
+    problems: dict[int, dict[str, Any]] = {
+        k: {"column": None, "reason": row.problem} for k, row in enumerate(chunk) if row.problem
+    }
+    good = [k for k in range(len(chunk)) if k not in problems]
+    columns = _read_columns([chunk[k].cells for k in good], position, schema)
+    if columns is None:  # the exact way names what is wrong
+        for k in good:
+            cells = {name: chunk[k].cells[position[name]] for name in schema.features}
+            if problem := find_problem(cells, schema):
+                problems[k] = problem
+        good = [k for k in good if k not in problems]
+        columns = _read_columns([chunk[k].cells for k in good], position, schema) or {}
+    ids = [(name, position[name]) for name in schema.ids if name in position]
+
+    def label(k: int) -> dict[str, Any]:
+        row = chunk[good[k]]
+        where = {"row": first + good[k], "line": row.line}
+        return {**where, **{name: None for name in schema.ids}, **{n: row.cells[at] or None for n, at in ids}}
+
+    told = {k: {"row": first + k, "line": chunk[k].line, **problems[k]} for k in sorted(problems)}
+    return Clients(columns, label, [row.cells for row in chunk], told)
+
+
+def _read_columns(
+    cells: Sequence[Sequence[str]], position: Mapping[str, int], schema: Schema
+) -> dict[str, Any] | None:
+    """Read the features of rows, a whole column at once; None when a cell is not such as its column."""
+    of_all = list(zip(*cells, strict=True)) if cells else [()] * (max(position.values()) + 1)
+    columns: dict[str, Any] = {}
+    for name in schema.features:
+        texts = of_all[position[name]]
+        if schema.kinds[name] == "number":
+            columns[name] = read_numbers(texts)
+            if columns[name] is None:
+                return None
         else:
-            asked.labels.append({**where, **{name: cells.get(name) or None for name in schema.ids}})
-            asked.texts.append(cells)
-    return asked
+            columns[name] = [text or None for text in texts]
+    return columns
+
+
+def read_numbers(texts: Sequence[str]) -> np.ndarray | None:
+    """Read a number column as `dataset.parse_number` reads each cell; None when it could not read one.
+
+    Plain numbers, which most columns hold alone, are read by the interpreter's own C: of those signs it
+    reads what our pattern matches, and nothing else.
+    """
+    if _PLAIN.issuperset("".join(texts)):
+        try:
+            values = np.array([float(text) if text else math.nan for text in texts])
+        except ValueError:
+            return None
+        return None if (np.abs(values) > dataset.LARGEST).any() else values
+    parsed = [dataset.parse_number(text) for text in texts]
+    return None if None in parsed else np.array(parsed, dtype="float64")

@@ -147,6 +147,16 @@ class Server:
         finally:
             connection.close()
 
+    def read_lines(self, method, path, body, headers):
+        """Make a call whose answer is long; give its status and how many lines it has."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        try:
+            connection.request(method, path, body, headers)
+            answer = connection.getresponse()
+            return answer.status, sum(1 for _ in answer)
+        finally:
+            connection.close()
+
     def predict(self, rows):
         return self.call("POST", "/prediction", json.dumps(rows), {"Content-Type": "application/json"})
 

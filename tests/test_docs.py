@@ -106,7 +106,7 @@ def test_the_curl_commands_of_the_readme_are_answered(workspace):
         shutil.copytree(ROOT / name, workspace.root / name)
     workspace.tick()
     curls = [line for line in console_lines() if line.startswith("curl")]
-    assert len(curls) == 5
+    assert len(curls) == 6
     with apicalls.serve(config.load_config(workspace.config_path)) as address:
         for line in curls:
             command = [
