@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import random
+import shutil
 import time
 from pathlib import Path
 
@@ -147,6 +148,21 @@ def old_world(workspace):
     workspace.put("sourcedata/b.csv", make_clients(150, "b"))
     workspace.put("testdata/t.csv", make_clients(200, "t"))
     return workspace
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory):
+    """A workspace in which a model is deployed; tests that change it take a copy."""
+    from api_kit import make_workspace
+
+    return make_workspace(tmp_path_factory.mktemp("served"))
+
+
+@pytest.fixture
+def copy(served, tmp_path):
+    root = tmp_path / "copy"
+    shutil.copytree(served, root, symlinks=True)
+    return root
 
 
 def pytest_sessionfinish(session, exitstatus):
