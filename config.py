@@ -26,6 +26,8 @@ SEPARATORS = {",": ",", ";": ";", "\t": "\t", "tab": "\t", "|": "|"}
 ESTIMATORS = ("auto", "logistic_regression", "hist_gradient_boosting")
 LARGEST_COST = 1e100  # sums of it stay among the doubles
 THRESHOLDS = ("balanced", "f1", "cost")
+DRIFT_RULES = ("score", "score_margin", "auto")
+GATES = ("not_worse", "better", "none")
 URL_SCHEMES = (
     "sqlite",
     "mysql",
@@ -35,6 +37,7 @@ URL_SCHEMES = (
     "postgresql",
     "postgresql+psycopg",
 )
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 URL_EXAMPLES = "sqlite:///records.db, mysql://user@host/name, postgresql://user@host/name"
 SECRETS = ("RISK_DATABASE_URL", "RISK_MODEL_KEY", "RISK_API_TOKEN", "RISK_WEBHOOK_URL")
 DEFAULTS: dict[str, Any] = {
@@ -52,21 +55,26 @@ DEFAULTS: dict[str, Any] = {
         "loss_cost": None,
     },
     "drift": {"rule": "score", "alpha": 0.05},
-    "deployment": {"gate": "none", "keep_releases": 3},
+    "deployment": {"gate": "not_worse", "keep_releases": 3},
     "database_url": "sqlite:///records.db",
     "store_datasets": False,
     "keep_days": None,
     "engine": {"name": "duckdb", "memory_limit": None, "spill_folder": None},
     "max_training_rows": None,
-    "api": {"host": "127.0.0.1", "port": 8000, "max_body_mb": 16},
     "limits": asdict(Limits()),
+    "api": {
+        "host": "127.0.0.1",
+        "port": 8000,
+        "workers": 2,
+        "max_body_mb": 16,
+        "max_rows": 1_000_000,
+        "timeout_s": 60,
+    },
     "report": {},
     "alerts": {},
 }
 # Values DESIGN knows and this version does not have yet: refused, never accepted and ignored.
 NOT_YET: dict[str, tuple[Any, ...]] = {
-    "drift.rule": ("score_margin", "auto"),
-    "deployment.gate": ("not_worse", "better"),
     "engine.name": ("spark",),
 }
 _SIZE = re.compile(r"0*[1-9][0-9]* ?[KMGT](I?B)?", re.IGNORECASE)
@@ -110,8 +118,11 @@ class Config:
     spill_folder: Path
     host: str
     port: int
+    workers: int
     max_body_mb: int
     limits: Limits
+    max_rows: int
+    timeout_s: int
     secrets: dict[str, str] = field(repr=False)
 
     # What lies where (DESIGN 4); the names of files stand here and nowhere else.
@@ -138,6 +149,10 @@ class Config:
     @property
     def model_card(self) -> Path:
         return self.output_model / "modelcard.json"
+
+    @property
+    def gate_verdict(self) -> Path:
+        return self.output_model / "verdict.json"
 
     @property
     def trained_on(self) -> Path:
@@ -196,6 +211,10 @@ class Config:
         return self.state_folder / "inputs.json"
 
     @property
+    def awaited(self) -> Path:
+        return self.state_folder / "awaited.bin"
+
+    @property
     def outbox(self) -> Path:
         return self.state_folder / "outbox"
 
@@ -208,8 +227,16 @@ class Config:
         return self.root / "logs" / "pipeline.log"
 
     @property
+    def request_log(self) -> Path:
+        return self.root / "logs" / "api.log"
+
+    @property
     def requirements(self) -> Path:
         return Path(__file__).resolve().parent / "requirements.txt"
+
+    @property
+    def max_body_bytes(self) -> int:
+        return self.max_body_mb * 1024 * 1024
 
     def row_key(self) -> str:
         """Say what shapes a row; another answer means that the table must be compiled anew."""
@@ -345,6 +372,17 @@ def _is_size(value: Any) -> bool:
     return isinstance(value, str) and _SIZE.fullmatch(value.strip()) is not None
 
 
+def _is_address(value: Any) -> bool:
+    if value in LOOPBACK:
+        return True
+    import ipaddress
+
+    try:
+        return isinstance(value, str) and bool(ipaddress.ip_address(value))
+    except ValueError:
+        return False
+
+
 def _check(root: Path, raw: dict[str, Any], values: dict[str, Any], problems: list[str]) -> None:
     for key in FOLDER_KEYS:
         if key not in raw:
@@ -375,9 +413,9 @@ def _check(root: Path, raw: dict[str, Any], values: dict[str, Any], problems: li
         "model.call_cost": (lambda v: v is None or _is_cost(v), "a positive number"),
         "model.loss_cost": (lambda v: v is None or _is_cost(v), "a positive number"),
         "model.params": (lambda v: isinstance(v, dict), "an object of scikit-learn parameters"),
-        "drift.rule": (lambda v: v == "score", '"score"'),
+        "drift.rule": (lambda v: v in DRIFT_RULES, f"one of {', '.join(DRIFT_RULES)}"),
         "drift.alpha": (_is_share, "a number between 0 and 1"),
-        "deployment.gate": (lambda v: v == "none", '"none"'),
+        "deployment.gate": (lambda v: v in GATES, f"one of {', '.join(GATES)}"),
         "deployment.keep_releases": (lambda v: _is_whole(v, 1, 1000), "a whole number from 1 to 1000"),
         "database_url": (_is_text, "a URL such as sqlite:///records.db"),
         "store_datasets": (lambda v: isinstance(v, bool), "true or false"),
@@ -385,11 +423,14 @@ def _check(root: Path, raw: dict[str, Any], values: dict[str, Any], problems: li
         "engine.name": (lambda v: v == "duckdb", '"duckdb"'),
         "engine.memory_limit": (lambda v: v is None or _is_size(v), 'a size such as "2GB"'),
         "engine.spill_folder": (lambda v: v is None or _is_folder(v), "the name of a folder"),
-        "api.host": (_is_text, "an address"),
+        "api.host": (_is_address, "an address such as 127.0.0.1, 0.0.0.0 or ::1"),
         "api.port": (lambda v: _is_whole(v, 0, 65535), "a port from 0 to 65535"),
+        "api.workers": (lambda v: _is_whole(v, 1, 64), "a whole number from 1 to 64"),
         "api.max_body_mb": (lambda v: _is_whole(v, 1, 1024), "a whole number from 1 to 1024"),
         **{f"limits.{name}": (_is_limit, "a whole number from 1") for name in DEFAULTS["limits"]},
         "limits.max_cell_kb": (lambda v: _is_whole(v, 1, 8192), "a whole number from 1 to 8192"),
+        "api.max_rows": (lambda v: _is_whole(v, 1, 10**9), "a whole number from 1"),
+        "api.timeout_s": (lambda v: _is_whole(v, 1, 3600), "a whole number of seconds from 1 to 3600"),
     }
     for key, (rule, wanted) in rules.items():
         value = values[key]
@@ -404,8 +445,6 @@ def _check(root: Path, raw: dict[str, Any], values: dict[str, Any], problems: li
         _check_url("database_url", values["database_url"], problems)
     if values["max_training_rows"] is not None:
         problems.append("max_training_rows: not available in this version; leave it out")
-    if values["api.host"] not in ("127.0.0.1", "localhost", "::1"):
-        problems.append(f"api.host: {values['api.host']!r} is not available in this version; use 127.0.0.1")
     _check_roles(values, problems)
 
 
@@ -535,7 +574,10 @@ def _freeze(path: Path, raw: dict[str, Any], values: dict[str, Any], secrets: di
         spill_folder=root / spill if spill else root / ".state" / "spill",
         host=values["api.host"],
         port=values["api.port"],
+        workers=values["api.workers"],
         max_body_mb=values["api.max_body_mb"],
         limits=Limits(**{name: values[f"limits.{name}"] for name in DEFAULTS["limits"]}),
+        max_rows=values["api.max_rows"],
+        timeout_s=values["api.timeout_s"],
         secrets=secrets,
     )

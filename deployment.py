@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import stage
 from config import Config
 from risk import artifacts, releases
 from risk.errors import ArtifactError, UsageError
 
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+    from risk.gate import GateDecision
+
 MODEL = "trainedmodel.pkl"
+HELD_BACK, TEST_DATA = "new rows that neither model has seen", "test data"
+PROMOTE = "PROMOTE"
+Rows = tuple["pd.DataFrame", "np.ndarray"]
 
 
 @dataclass(frozen=True)
@@ -44,6 +53,63 @@ class Result:
         return "".join(
             f"{'*' if told.startswith(self.release or ' ') else ' '} {told}\n" for told in self.releases
         )
+
+
+# --- compute: the gate -------------------------------------------------------------------------------------
+
+
+def compare(
+    candidate: Any,
+    deployed: Any,
+    held_back: Rows,
+    read_test_data: Callable[[], Rows],
+    *,
+    rule: str,
+    alpha: float,
+) -> tuple[str, GateDecision]:
+    """Decide whether a candidate takes the place of the deployed model.
+
+    Parameters
+    ----------
+    candidate, deployed : fitted models
+    held_back : (X, y)
+        New labelled rows that neither has seen.
+    read_test_data : callable
+        Gives (X, y) of the test data; asked where the rows held back are too few to tell.
+
+    Returns
+    -------
+    judged_on : str
+        Which rows decided.
+    decision : GateDecision
+        PROMOTE or HOLD. Where the test data are too few as well, nothing says that the candidate is
+        worse, and it is promoted.
+    """
+    decision = decide(candidate, deployed, *held_back, rule, alpha)
+    if decision.decision is not None:
+        return HELD_BACK, decision
+    first = decision.reasons
+    decision = decide(candidate, deployed, *read_test_data(), rule, alpha)
+    reasons = (*(f"on the test data: {reason}" for reason in decision.reasons), *first)
+    return TEST_DATA, replace(decision, decision=decision.decision or PROMOTE, reasons=reasons)
+
+
+def decide(
+    candidate: Any, deployed: Any, X: pd.DataFrame, y: np.ndarray, rule: str, alpha: float
+) -> GateDecision:
+    """Ask both models about the same rows."""
+    from risk import gate
+
+    if not len(y):  # no model answers about no row
+        return gate.decide_gate(y, y, y, y, y, rule=rule, alpha=alpha)
+    y_pred, probability = releases.predict(candidate, X)
+    deployed_pred, deployed_probability = releases.predict(deployed, X)
+    return gate.decide_gate(
+        y, probability, y_pred, deployed_probability, deployed_pred, rule=rule, alpha=alpha
+    )
+
+
+# --- run ---------------------------------------------------------------------------------------------------
 
 
 def run(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import stage
 from config import SECRETS, Config
-from risk import artifacts, dataset, escapes, outbox, packages, releases, rows, table, trends
+from risk import artifacts, dataset, escapes, outbox, packages, releases, rows, table, ticks, trends
 from risk.dataset import Schema
 from risk.errors import DatasetError, MissingArtifactError, UsageError
 
@@ -163,6 +163,7 @@ def describe_columns(
 def run(
     config: Config,
     *,
+    verdict: Mapping[str, Any] | None = None,
     measure: bool = False,
     history: bool = False,
     since: str | None = None,
@@ -172,6 +173,8 @@ def run(
 
     Parameters
     ----------
+    verdict : mapping, optional
+        What the drift check of this tick found; None takes that of the last tick.
     measure : bool, default=False
         Run ingestion and training again, in a scratch copy, and give their timings.
     history : bool, default=False
@@ -185,7 +188,11 @@ def run(
         When nothing was ingested yet.
     ServiceError
         When the history is asked for and does not answer.
+    UsageError
+        When `since` comes without `history`.
     """
+    if since and not history:
+        raise UsageError("--since counts only with --history")
     if export is not None:
         return Past(exported=export_tables(config, Path(export)))
     if history:
@@ -203,6 +210,7 @@ def run(
         "timings": measure_timings(config) if measure else timings,
         "dependencies": listed,
         "dependencies_at": asked_at,
+        "verdict": verdict or ticks.last_verdict(config.tick_state),
         "predictions": predict(config),
         "trends": trends.latest(moved),
         "history": known,
@@ -256,8 +264,8 @@ def read_history(config: Config) -> tuple[dict[str, Any], dict[str, Any], dict[s
     )
     waiting = list(filter(None, map(outbox.read, outbox.waiting(config.outbox))))
     if found is not None:
-        timings, rows = found
-        moved, until = trends.build(rows), last_moment(rows)
+        timings, (rows, left_out) = found
+        moved, until = trends.build(rows, left_out=left_out), last_moment(rows)
     else:
         before = artifacts.read_json_or_none(config.diagnostics) or {}
         until = before.get("history", {}).get("until")
@@ -307,7 +315,8 @@ def read_past(config: Config, since: str | None) -> dict[str, Any]:
     from risk import records
 
     with records.read(config.database_url) as history:
-        moved = trends.build(history.trend_rows(), max_points=MOST_POINTS)
+        rows, left_out = history.trend_rows()
+    moved = trends.build(rows, left_out=left_out, max_points=MOST_POINTS)
     return trends.cut(moved, since) if since else moved
 
 

@@ -17,8 +17,7 @@ from risk.errors import UsageError
 from risk.table import FileEntry
 
 LOG = stage.log("reporting")
-FEW_ROWS, FEW_OF_A_CLASS = 30, 5
-MOST_FILES = 500
+MOST_FILES, MOST_COLUMNS = 500, 40
 PICTURE_DPI = 150
 
 
@@ -53,37 +52,85 @@ def say_score(metrics: Mapping[str, Any]) -> list[str]:
     return said
 
 
-def warn(metrics: Mapping[str, Any]) -> list[str]:
-    """Say in plain words when the score says little."""
-    n, n_positive = metrics["n"], metrics["n_positive"]
-    warnings = []
-    if n < FEW_ROWS or min(n_positive, n - n_positive) < FEW_OF_A_CLASS:
-        warnings.append(
-            f"{n:,} test rows with {n_positive:,} leavers say little: the score could as well be anything "
-            f"between {metrics['f1_low']:.2f} and {metrics['f1_high']:.2f}. Put more rows into the test data."
-        )
+def warn(metrics: Mapping[str, Any], card: Mapping[str, Any]) -> list[str]:
+    """Say in plain words what makes the score or the model say little, or too much."""
+    found = [*metrics.get("warnings", ()), *card.get("warnings", ())]
+    warnings = [f"{one['text'][0].upper()}{one['text'][1:]}." for one in found]
     if metrics["f1"] <= metrics["floor_f1"]:
         warnings.append("The model is no better than calling everyone a leaver.")
     return warnings
 
 
-def say_verdict(verdict: Mapping[str, Any] | None, release: str, manifest: Mapping[str, Any]) -> str:
+def say_verdict(verdict: Mapping[str, Any] | None, release: str, manifest: Mapping[str, Any]) -> list[str]:
     """Say what the drift check found, with both scores, and what became of the judged release."""
     if verdict is None:
-        return "Not judged yet: no new rows have come since a model was deployed."
+        return ["Not judged yet: no new rows have come since a model was deployed."]
     if verdict["drift"] is None:
-        return f"Not judged: {verdict['reason']}."
+        return [f"Not judged: {verdict['reason']}.", *say_advice(verdict)]
     word = "Drift" if verdict["drift"] else "No drift"
     judged, share, auc = verdict["release"], verdict["leaver_share"], verdict["auc"]
     if judged == release:
         after = f"Release {release} was judged, and is the one deployed."
     elif manifest["why"].get("verdict") == verdict:
-        after = f"Release {judged} was judged; {release} was trained on all rows and took its place."
+        after = f"Release {judged} was judged; {release} was trained anew and took its place."
     else:
         after = f"Release {judged} was judged; it is not the one deployed now."
     leavers = f" Of the new rows {100 * share:.1f} % are leavers." if share is not None else ""
     order = f" AUC on them is {auc:.3f}." if auc is not None else ""
-    return f"{word} by the rule {verdict['rule']!r}: {verdict['reason']}.{leavers}{order} {after}"
+    said = [f"{word} by the rule {verdict['rule']!r}: {verdict['reason']}.{leavers}{order}"]
+    said += [say_gate(verdict["gate"])] if verdict.get("gate") else []
+    return [*said, after, *say_advice(verdict)]
+
+
+def say_advice(verdict: Mapping[str, Any]) -> list[str]:
+    """Say what to do where rule and evidence disagree."""
+    return [f"{verdict['advice'][0].upper()}{verdict['advice'][1:]}."] if verdict.get("advice") else []
+
+
+def say_gate(gate: Mapping[str, Any]) -> str:
+    """Say whether the candidate was deployed, and why."""
+    word = "was deployed" if gate["decision"] == "PROMOTE" else "was held, the deployed model stays"
+    return f"The model trained anew {word}: {'; '.join(gate['reasons'])} (gate {gate['rule']!r})."
+
+
+def make_evidence_tables(verdict: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """Make the tables of what each rule says and how far each column has moved."""
+    found = (verdict or {}).get("evidence")
+    if not found:
+        return []
+    says = {True: "drift", False: "no drift", None: "cannot tell"}
+    rules = [
+        [
+            rule,
+            says[one["drift"]],
+            "-" if one["p_value"] is None else f"{one['p_value']:.3f}",
+            one["sentence"],
+        ]
+        for rule, one in found["rules"].items()
+    ]
+    moved = sorted(found["shifts"], key=lambda s: (-(s["psi"] or 0.0), s["column"]))
+    columns = [
+        [s["column"], *(figure(s[name]) for name in ("psi", "psi_critical", "p_adjusted")), s["change"]]
+        for s in moved[:MOST_COLUMNS]
+    ]
+    cut = f" The {MOST_COLUMNS} of {len(moved):,} that moved most." if len(moved) > MOST_COLUMNS else ""
+    said = (
+        "PSI from 0.1 on is a moderate, from 0.25 on a large shift; the limit is what 5 % of columns exceed "
+        f"without any. p is among all columns.{cut}"
+    )
+    return [
+        part("What each rule says", "", ["rule", "says", "p", "because"], rules, [1.4, 1.2, -0.8, 7]),
+        part("Columns", said, ["column", "PSI", "limit", "p", "change"], columns, [3, -1, -1, -1, 5]),
+    ]
+
+
+def say_estimates(verdict: Mapping[str, Any] | None, moved: Mapping[str, Any]) -> list[str]:
+    """Say what is probably true of new rows without a label, and how such estimates have done so far."""
+    found = verdict or {}  # an earlier version kept neither
+    told = [found["estimate"]["sentence"]] if found.get("estimate") else []
+    told += [audit["sentence"] for audit in found.get("audits", ())]
+    held = trends.count_held(moved)
+    return [f"{sentence}." for sentence in [*told, *([held] if held else [])]]
 
 
 def say_predictions(predictions: Mapping[str, Any] | None, release: str) -> str:
@@ -238,8 +285,7 @@ def run(config: Config, *, verdict: Mapping[str, Any] | None = None, today: str 
     diagnostics = artifacts.read_json(config.diagnostics, "run diagnostics.py first")
     moved = artifacts.read_json(config.trends, "run diagnostics.py first")
     if verdict is None:
-        state = ticks.load(config.tick_state)
-        verdict = state.verdict if state else None
+        verdict = ticks.last_verdict(config.tick_state)
     metrics, card = release.json("metrics.json"), release.json("modelcard.json")
     date = today or datetime.datetime.now(datetime.UTC).date().isoformat()
     report = {
@@ -256,10 +302,16 @@ def run(config: Config, *, verdict: Mapping[str, Any] | None = None, today: str 
         ),
         "score": metrics,
         "score_said": say_score(metrics),
-        "warnings": warn(metrics),
+        "warnings": warn(metrics, card),
         "verdict": verdict,
-        "verdict_said": say_verdict(verdict, release.id, release.manifest),
-        "tables": make_tables(ledger.files, diagnostics, release.id),
+        "verdict_said": [
+            *say_verdict(verdict, release.id, release.manifest),
+            *say_estimates(verdict, moved),
+        ],
+        "tables": [
+            *make_evidence_tables(verdict),
+            *make_tables(ledger.files, diagnostics, release.id),
+        ],
         "trends_said": say_marks(moved),
         "trends_table": make_trends_table(moved),
         "trends": moved,

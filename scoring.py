@@ -1,14 +1,18 @@
-"""Score the trained model on the test data and write latestscore.txt."""
+"""Score the trained model on the test data and write latestscore.txt.
+
+A tick also asks here how the deployed model does on rows that are new to it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import stage
 from config import Config
-from risk import artifacts, dataset, releases, rows, scores
+from risk import artifacts, dataset, releases, rows, scores, table
 from risk.dataset import Schema
 from risk.errors import DatasetError
 from risk.scores import Score
@@ -17,7 +21,14 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
+    from risk.awaited import Outlook
+    from risk.drift import Verdict
+    from risk.releases import Release
+    from risk.suspicions import Suspicion
+    from risk.table import Ledger
+
 LOG = stage.log("scoring")
+CHUNK_ROWS = 500_000
 
 
 @dataclass(frozen=True)
@@ -41,10 +52,7 @@ class Result:
 
 def score_model(model: Any, X: pd.DataFrame, y: np.ndarray) -> Score:
     """Score a fitted model on labelled rows."""
-    from threadpoolctl import threadpool_limits
-
-    with threadpool_limits(1):
-        return scores.compute_score(y, model.predict(X), model.predict_proba(X)[:, 1])
+    return scores.compute_score(y, *releases.predict(model, X))
 
 
 def read_test_data(config: Config, schema: Schema) -> tuple[pd.DataFrame, np.ndarray]:
@@ -76,6 +84,35 @@ def read_test_data(config: Config, schema: Schema) -> tuple[pd.DataFrame, np.nda
     return dataset.to_frame(labelled, schema), dataset.to_target(labelled, schema)
 
 
+def suspect_test_data(
+    config: Config, card: Mapping[str, Any], X: pd.DataFrame, y: np.ndarray, score: Score
+) -> list[Suspicion]:
+    """Say why a score may say little (few rows) or too much (rows that the model was trained on)."""
+    from risk import folds, suspicions
+
+    interval = score.f1 or 0.0, score.f1_low or 0.0, score.f1_high or 1.0
+    found = [suspicions.suspect_few_test_rows(score.n, score.n_positive, *interval)]
+    ledger, mark = table.load(config.ledger), card["data"]
+    if ledger is not None and table.holds(config.final_data, ledger, mark):
+        schema = Schema.from_json(card["schema"])
+        trained = digest_rows(config.final_data, schema, mark["length"])
+        found.append(suspicions.suspect_overlap(trained, folds.row_digests(X, y)))
+    return [one for one in found if one is not None]
+
+
+def digest_rows(path: Path, schema: Schema, length: int) -> np.ndarray:
+    """Digest the labelled rows of the compiled table, in chunks; shape (n_samples,)."""
+    import numpy as np
+
+    from risk import folds
+
+    parts = [
+        folds.row_digests(X[y == y], y[y == y])
+        for X, y in dataset.read_chunks(path, schema, stop=length, chunk_rows=CHUNK_ROWS)
+    ]
+    return np.concatenate(parts)
+
+
 def run(config: Config) -> Result:
     """Score the trained model and write latestscore.txt and metrics.json.
 
@@ -93,12 +130,76 @@ def run(config: Config) -> Result:
     score = score_model(model, X, y)
     if score.f1 is None:
         raise DatasetError(f"{config.test_data}: no row of a client who left; F1 is not defined without one")
-    artifacts.put_json(config.metrics, {"model_sha256": card["model_sha256"], **score.to_json()})
+    suspected = suspect_test_data(config, card, X, y, score)
+    for one in suspected:
+        LOG.warning("%s: %s", config.test_data, one.text)
+    warnings = {"warnings": [one.to_json() for one in suspected]}
+    artifacts.put_json(config.metrics, {"model_sha256": card["model_sha256"], **score.to_json(), **warnings})
     artifacts.put_text(config.latest_score, f"{score.f1!r}\n")
     kept = ("n", "n_positive", "f1", "f1_low", "f1_high", "auc", "average_precision")
     facts = {name: value for name, value in score.to_json().items() if name in kept}
     facts["model_sha256"] = card["model_sha256"]
     return Result(score.f1, score.f1_low, score.f1_high, score.auc, score.n, facts)
+
+
+# --- the deployed model, on new rows -----------------------------------------------------------------------
+
+
+def judge(config: Config, ledger: Ledger, start: int) -> Verdict:
+    """Judge the deployed model on the rows of the table behind an offset, and keep what needs a label yet."""
+    from risk import awaited, drift, evidence, shift
+
+    release, model = releases.load_deployed(config.prod_deployment, config.secrets.get("RISK_MODEL_KEY"))
+    card, table = release.json("modelcard.json"), Schema.from_json(ledger.schema or {})
+    schema = replace(Schema.from_json(card["schema"]), columns=table.columns, ids=table.ids)
+    X, y = dataset.read_table(config.final_data, schema, start=start, stop=ledger.length)
+    y_pred, probability = releases.predict(model, X)
+    found = evidence.compute_evidence(
+        X,
+        y,
+        y_pred,
+        probability,
+        recorded_score=float(release.files["latestscore.txt"]),
+        kept=card.get("reference"),  # an earlier version kept none, and no profiles
+        profiles={name: shift.from_json(raw) for name, raw in card.get("profiles", {}).items()},
+        alpha=config.alpha,
+    )
+
+    def identify() -> np.ndarray:
+        ids = dataset.read_ids(config.final_data, schema, start=start, stop=ledger.length)
+        return awaited.identify(ids, X)
+
+    outlook = look_ahead(config, release, identify, y, y_pred, probability)
+    return drift.judge(config.drift_rule, found, release.id, outlook)
+
+
+def look_ahead(
+    config: Config,
+    release: Release,
+    identify: Callable[[], np.ndarray],
+    y: np.ndarray,
+    y_pred: np.ndarray,
+    probability: np.ndarray,
+) -> Outlook:
+    """Estimate the rows without a label, and audit earlier estimates of rows that have one now."""
+    from risk import awaited, estimates
+
+    before = awaited.read(config.awaited)
+    if not len(before.rows) and not (y != y).any():
+        return awaited.NOTHING
+    card = release.json("modelcard.json")
+    outlook, after = awaited.look(
+        before,
+        identify(),
+        y,
+        y_pred,
+        probability,
+        release=release.id,
+        reliability=estimates.find_reliability(card.get("reference"), card),
+    )
+    if outlook.estimate:
+        awaited.write(config.awaited, after)
+    return outlook
 
 
 def main(argv: list[str] | None = None) -> int:

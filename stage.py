@@ -63,7 +63,7 @@ def main(
     day, not every ten minutes.
     """
     settings = None
-    _Logging.prepare(None)
+    _Logging.wanted = set_up_screen  # until config.json is read
     try:
         arguments = _parse(name, argv, description, options)
         settings = load_config(arguments.pop("config"))
@@ -325,7 +325,7 @@ class _Logging:
     wanted: Callable[[], None] | None = None
 
     @classmethod
-    def prepare(cls, config: Config | None, verbosity: int = 0, *, rotates: bool = False) -> None:
+    def prepare(cls, config: Config, verbosity: int, *, rotates: bool) -> None:
         cls.wanted = lambda: set_up_logging(config, verbosity, rotates=rotates)
 
 
@@ -339,30 +339,18 @@ def log(name: str) -> logging.Logger:
     return logging.getLogger(f"risk.{name}")
 
 
-def set_up_logging(config: Config | None, verbosity: int, *, rotates: bool) -> None:
+def set_up_logging(config: Config, verbosity: int, *, rotates: bool) -> None:
     """Terminal: all to stderr. Otherwise INFO to the log file, warnings also to stderr.
 
-    Only the process that holds the lock rotates the file. Without a config there is no log file yet.
+    Only the process that holds the lock rotates the file.
     """
     import logging
     import logging.handlers
 
-    root = logging.getLogger("risk")
-    for handler in list(root.handlers):
-        root.removeHandler(handler)
-        handler.close()
-    root.propagate = False
-    root.setLevel(logging.DEBUG if verbosity > 0 else logging.INFO)
-    screen = logging.StreamHandler(sys.stderr)
-    screen.setFormatter(_plain("%(levelname)s %(stage)s: %(message)s"))
-    screen.addFilter(_name_stage)
-    interactive = sys.stderr.isatty()
-    screen.setLevel(
-        logging.ERROR if verbosity < 0 else root.level if interactive or verbosity > 0 else logging.WARNING
-    )
-    root.addHandler(screen)
-    if interactive or config is None:
+    set_up_screen(verbosity)
+    if sys.stderr.isatty():
         return
+    root = logging.getLogger("risk")
     try:
         config.log_file.parent.mkdir(parents=True, exist_ok=True)
         full = logging.handlers.RotatingFileHandler(
@@ -374,6 +362,24 @@ def set_up_logging(config: Config | None, verbosity: int, *, rotates: bool) -> N
     full.setFormatter(_plain("%(asctime)s %(levelname)s %(stage)s: %(message)s", "%Y-%m-%dT%H:%M:%S%z"))
     full.addFilter(_name_stage)
     root.addHandler(full)
+
+
+def set_up_screen(verbosity: int = 0) -> None:
+    """Say on stderr what there is to say, and nowhere else."""
+    import logging
+
+    root = logging.getLogger("risk")
+    for handler in list(root.handlers):
+        root.removeHandler(handler)
+        handler.close()
+    root.propagate = False
+    root.setLevel(logging.DEBUG if verbosity > 0 else logging.INFO)
+    screen = logging.StreamHandler(sys.stderr)
+    screen.setFormatter(_plain("%(levelname)s %(stage)s: %(message)s"))
+    screen.addFilter(_name_stage)
+    everything = sys.stderr.isatty() or verbosity > 0
+    screen.setLevel(logging.ERROR if verbosity < 0 else root.level if everything else logging.WARNING)
+    root.addHandler(screen)
 
 
 def _plain(line: str, date: str | None = None) -> logging.Formatter:
@@ -390,9 +396,8 @@ def _plain(line: str, date: str | None = None) -> logging.Formatter:
             return super().formatMessage(record)
 
         def formatException(self, ei: Any) -> str:
-            return "\n".join(
-                f"  {escapes.for_screen(part)}" for part in super().formatException(ei).split("\n")
-            )
+            lines = super().formatException(ei).split("\n")
+            return "\n".join(f"  {escapes.for_screen(part)}" for part in lines)
 
     return Plain(line, date)
 

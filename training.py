@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import stage
 from config import Config
-from risk import artifacts, dataset, table
+from risk import artifacts, dataset, releases, table
 from risk.dataset import Schema
 from risk.errors import DatasetError
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 LOG = stage.log("training")
 MIN_PER_CLASS = 2
+NEWEST_ROWS = 1_000  # later rows are held against so many of the newest at least
 HARMLESS = ("constant",)  # nobody needs a mail about it
 
 
@@ -31,7 +32,8 @@ HARMLESS = ("constant",)  # nobody needs a mail about it
 class Plan:
     """What was decided about a model: enough to fit it again on more rows.
 
-    `rows` says which were used, "all" or the "new" ones behind the offset `behind` of the table.
+    `rows` says which were used, "all" or the "new" ones behind the offset `behind` of the table; `facts`
+    goes into the model card.
     """
 
     choice: Choice
@@ -42,18 +44,29 @@ class Plan:
 
 @dataclass(frozen=True)
 class Result:
-    """What was fitted on how many rows, and how many were held back for the gate."""
+    """What was fitted on how many rows; and those held back for the gate, with the plan to refit by."""
 
     estimator: str
     n_samples: int
     n_features: int
     n_positive: int
-    n_held_back: int = 0
-    n_held_back_positive: int = 0
-    plan: Plan | None = field(default=None, repr=False)
+    plan: Plan = field(repr=False)
+    held_back: Labelled = field(repr=False)
+
+    @property
+    def n_held_back(self) -> int:
+        return len(self.held_back.y)
+
+    @property
+    def n_held_back_positive(self) -> int:
+        return int(self.held_back.y.sum())
 
     def to_json(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "plan"}
+        facts = {name: value for name, value in vars(self).items() if name not in ("plan", "held_back")}
+        return facts | {
+            "n_held_back": self.n_held_back,
+            "n_held_back_positive": self.n_held_back_positive,
+        }
 
     def history(self, _: Config) -> dict[str, Any]:
         """Say what `records` keeps of this run: how long it took for how many rows."""
@@ -62,11 +75,18 @@ class Result:
 
 @dataclass(frozen=True)
 class Labelled:
-    """Labelled rows of the table; `is_new` marks those behind the training mark, if one was given."""
+    """Labelled rows of the table in their order; `is_new` marks those behind the training mark, or all."""
 
     X: pd.DataFrame
     y: np.ndarray
     is_new: np.ndarray
+
+    @property
+    def newest(self) -> np.ndarray:
+        """Mark the rows that came since the last training, and 1,000 of the newest at least."""
+        newest = self.is_new.copy()
+        newest[-NEWEST_ROWS:] = True
+        return newest
 
     def take(self, rows: np.ndarray) -> Labelled:
         if rows.all():
@@ -96,9 +116,28 @@ def make_plan(data: Labelled, wanted: Recipe, estimator: str, rule: Rule, behind
             tried, data.X, data.y, data.is_new, random_state=wanted.random_state
         )
         if used == candidates.NEW:
-            choice, warnings = choose(data.take(data.is_new))
-    told = {"rows": {"used": used, **facts}, "warnings": [one.to_json() for one in warnings]}
+            data = data.take(data.is_new)
+            choice, warnings = choose(data)
+    told = {
+        "rows": {"used": used, **facts},
+        "warnings": [one.to_json() for one in warnings],
+        "reference": keep_reference(choice, data, rule),
+    }
     return Plan(choice, used, behind, {**choice.facts, **told})
+
+
+def keep_reference(choice: Choice, data: Labelled, rule: Rule) -> dict[str, Any]:
+    """Keep what models that did not see them said of the newest rows: later rows are held against it."""
+    from risk import folds, reference
+
+    rows = folds.sample_to_try(data.X, data.y)
+    newest = data.newest[rows]
+    if not folds.smaller_class(choice.found.y[newest]):
+        newest[:] = True
+    y, probability = choice.found.y[newest], choice.found.probability[0, newest]
+    threshold = data.y.mean() if rule.threshold == "balanced" else choice.threshold
+    kept = reference.make_reference(y, probability >= threshold, probability, y_train=data.y[data.newest])
+    return {"rows": "cross-validated", **kept}
 
 
 def describe(X: pd.DataFrame, schema: Schema) -> dict[str, Any]:
@@ -133,17 +172,20 @@ def describe(X: pd.DataFrame, schema: Schema) -> dict[str, Any]:
 # --- run -----------------------------------------------------------------------------------------------
 
 
-def run(config: Config, *, behind: int | None = None, refit: Plan | None = None) -> Result:
+def run(
+    config: Config, *, behind: int | None = None, hold_back: bool = True, refit: Plan | None = None
+) -> Result:
     """Fit a model and write trainedmodel.pkl with its model card.
 
-    Called bare: on every labelled row. The gate needs two further ways.
+    Called bare: on every labelled row. A retraining needs further ways.
 
     Parameters
     ----------
     behind : int, optional
-        Where in the table (bytes) the rows begin that the deployed model was not fitted on. A third of
-        them is held back for the gate (`candidates.hold_back`), and the model is fitted on all other
-        rows or on the new ones alone, as cross-validation says.
+        Where in the table (bytes) the rows begin that the deployed model was not fitted on. The model is
+        fitted on all rows or on the new ones alone, as cross-validation says.
+    hold_back : bool, default=True
+        Keep a third of the new rows from the model, for the gate (`candidates.hold_back`).
     refit : Plan, optional
         Of the Result that passed the gate: the same model, fitted on every row of its kind, none held back.
 
@@ -161,7 +203,7 @@ def run(config: Config, *, behind: int | None = None, refit: Plan | None = None)
     schema = Schema.from_json(ledger.schema or {})
     everything = read_labelled(config, ledger, schema, refit.behind if refit else behind)
     check_classes(everything.y, schema)
-    held_back = find_held_back(everything, behind)
+    held_back = find_held_back(everything, behind is not None and hold_back)
     data = everything.take(~held_back)
     with threadpool_limits(1), models.blaming(config.params):
         # one thread: the same bytes on any machine, and cron leaves a core to the API
@@ -172,7 +214,7 @@ def run(config: Config, *, behind: int | None = None, refit: Plan | None = None)
         model = models.make_estimator(plan.choice.recipe, threshold=threshold, n_rows=len(data.y))
         model.fit(data.X, data.y)
     write(config, ledger, schema, plan, data, model)
-    for warning in plan.facts["warnings"]:
+    for warning in plan.facts["warnings"] if refit is None else ():
         level = "info" if warning["code"] in HARMLESS else "warning"
         getattr(LOG, level)("%s", warning["text"])
     return Result(
@@ -180,9 +222,8 @@ def run(config: Config, *, behind: int | None = None, refit: Plan | None = None)
         n_samples=len(data.y),
         n_features=len(schema.features),
         n_positive=int(data.y.sum()),
-        n_held_back=int(held_back.sum()),
-        n_held_back_positive=int(everything.y[held_back].sum()),
         plan=plan,
+        held_back=everything.take(held_back),
     )
 
 
@@ -206,7 +247,7 @@ def read_labelled(config: Config, ledger: Ledger, schema: Schema, behind: int | 
     import numpy as np
 
     X, y = dataset.read_table(config.final_data, schema, stop=ledger.length)
-    is_new = np.zeros(len(y), dtype=bool)
+    is_new = np.full(len(y), behind is None)
     if behind is not None and behind < ledger.length:
         target = [schema.target]
         (new,) = dataset.read_texts(
@@ -218,14 +259,14 @@ def read_labelled(config: Config, ledger: Ledger, schema: Schema, behind: int | 
     return replace(taken, y=taken.y.astype("int64"))
 
 
-def find_held_back(data: Labelled, behind: int | None) -> np.ndarray:
+def find_held_back(data: Labelled, wanted: bool) -> np.ndarray:
     """Hold back a third of the new rows, unless too few would be left to learn from."""
     import numpy as np
 
     from risk import candidates, folds
 
     held_back = np.zeros(len(data.y), dtype=bool)
-    if behind is not None and data.is_new.any():
+    if wanted and data.is_new.any():
         held_back[data.is_new] = candidates.hold_back(data.X[data.is_new], data.y[data.is_new])
         if folds.smaller_class(data.y[~held_back]) < MIN_PER_CLASS:
             held_back[:] = False
@@ -237,7 +278,7 @@ def write(config: Config, ledger: Ledger, schema: Schema, plan: Plan, data: Labe
     from risk import models, shift
 
     pickled, files = models.render_model(model), table.render_files(ledger.files)
-    profiles = shift.make_profiles(data.X, schema.numbers, schema.texts)
+    profiles = shift.make_profiles(data.X[data.newest], schema.numbers, schema.texts)
     card = {
         "model_sha256": artifacts.sha256(pickled),
         "estimator": plan.choice.recipe.estimator,
@@ -265,6 +306,30 @@ def write(config: Config, ledger: Ledger, schema: Schema, plan: Plan, data: Labe
     with artifacts.put(config.trained_model, "wb") as handle:
         handle.write(pickled)
     artifacts.put_json(config.model_card, card)
+
+
+def measure(candidate: Any, trained: Result) -> dict[str, Any]:
+    """Measure a candidate on the rows held back from it: the newest that it did not see.
+
+    Returns
+    -------
+    facts : dict
+        `reference` for the model card; empty where they are too few, and cross-validation says more.
+    """
+    from risk import folds, reference
+
+    X, y = trained.held_back.X, trained.held_back.y
+    if not len(y) or folds.smaller_class(y) < reference.MIN_PER_CLASS:
+        return {}
+    kept = reference.make_reference(y, *releases.predict(candidate, X))
+    leavers = trained.plan.facts["reference"]["leavers"]
+    return {"reference": {"rows": "held back from the candidate", **kept, "leavers": leavers}}
+
+
+def note(config: Config, **facts: Any) -> None:
+    """Add to the model card what became known after the model was fitted: the gate, a better reference."""
+    card = artifacts.read_json(config.model_card, "run training.py first")
+    artifacts.put_json(config.model_card, card | facts)
 
 
 def check_classes(y: np.ndarray, schema: Schema) -> None:

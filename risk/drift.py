@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from risk.evidence import RULES, Evidence, apply_score
-from risk.scores import Score
+from risk.awaited import NOTHING, Outlook
+from risk.evidence import RULES, Evidence
 
 LINE = 'set "drift": {"rule": "auto"} in config.json'
 
@@ -16,7 +16,7 @@ class Verdict:
     """What a rule says of the new rows; `drift` is None when they cannot be judged.
 
     `n`, the scores and the leaver share are of the labelled rows. `advice` is filled when the rule and
-    the evidence disagree.
+    the evidence disagree. `outlook` is of the rows without a label.
     """
 
     rule: str
@@ -30,18 +30,57 @@ class Verdict:
     leaver_share: float | None
     reason: str
     release: str
-    advice: str | None = None
-    evidence: Evidence | None = field(default=None, repr=False)
+    advice: str | None
+    evidence: Evidence = field(repr=False)
+    outlook: Outlook = NOTHING
 
     def to_json(self) -> dict[str, Any]:
-        """Give the facts; a verdict without evidence has those of its rule alone."""
-        facts = {name: value for name, value in vars(self).items() if name not in ("advice", "evidence")}
-        if self.evidence is None:
-            return facts
-        return facts | {"advice": self.advice, "evidence": self.evidence.to_json()}
+        """Give the facts with all the evidence."""
+        facts = {name: value for name, value in vars(self).items() if name != "outlook"}
+        return facts | {"evidence": self.evidence.to_json(), **self.outlook.to_json()}
+
+    def record(self) -> dict[str, Any]:
+        """Give what the history keeps of a verdict; the columns stand in rows of their own."""
+        found, score = self.evidence, self.evidence.score
+        known, prediction = found.reference or {}, found.prediction
+        facts = {name: value for name, value in vars(self).items() if name not in ("evidence", "outlook")}
+        return facts | {
+            "told": "; ".join(found.sentences),
+            "n_rows": found.n,
+            "auc_low": score.auc_low if score else None,
+            "auc_high": score.auc_high if score else None,
+            "score_says": found.rules["score"].drift,
+            "score_margin_says": found.rules["score_margin"].drift,
+            "score_margin_p_value": found.rules["score_margin"].p_value,
+            "auto_says": found.rules["auto"].drift,
+            "auto_p_value": found.rules["auto"].p_value,
+            "reference_n": known.get("n"),
+            "reference_f1": known.get("f1"),
+            "reference_auc": known.get("auc"),
+            "leaver_share_reference": found.leavers.share_reference,
+            "leaver_share_p_value": found.leavers.p_value,
+            "label_share_alone": found.label_share_alone,
+            "moved": ", ".join(found.moved),
+            "prediction_psi": prediction.psi if prediction else None,
+            "prediction_p_value": prediction.p_value if prediction else None,
+        }
+
+    def column_records(self) -> list[dict[str, Any]]:
+        """Give what the history keeps of each column, moved or not."""
+        names = ("n", "psi", "psi_critical", "p_value", "p_adjusted", "ks", "missing", "unseen",
+                 "out_of_range", "material")  # fmt: skip
+        return [
+            {
+                "release": self.release,
+                "column_name": found.column,
+                "told": found.change,
+                **{name: getattr(found, name) for name in names},
+            }
+            for found in self.evidence.shifts
+        ]
 
 
-def judge(rule: str, evidence: Evidence, release: str) -> Verdict:
+def judge(rule: str, evidence: Evidence, release: str, outlook: Outlook = NOTHING) -> Verdict:
     """Give the verdict of one rule, with what the others say.
 
     Raises
@@ -67,6 +106,7 @@ def judge(rule: str, evidence: Evidence, release: str) -> Verdict:
         release=release,
         advice=_advise(rule, evidence),
         evidence=evidence,
+        outlook=outlook,
     )
 
 
@@ -83,36 +123,3 @@ def _advise(rule: str, evidence: Evidence) -> str | None:
             f"chance, {LINE}"
         )
     return None
-
-
-def judge_score(recorded_score: float, new: Score | None, release: str) -> Verdict:
-    """Apply the rule `score` without further evidence.
-
-    Parameters
-    ----------
-    recorded_score : float
-        F1 of the deployed model on the test data, as deployed.
-    new : Score or None
-        The same model on the labelled new rows; None when there is no such row.
-    release : str
-        Id of the deployed release.
-
-    Notes
-    -----
-    The rule knows no noise: F1 of few rows scatters, so the interval stands beside it.
-    """
-    opinion = apply_score(recorded_score, new)
-    judged = opinion.drift is not None
-    return Verdict(
-        rule="score",
-        drift=opinion.drift,
-        recorded_score=recorded_score,
-        new_score=new.f1 if new and judged else None,
-        new_low=new.f1_low if new and judged else None,
-        new_high=new.f1_high if new and judged else None,
-        n=new.n if new else 0,
-        auc=new.auc if new else None,
-        leaver_share=new.n_positive / new.n if new and new.n else None,
-        reason=opinion.sentence,
-        release=release,
-    )

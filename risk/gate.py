@@ -67,6 +67,22 @@ class GateDecision:
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
+    def record(self) -> dict[str, Any]:
+        """Give what the history keeps of a decision."""
+        row = {name: getattr(self, name) for name in ("decision", "rule", "n", "n_positive")}
+        for name, found in (("auc", self.auc), ("f1", self.f1)):
+            if found is not None:
+                row |= {
+                    name: found.candidate,
+                    f"deployed_{name}": found.deployed,
+                    f"{name}_gain_low": found.low,
+                    f"{name}_gain_high": found.high,
+                }
+        if self.auc is not None:
+            row |= {"auc_p_worse": self.auc.p_worse, "auc_p_better": self.auc.p_better}
+        p_value = self.answers.p_value if self.answers else None
+        return row | {"reason": "; ".join(self.reasons), "mcnemar_p_value": p_value}
+
 
 def decide_gate(
     y: np.ndarray,

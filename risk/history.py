@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from risk.databases import BUDGET_S
 from risk.errors import ServiceError
 
-VERSION = 2
+VERSION = 3
 LOCK_NAME, LOCK_NUMBER = "dynamic_risk_history", 7_241_966
 NAME, DIGEST, TIME, SENTENCE = sa.String(255), sa.String(64), sa.String(32), sa.String(1000)
 MYSQL: dict[str, Any] = {
@@ -53,6 +53,7 @@ TICKS = _table(
     drift=sa.Boolean,
     deployed=sa.Boolean,
     reason=SENTENCE,
+    gate=NAME,
 )
 INGESTED_FILES = _table(
     "ingested_files",
@@ -97,6 +98,25 @@ DRIFT = _table(
     auc=sa.Double,
     leaver_share=sa.Double,
     reason=SENTENCE,
+    advice=SENTENCE,
+    told=SENTENCE,
+    n_rows=sa.Integer,
+    auc_low=sa.Double,
+    auc_high=sa.Double,
+    score_says=sa.Boolean,
+    score_margin_says=sa.Boolean,
+    score_margin_p_value=sa.Double,
+    auto_says=sa.Boolean,
+    auto_p_value=sa.Double,
+    reference_n=sa.Integer,
+    reference_f1=sa.Double,
+    reference_auc=sa.Double,
+    leaver_share_reference=sa.Double,
+    leaver_share_p_value=sa.Double,
+    label_share_alone=sa.Boolean,
+    moved=SENTENCE,
+    prediction_psi=sa.Double,
+    prediction_p_value=sa.Double,
 )
 COLUMN_DRIFT = _table(
     "column_drift",
@@ -107,6 +127,52 @@ COLUMN_DRIFT = _table(
     psi=sa.Double,
     psi_critical=sa.Double,
     p_value=sa.Double,
+    p_adjusted=sa.Double,
+    ks=sa.Double,
+    missing=sa.Integer,
+    unseen=sa.Integer,
+    out_of_range=sa.Integer,
+    material=sa.Boolean,
+    told=SENTENCE,
+)
+GATES = _table(
+    "gates",
+    release=NAME,
+    model_sha256=DIGEST,
+    rule=NAME,
+    decision=NAME,
+    reason=SENTENCE,
+    rows_trained_on=NAME,
+    judged_on=NAME,
+    n=sa.Integer,
+    n_positive=sa.Integer,
+    auc=sa.Double,
+    deployed_auc=sa.Double,
+    auc_gain_low=sa.Double,
+    auc_gain_high=sa.Double,
+    auc_p_worse=sa.Double,
+    auc_p_better=sa.Double,
+    f1=sa.Double,
+    deployed_f1=sa.Double,
+    f1_gain_low=sa.Double,
+    f1_gain_high=sa.Double,
+    mcnemar_p_value=sa.Double,
+)
+ESTIMATES = _table(
+    "estimates",
+    release=NAME,
+    table_digest=DIGEST,
+    n=sa.Integer,
+    f1=sa.Double,
+    f1_low=sa.Double,
+    f1_high=sa.Double,
+    auc=sa.Double,
+    auc_low=sa.Double,
+    auc_high=sa.Double,
+    n_labelled=sa.Integer,
+    realised_f1=sa.Double,
+    realised_auc=sa.Double,
+    told=SENTENCE,
 )
 RELEASES = _table(
     "releases",
@@ -233,6 +299,15 @@ def _fill_rows_total(connection: sa.Connection) -> None:
         connection.execute(change, filled)
 
 
+def _to_version_3(connection: sa.Connection) -> None:
+    for table in (TICKS, DRIFT, COLUMN_DRIFT):
+        for column in table.columns:
+            _add_column(connection, column)
+    for table in (GATES, ESTIMATES):
+        table.create(connection, checkfirst=True)
+
+
 STEPS: dict[int, tuple[str, Callable[[sa.Connection], None]]] = {
     2: ("add rows_total to ingested_files, model_sha256 to releases, the table column_drift", _to_version_2),
+    3: ("add the evidence to drift and column_drift, gate to ticks, tables gates, estimates", _to_version_3),
 }

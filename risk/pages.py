@@ -128,7 +128,8 @@ def tell(report: Mapping[str, Any], matrix: Path, trends: Path) -> list[Flowable
         "How good is the model?", *(Paragraph(printable(t), BODY()) for t in report["score_said"])
     )
     story += [Paragraph(printable(text), WARNING()) for text in report["warnings"]]
-    story += chapter("Has the world changed?", Paragraph(printable(report["verdict_said"]), BODY()))
+    verdict = [Paragraph(printable(text), BODY()) for text in report["verdict_said"]]
+    story += chapter("Has the world changed?", *verdict)
     story += chapter("Right and wrong on the test data", Image(str(matrix), width=120 * mm, height=100 * mm))
     for part in report["tables"]:
         story += tell_table(part)

@@ -384,6 +384,14 @@ def unpickle(release: Release, folder: Path) -> Any:
     return load_model(release.files["trainedmodel.pkl"], card["model_sha256"], where)
 
 
+def predict(model: Any, X: Any) -> tuple[Any, Any]:
+    """Say of each row whether the client leaves, and how probably; on one thread, beside an API."""
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1):
+        return model.predict(X), model.predict_proba(X)[:, 1]
+
+
 def check_versions(release: Release) -> None:
     """Refuse a model of another scikit-learn: its predictions would be anybody's guess."""
     fitted = release.manifest.get("versions", {}).get("scikit-learn")

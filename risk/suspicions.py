@@ -28,7 +28,6 @@ GRID_SHARE, SORTED_GRID_SHARE = 0.9, 0.1
 EXACT = 2.0**53  # up to here every whole number is a double
 TEST_ROWS, TEST_ROWS_OF_CLASS = 50, 10
 OVERLAP_CHANCE = 0.001
-SHIFT_CHANCE, SHIFT_ODDS = 0.01, 1.25
 
 Has = Callable[["pd.Series[Any]"], np.ndarray]
 
@@ -311,33 +310,3 @@ def share_of_twins(digests: np.ndarray) -> float:
         return 0.0
     counts = np.unique(digests, return_counts=True)[1]
     return float(1 - (counts == 1).sum() / len(digests))
-
-
-def suspect_shift(n_positive: int, n: int, n_positive_before: int, n_before: int) -> Suspicion | None:
-    """Find a share of leavers that is another than when the deployed model was fitted.
-
-    Both significant (chi-squared of the 2 x 2 table with Yates' correction [1]_) and of weight: the odds
-    changed by a quarter, which is how far the model's probabilities are off then [2]_.
-
-    References
-    ----------
-    .. [1] F. Yates, "Contingency tables involving small numbers and the chi-squared test", Supplement to
-       the Journal of the Royal Statistical Society 1 (1934), pp. 217-235.
-    .. [2] M. Saerens, P. Latinne, C. Decaestecker, "Adjusting the outputs of a classifier to new a priori
-       probabilities", Neural Computation 14 (2002), pp. 21-41.
-    """
-    from scipy.special import chdtrc
-
-    cells = np.array([[n_positive, n - n_positive], [n_positive_before, n_before - n_positive_before]], float)
-    if not cells.sum(axis=0).all() or not cells.sum(axis=1).all():
-        return None
-    odds = (cells[:, 0] + 0.5) / (cells[:, 1] + 0.5)
-    expected = cells.sum(axis=1)[:, None] * cells.sum(axis=0) / cells.sum()
-    chi2 = float(np.sum(np.maximum(np.abs(cells - expected) - 0.5, 0) ** 2 / expected))
-    if chdtrc(1, chi2) >= SHIFT_CHANCE or max(odds[0] / odds[1], odds[1] / odds[0]) < SHIFT_ODDS:
-        return None
-    text = (
-        f"{n_positive / n:.1%} of {n:,} rows left, where the deployed model was fitted "
-        f"{n_positive_before / n_before:.1%} of {n_before:,}: its probabilities are off by as much"
-    )
-    return Suspicion("leaver_share", text)

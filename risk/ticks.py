@@ -53,6 +53,12 @@ def load(path: Path) -> State | None:
     return State(**raw)
 
 
+def last_verdict(path: Path) -> dict[str, Any] | None:
+    """Give what the last drift check found."""
+    state = load(path)
+    return state.verdict if state else None
+
+
 def save(path: Path, state: State) -> None:
     """Put tick.json."""
     artifacts.put_json(path, {"format": FORMAT, **asdict(state)})

@@ -15,7 +15,7 @@ import pytest
 import apicalls
 import app
 import config
-from risk import errors
+from risk import errors, history
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -90,7 +90,7 @@ def test_the_config_of_the_readme_is_the_shipped_one():
 
 
 def test_the_endpoints_of_the_readme_are_those_of_the_app(workspace):
-    stated = set(re.findall(r"`(?:GET|POST) (/[a-z]+)`", README))
+    stated = set(re.findall(r"`(?:GET|POST) (/[a-z.]+)`", README))
     rules = app.create_app(config.load_config(workspace.config_path)).url_map.iter_rules()
     assert stated == {rule.rule for rule in rules}
 
@@ -106,7 +106,7 @@ def test_the_curl_commands_of_the_readme_are_answered(workspace):
         shutil.copytree(ROOT / name, workspace.root / name)
     workspace.tick()
     curls = [line for line in console_lines() if line.startswith("curl")]
-    assert len(curls) == 5
+    assert len(curls) == 6
     with apicalls.serve(config.load_config(workspace.config_path)) as address:
         for line in curls:
             command = [
@@ -136,7 +136,7 @@ def test_the_script_and_sql_commands_of_the_readme_run(workspace, monkeypatch):
         else:
             with sqlite3.connect(target) as database:
                 database.execute(*arguments)
-    assert len(list(Path("build/history").glob("*.csv"))) == 9
+    assert len(list(Path("build/history").glob("*.csv"))) == len(history.METADATA.tables)
 
 
 def test_the_python_of_the_readme_runs(workspace, monkeypatch):

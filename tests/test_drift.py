@@ -8,22 +8,25 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from risk import drift, evidence, reference, scores, shift
+from risk import drift, evidence, reference, shift
 from risk.evidence import Opinion
 
 
-def score_of(truth, called):
-    return scores.compute_score(np.array(truth), np.array(called), np.array(called, dtype=float))
-
-
-HALF = score_of([1, 1, 0, 0], [1, 0, 1, 0])  # F1 = 0.5
+def judge_score(recorded, truth, called):
+    """Judge by the document's rule a model that answers `called` for rows with the labels `truth`."""
+    y, called = np.array(truth, dtype=float), np.array(called)
+    found = evidence.compute_evidence(
+        pd.DataFrame(index=range(len(y))), y, called, called.astype(float),
+        recorded_score=recorded, kept=None, profiles={},
+    )  # fmt: skip
+    return drift.judge("score", found, "r")
 
 
 @pytest.mark.parametrize(
     ("recorded", "fires"), [(0.5, False), (0.49, False), (0.51, True), (math.nextafter(0.5, 1), True)]
 )
 def test_lower_than_recorded_is_drift_and_equal_is_not(recorded, fires):
-    verdict = drift.judge_score(recorded, HALF, "r")
+    verdict = judge_score(recorded, [1, 1, 0, 0], [1, 0, 1, 0])  # F1 = 0.5
     assert verdict.drift is fires
     assert verdict.new_score == 0.5 and verdict.recorded_score == recorded
     assert verdict.n == 4 and verdict.leaver_share == 0.5 and verdict.auc == 0.5
@@ -34,19 +37,14 @@ def test_lower_than_recorded_is_drift_and_equal_is_not(recorded, fires):
 @pytest.mark.parametrize(
     ("new", "said"),
     [
-        (None, "no new row has a label"),
-        (score_of([0, 0], [0, 1]), "all 2 labelled new rows stayed"),
-        (score_of([1, 1, 1], [1, 1, 0]), "all 3 labelled new rows left"),
+        (([math.nan, math.nan], [0, 1]), "no new row has a label"),
+        (([0, 0], [0, 1]), "all 2 labelled new rows stayed"),
+        (([1, 1, 1], [1, 1, 0]), "all 3 labelled new rows left"),
     ],
 )
 def test_rows_without_both_classes_are_not_judged(new, said):
-    verdict = drift.judge_score(0.5, new, "r")
+    verdict = judge_score(0.5, *new)
     assert verdict.drift is None and verdict.new_score is None and said in verdict.reason
-
-
-def test_a_verdict_without_evidence_tells_the_facts_of_its_rule_alone():
-    told = drift.judge_score(0.5, HALF, "r").to_json()
-    assert "evidence" not in told and "advice" not in told and told["rule"] == "score"
 
 
 # --- with evidence -----------------------------------------------------------------------------------------
@@ -92,10 +90,13 @@ def test_every_rule_gives_its_own_opinion_and_all_of_the_evidence(rule):
     assert told["evidence"]["shifts"][0]["column"] == "x"
 
 
-def test_the_rule_score_with_evidence_is_the_rule_score_without():
-    plain = drift.judge_score(FOUND.recorded_score, FOUND.score, "r").to_json()
-    full = drift.judge("score", FOUND, "r").to_json()
-    assert {name: full[name] for name in plain} == plain
+def test_a_verdict_gives_the_history_every_opinion_and_every_column():
+    verdict = drift.judge("auto", FOUND, "release-1")
+    row = verdict.record()
+    assert row["auto_says"] is verdict.drift and row["score_says"] is FOUND.rules["score"].drift
+    assert row["reference_auc"] == FOUND.reference["auc"] and row["n_rows"] == FOUND.n
+    assert row["auc_low"] < row["auc"] < row["auc_high"]
+    assert [column["column_name"] for column in verdict.column_records()] == ["x"]
 
 
 def test_an_unknown_rule_is_refused():

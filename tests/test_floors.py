@@ -35,10 +35,11 @@ FLOORS = {
     "werkzeug": ("3.1.6", ["CVE-2026-27199", "CVE-2026-21860", "CVE-2024-49767"]),
     **dict.fromkeys(
         [
-            "blinker", "charset-normalizer", "click", "cloudpickle", "contourpy", "cycler", "hypothesis", "itsdangerous",
-            "kiwisolver", "markupsafe", "matplotlib", "mypy", "narwhals", "packaging", "pandas",
-            "pandas-stubs", "psycopg", "psycopg-binary", "pyparsing", "python-dateutil", "ruff", "scipy",
-            "seaborn", "six", "threadpoolctl", "types-requests", "typing-extensions", "tzdata",
+            "blinker", "charset-normalizer", "click", "cloudpickle", "contourpy", "cycler", "hypothesis",
+            "itsdangerous", "kiwisolver", "markupsafe", "matplotlib", "mypy", "narwhals", "packaging",
+            "pandas", "pandas-stubs", "psycopg", "psycopg-binary", "pyparsing", "python-dateutil", "ruff",
+            "schemathesis", "scipy", "seaborn", "six", "threadpoolctl", "types-requests",
+            "typing-extensions", "tzdata",
         ]
     ),
 }  # fmt: skip

@@ -491,8 +491,8 @@ def test_a_dry_run_says_what_would_happen_and_changes_nothing(old_world, capsys)
 
 
 def test_the_json_of_a_tick_has_the_agreed_keys(old_world):
-    keys = ["new_data", "files_new", "rows_new", "drift", "recorded_score", "new_score",
-            "deployed", "release", "reason", "records_waiting"]  # fmt: skip
+    keys = ["new_data", "files_new", "rows_new", "drift", "gate", "deployed", "release", "reason",
+            "verdict", "recorded_score", "new_score", "records_waiting"]  # fmt: skip
     assert list(old_world.tick()) == keys
     assert list(old_world.tick()) == keys
 

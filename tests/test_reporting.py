@@ -105,7 +105,7 @@ def test_few_test_rows_are_said_to_say_little(old_world):
     old_world.put("testdata/t.csv", make_clients(6, "q"))
     old_world.walk()
     report(old_world)
-    assert "6 test rows" in text_of(old_world) and "say little" in text_of(old_world)
+    assert "6 test rows" in text_of(old_world) and "The score says little" in text_of(old_world)
 
 
 def test_refused_files_are_listed_with_their_reason(deployed):
@@ -135,7 +135,7 @@ def test_after_a_rollback_nothing_is_said_of_the_deployed_model_that_is_true_of_
     first = old_world.tick()["release"]
     old_world.put("sourcedata/c.csv", make_clients(300, "c", "new"))
     second = old_world.tick()["release"]
-    assert f"{first} was judged; {second} was trained on all rows and took its place" in text_of(old_world)
+    assert f"{first} was judged; {second} was trained anew and took its place" in text_of(old_world)
     old_world.run("deployment", "--rollback")
     old_world.run("reporting")
     text = text_of(old_world)
@@ -149,13 +149,13 @@ def test_after_a_rollback_nothing_is_said_of_the_deployed_model_that_is_true_of_
 
 def test_a_release_that_came_by_hand_did_not_take_the_place_of_the_one_judged():
     verdict = {**VERDICT, "drift": False}
-    said = reporting.say_verdict(verdict, "y", {"why": {}})
+    said = " ".join(reporting.say_verdict(verdict, "y", {"why": {}}))
     assert "x was judged; it is not the one deployed now" in said and "took its place" not in said
 
 
 def test_the_share_of_leavers_is_told_without_an_auc():
     verdict = {**VERDICT, "auc": None}
-    assert "25.0 % are leavers." in reporting.say_verdict(verdict, "x", {"why": {}})
+    assert "25.0 % are leavers." in reporting.say_verdict(verdict, "x", {"why": {}})[0]
 
 
 def test_a_taste_in_figures_of_the_user_changes_no_byte(deployed):

@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from risk import folds, suspicions
@@ -246,32 +245,6 @@ def test_rows_that_are_equal_by_chance_are_not_counted():
     assert suspicions.suspect_overlap(*few) is None
     assert suspicions.suspect_overlap(few[0], np.concatenate([few[1], few[0][:80]])) is not None
     assert suspicions.suspect_overlap(train, test[:0]) is None
-
-
-@pytest.mark.parametrize(
-    ("now", "before", "suspected"),
-    [
-        ((300, 1000), (200, 1000), True),
-        ((100, 1000), (200, 1000), True),
-        ((30, 100), (20, 100), False),  # noise
-        ((20_600, 100_000), (20_000, 100_000), False),  # significant, of no weight
-        ((23_700, 100_000), (20_000, 100_000), False),  # odds 1.24
-        ((23_900, 100_000), (20_000, 100_000), True),  # odds 1.26
-        ((0, 50), (500, 1000), True),
-        ((0, 50), (0, 1000), False),
-        ((0, 0), (500, 1000), False),
-        ((50, 50), (1000, 1000), False),
-    ],
-)
-def test_a_shifted_share_of_leavers_is_named_when_it_is_sure_and_of_weight(now, before, suspected):
-    assert (suspicions.suspect_shift(*now, *before) is not None) == suspected
-
-
-@pytest.mark.parametrize("n_positive", range(235, 275, 5))
-def test_the_test_of_the_share_is_that_of_scipy(n_positive):
-    p = stats.chi2_contingency([[n_positive, 1000 - n_positive], [200, 800]], correction=True).pvalue
-    heavy = n_positive / (1000 - n_positive) * 4 > 1.25
-    assert (suspicions.suspect_shift(n_positive, 1000, 200, 1000) is not None) == (p < 0.01 and heavy)
 
 
 def test_a_suspicion_is_written_as_json():

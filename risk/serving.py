@@ -1,0 +1,176 @@
+"""What is deployed, and what does it say about a client?
+
+A release is read once and again only when another is deployed, while requests are answered.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeGuard, TypeVar
+
+import numpy as np
+
+from risk import dataset, direct, releases
+from risk.anatomy import Anatomy
+from risk.dataset import Schema
+from risk.direct import Columns
+from risk.errors import ArtifactError
+from risk.releases import Release
+
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
+
+T = TypeVar("T")
+CLOSE = 1e-9  # so near to the threshold the last digit of a sum could decide: the model itself does
+_PREDICTING = threading.Lock()  # limits on threads hold for the whole process
+
+
+@dataclass(frozen=True)
+class Served:
+    """A release as this process serves it; `parts` are those of a linear model."""
+
+    release: Release
+    model: Any = field(repr=False)
+    schema: Schema = field(repr=False)
+    parts: Anatomy | None = field(repr=False)
+    threads: ThreadpoolController = field(repr=False)
+
+    def say(self, columns: Columns) -> tuple[np.ndarray, np.ndarray]:
+        """Say of each row the class (1 leaves, 0 stays) and the probability of leaving.
+
+        Parameters
+        ----------
+        columns : mapping of str to sequence
+            Every feature: numbers with NaN, texts with None where a cell is missing.
+        """
+        if not len(columns[self.schema.features[0]]):
+            return np.empty(0, dtype=int), np.empty(0)
+        if self.parts is None:
+            return self._ask_pipeline(columns)
+        probability = direct.probabilities(self.parts, columns)
+        classes = (probability >= self.parts.threshold).astype(int)
+        close = np.flatnonzero(np.abs(probability - self.parts.threshold) < CLOSE)
+        if len(close):
+            few = {name: [cells[i] for i in close] for name, cells in columns.items()}
+            classes[close] = self._ask_pipeline(few)[0]
+        return classes, probability
+
+    def _ask_pipeline(self, columns: Columns) -> tuple[np.ndarray, np.ndarray]:
+        frame = dataset.frame_of(columns, self.schema)
+        with _PREDICTING, self.threads.limit(limits=1):
+            probability = self.model.predict_proba(frame)[:, 1]
+            return self._classes(frame, probability), probability
+
+    def _classes(self, frame: Any, probability: np.ndarray) -> np.ndarray:
+        """Cut at the threshold, as the model would; any other model is asked a second time."""
+        threshold = getattr(self.model, "threshold", None)
+        if not isinstance(threshold, float):
+            return np.asarray(self.model.predict(frame)).astype(int)
+        return (probability >= threshold).astype(int)
+
+
+@dataclass(frozen=True)
+class Found(Generic[T]):
+    """What was made of a release, and by which link it was found.
+
+    `damage` says what is wrong with the deployed release where this is an earlier one in its place;
+    `seen` are the facts of the deployed files then, by which it is noticed that they were mended.
+    """
+
+    made: T
+    link: str | None
+    damage: str | None
+    seen: list[Any]
+
+
+class Deployed:
+    """The deployed release: read once, and again only when it changes; safe between threads.
+
+    In place of a damaged one the newest good one before it is served, and `tell` is told so.
+    """
+
+    def __init__(self, folder: Path, key: str | None, tell: Callable[[str], None] = lambda _: None) -> None:
+        self._folder = folder
+        self._key = key
+        self._tell = tell
+        self._loading = threading.Lock()
+        self._release: Found[Release] | None = None
+        self._served: Found[Served] | None = None
+
+    def release(self) -> Release:
+        """Give the release deployed now, verified; its model may be of another scikit-learn.
+
+        Raises
+        ------
+        ArtifactError
+            When nothing is deployed, or it is damaged and there is no good one before it.
+        """
+        found = self._release
+        if not self._is_current(found):
+            found = self._release = self._find(lambda release: release)
+        return found.made
+
+    def get(self) -> Served:
+        """Give the release deployed now, ready to be asked.
+
+        Raises
+        ------
+        ArtifactError
+            As `release`; and when it is of another scikit-learn.
+        """
+        found = self._served
+        if self._is_current(found):
+            return found.made
+        with self._loading:
+            found = self._served
+            if not self._is_current(found):
+                found = self._served = self._find(self._prepare)
+                if found.damage is not None:
+                    self._tell(f"{found.damage}; release {found.made.release.id} is served in its place")
+            return found.made
+
+    @property
+    def damage(self) -> str | None:
+        """Say what is wrong with the deployed release, if another one is served in its place."""
+        return self._served.damage if self._served else None
+
+    def _find(self, use: Callable[[Release], T]) -> Found[T]:
+        folder, key = self._folder, self._key
+        link, seen = releases.current(folder), releases.facts(folder)
+        made, damage = read_steadily(folder, lambda: releases.load_good(folder, key, use))
+        return Found(made, link, damage, seen)
+
+    def _prepare(self, release: Release) -> Served:
+        from threadpoolctl import ThreadpoolController
+
+        model = releases.unpickle(release, self._folder)
+        card = release.json("modelcard.json")
+        schema = Schema.from_json(card["schema"])
+        return Served(release, model, schema, direct.take_apart(model, schema, card), ThreadpoolController())
+
+    def _is_current(self, found: Found[T] | None) -> TypeGuard[Found[T]]:
+        if found is None or found.link is None or found.link != releases.current(self._folder):
+            return False
+        return found.damage is None or found.seen == releases.facts(self._folder)
+
+
+def current_id(folder: Path) -> str:
+    """Name the release that is deployed, `none` where there is none that could be served."""
+    try:
+        return releases.release_id(releases.current(folder) or "") or "none"
+    except ArtifactError:
+        return "none"
+
+
+def read_steadily(folder: Path, read: Callable[[], T]) -> T:
+    """Read what is deployed; again, when it was swapped and swept away meanwhile."""
+    while True:
+        name = releases.current(folder)
+        try:
+            return read()
+        except ArtifactError:
+            if releases.current(folder) == name:
+                raise

@@ -1,0 +1,448 @@
+"""What does a working tick do, from new files to the state that commits it?
+
+Ingest, judge the deployed model on what is new, retrain behind a gate, report. The heavy stages are
+imported where they are needed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import stage
+from config import Config
+from risk import artifacts, releases, ticks
+from risk.errors import ArtifactError, DatasetError, MissingArtifactError, PipelineError
+from risk.ticks import State
+
+if TYPE_CHECKING:
+    import ingestion
+    import training
+    from risk.drift import Verdict
+    from risk.releases import Release
+    from risk.table import Ledger
+
+REPORTING_STEPS = ("diagnostics", "reporting", "apicalls")
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one tick did; None where it did not get that far."""
+
+    new_data: bool = False
+    files_new: int | None = None
+    rows_new: int | None = None
+    drift: bool | None = None
+    gate: str | None = None
+    deployed: bool | None = None
+    release: str | None = None
+    reason: str | None = None
+    verdict: dict[str, Any] | None = field(default=None, repr=False)
+    exit_code: int = field(default=os.EX_OK, repr=False)
+    said: str = field(default="", repr=False)
+
+    def to_json(self) -> dict[str, Any]:
+        facts = {name: value for name, value in vars(self).items() if name not in ("exit_code", "said")}
+        scores = {name: (self.verdict or {}).get(name) for name in ("recorded_score", "new_score")}
+        return facts | scores
+
+    def text(self) -> str:
+        return self.said
+
+
+# --- compute ---------------------------------------------------------------------------------------------
+
+
+def explain_rows(judged: Mapping[str, Any], wanted: Mapping[str, Any]) -> str | None:
+    """Say why a model fitted under one schema cannot read rows of another, or None."""
+    for key, name in (("target", "label column"), ("positive", "label words")):
+        if list(judged[key]) != list(wanted[key]):
+            return f"the {name} of the table is another than that of the deployed model"
+    for column, kind in judged["kinds"].items():
+        if wanted["kinds"].get(column) != kind:
+            return f"the deployed model needs the {kind} column {column!r}, which the table does not have"
+    return None
+
+
+def plain(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Give facts as they will be read back from JSON: what is told now and later must be equal."""
+    read: dict[str, Any] = json.loads(artifacts.render_json(facts))
+    return read
+
+
+def deployed_release(config: Config) -> str | None:
+    """Name the deployed release as its link says, damaged or not."""
+    try:
+        return os.readlink(config.prod_deployment / releases.DATA)  # noqa: PTH115
+    except OSError:
+        return None
+
+
+def is_damaged(config: Config) -> bool:
+    """Say whether the deployed release is not what was deployed."""
+    try:
+        releases.load(config.prod_deployment, config.secrets.get("RISK_MODEL_KEY"))
+    except MissingArtifactError:
+        return False
+    except ArtifactError:
+        return True
+    return False
+
+
+def id_of(release_folder: str | None) -> str | None:
+    return releases.release_id(release_folder) if release_folder else None
+
+
+# --- steps behind a decision -------------------------------------------------------------------------------
+
+
+def step(name: str) -> Callable[..., Any]:
+    """Give the `run` of a step that follows a decision; none of them can undo it."""
+    if name == "diagnostics":
+        import diagnostics
+
+        return diagnostics.run
+    if name == "reporting":
+        import reporting
+
+        return reporting.run
+    import apicalls
+
+    return apicalls.run
+
+
+def finish(config: Config, state: State, names: Iterable[str], tries: int = 0) -> State:
+    """Run the steps behind a decision; what fails is left in the state for a later tick."""
+    failed = []
+    for name in names:
+        arguments = {} if name == "apicalls" else {"verdict": state.verdict}
+        try:
+            stage.perform(config, name, step(name), **arguments)
+        except (PipelineError, OSError) as error:
+            said = stage.of_system(error) if isinstance(error, OSError) else error
+            stage.log(name).warning("%s; tried again later", said)
+            failed.append(name)
+    if not failed:
+        return replace(state, pending=None)
+    due = time.time() + ticks.next_pause(tries)
+    return replace(state, pending={"steps": failed, "tries": tries + 1, "next_at": due})
+
+
+# --- the tick ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Standing:
+    """The deployed release; `why` it must be replaced unjudged, if so.
+
+    `comparable`: a candidate can be held against it, row by row.
+    """
+
+    release: Release | None
+    why: str | None
+    comparable: bool = True
+
+
+class Tick:
+    """One working tick, from new files to the state that commits it."""
+
+    def __init__(self, config: Config, before: State | None, seen: State) -> None:
+        self.config = config
+        self.before = before
+        self.seen = seen
+        self.key = config.secrets.get("RISK_MODEL_KEY")
+        self.release_before = id_of(seen.release)
+        self.origin = {"source": seen.source, "mark": seen.marks.get(seen.source)}
+
+    def run(self) -> Result:
+        """Ingest, judge, decide, report, commit."""
+        stage.warn_of_open_folders(self.config)
+        taken, refusal = self.ingest()
+        ledger = self.ledger()
+        result = Result(
+            new_data=bool(taken and (taken.files or taken.files_refused)),
+            files_new=taken.files if taken else 0,
+            rows_new=taken.rows_new if taken else 0,
+            exit_code=os.EX_DATAERR if refusal else taken.exit_code if taken else os.EX_OK,
+        )
+        if ledger is None:
+            return self.complete(replace(result, reason=refusal or "no row to learn from yet"))
+        standing = self.standing(ledger)
+        verdict = self.judge(standing.release, ledger) if standing.release and not standing.why else None
+        if verdict is not None:
+            result = self.tell_verdict(result, verdict)
+        elif standing.release is not None and standing.why is None:
+            result = self.take_up(result, standing.release, refusal)
+        why = verdict.reason if verdict is not None and verdict.drift else standing.why
+        impossible = None
+        if why is not None and self.is_unlearnable(standing, ledger):
+            nothing = "no new row has a label to learn from, the deployed model stays"
+            result = replace(result, reason=f"{why}; {nothing}", deployed=False)
+        elif why is not None:
+            try:
+                result = self.retrain(replace(result, reason=why), standing, ledger)
+            except (DatasetError, MissingArtifactError) as error:
+                stage.log("fullprocess").error("%s", error)
+                impossible = str(error)
+                result = replace(result, deployed=False, reason=impossible, exit_code=error.exit_code)
+        settled = impossible is None and not (verdict is not None and verdict.drift is None)
+        return self.complete(result, ledger if settled else None, impossible)
+
+    def ingest(self) -> tuple[ingestion.Result | None, str | None]:
+        """Take up what is new; a folder that makes no table is said once and left."""
+        import ingestion
+
+        digests = ticks.content(self.seen.files)
+        try:
+            taken = stage.perform(self.config, "ingestion", ingestion.run, digests=digests)
+        except DatasetError as error:
+            stage.log("ingestion").error("%s", error)
+            return None, str(error)
+        files = {name: facts for name, facts in self.seen.files.items() if name not in taken.left}
+        self.seen = replace(self.seen, files=files)
+        return taken, None
+
+    def ledger(self) -> Ledger | None:
+        """Load the ledger; None while there is no table."""
+        from risk import table
+
+        ledger = table.load(self.config.ledger)
+        usable = ledger is not None and ledger.schema is not None and ledger.source == self.seen.source
+        return ledger if usable and ledger is not None and ledger.rows else None
+
+    def standing(self, ledger: Ledger) -> Standing:
+        """Load the deployed release, and say why it must be replaced unjudged, if so."""
+        if self.seen.release is None:
+            return Standing(None, "nothing is deployed yet", comparable=False)
+        release, damage = releases.mend(self.config.prod_deployment, self.key)
+        if damage is not None:
+            stage.log("fullprocess").error("%s; now release %s is deployed", damage, release.id)
+            if release.id != self.release_before:
+                why = f"release {self.release_before} was damaged, {release.id} took its place"
+                return Standing(release, why, comparable=False)
+        card = release.json("modelcard.json")
+        versions = release.manifest.get("versions", {})
+        installed = releases.installed_scikit_learn()
+        if versions.get("scikit-learn") != installed:
+            why = f"scikit-learn is {installed} now, the model was fitted with another"
+            return Standing(release, why, comparable=False)
+        if self.before is not None and self.before.row_key != self.seen.row_key != card.get("row_key"):
+            return Standing(release, "config.json shapes rows in another way", comparable=False)
+        other = explain_rows(card["schema"], ledger.schema or {})
+        if other is not None:
+            return Standing(release, other, comparable=False)
+        if self.before is not None and self.before.impossible and not self.covers(release, ledger):
+            return Standing(release, f"an earlier retraining was not possible ({self.before.impossible})")
+        return Standing(release, None)
+
+    def covers(self, release: Release, ledger: Ledger) -> bool:
+        return self.trained_up_to(release, ledger) == ledger.length
+
+    def trained_up_to(self, release: Release, ledger: Ledger) -> int:
+        """Say where the rows begin that a release was not trained on: all of a table that it did not know."""
+        from risk import table
+
+        mark = release.manifest["training_mark"]
+        return int(mark["length"]) if table.holds(self.config.final_data, ledger, mark) else 0
+
+    def judge(self, release: Release, ledger: Ledger) -> Verdict | None:
+        """Judge the deployed model on the rows behind both marks; None when there is none."""
+        import scoring
+        from risk import table
+
+        seen = self.seen.marks.get(self.seen.source)
+        held = [seen["length"]] if seen and table.holds(self.config.final_data, ledger, seen) else []
+        start = max([*held, self.trained_up_to(release, ledger)])
+        if start >= ledger.length:
+            return None
+        verdict = scoring.judge(self.config, ledger, start)
+        columns = [
+            {"key": [*self.row_key(), row["column_name"]], "table_digest": ledger.digest, **row}
+            for row in verdict.column_records()
+        ]
+        estimates = [
+            {
+                "key": [*self.row_key(), row["release"], "n_labelled" in row],
+                "table_digest": ledger.digest,
+                **row,
+            }
+            for row in verdict.outlook.records(verdict.release)
+        ]
+        stage.remember(self.config, "fullprocess", {"column_drift": columns, "estimates": estimates})
+        return verdict
+
+    def tell_verdict(self, result: Result, verdict: Verdict) -> Result:
+        """Log and note a verdict with both scores and its reason, before anything follows from it."""
+        log = stage.log("fullprocess")
+        log.info(
+            "drift=%s rule=%s recorded_score=%s new_score=%s n=%s reason=%s",
+            verdict.drift, verdict.rule, verdict.recorded_score, verdict.new_score, verdict.n, verdict.reason,
+        )  # fmt: skip
+        for sentence in verdict.evidence.sentences:
+            log.info("evidence: %s", sentence)
+        for sentence in verdict.outlook.sentences:
+            log.info("without labels: %s", sentence)
+        if verdict.advice:
+            # Drift that the rule does not see needs a person; a needless retraining is held by the gate.
+            log.log(20 if verdict.drift else 30, "%s", verdict.advice)
+        if verdict.drift is not None:
+            stage.remember(
+                self.config, "fullprocess", {"drift": [{"key": self.row_key(), **verdict.record()}]}
+            )
+        return replace(
+            result,
+            drift=verdict.drift,
+            reason=verdict.reason,
+            verdict=plain(verdict.to_json() | {"gate": None}),
+        )
+
+    def take_up(self, result: Result, release: Release, refusal: str | None) -> Result:
+        """Tell what a tick that died after its deployment had decided; without one there is no verdict."""
+        left = release.manifest.get("why", {})
+        if left.get("origin") == self.origin:
+            self.release_before = left["release_before"]
+            shown = left["verdict"] or {}
+            return replace(
+                result,
+                deployed=True,
+                reason=left["reason"],
+                drift=shown.get("drift"),
+                verdict=left["verdict"],
+            )
+        return replace(result, reason=refusal)
+
+    def is_unlearnable(self, standing: Standing, ledger: Ledger) -> bool:
+        """Say whether the deployed model knows every label there is: drift of rows without one."""
+        from risk import dataset
+        from risk.dataset import Schema
+
+        if standing.release is None or not standing.comparable:
+            return False
+        start = self.trained_up_to(standing.release, ledger)
+        schema = Schema.from_json(ledger.schema or {})
+        return not dataset.has_label(self.config.final_data, schema, start=start, stop=ledger.length)
+
+    def retrain(self, result: Result, standing: Standing, ledger: Ledger) -> Result:
+        """Train a candidate, ask the gate, and deploy what passes, fitted on everything."""
+        import deployment
+        import scoring
+        import training
+
+        stage.log("fullprocess").info("retraining: %s", result.reason)
+        release = standing.release if standing.comparable else None
+        behind = self.trained_up_to(release, ledger) if release else None
+        gated = release is not None and self.config.gate != "none"
+        trained = stage.perform(self.config, "training", training.run, behind=behind, hold_back=gated)
+        verdict = result.verdict
+        if gated:
+            gate = self.ask_gate(trained)
+            verdict = {**verdict, "gate": gate} if verdict else None
+            result = replace(result, gate=gate["decision"], verdict=verdict)
+            if gate["decision"] != deployment.PROMOTE:
+                stage.perform(self.config, "scoring", scoring.run)
+                return replace(result, deployed=False, reason=f"{result.reason}; held: {gate['reasons'][0]}")
+        stage.perform(self.config, "scoring", scoring.run)
+        why = {
+            "reason": result.reason,
+            "verdict": verdict,
+            "origin": self.origin,
+            "release_before": self.release_before,
+        }
+        done = stage.perform(self.config, "deployment", deployment.run, by="tick", why=why)
+        return replace(result, deployed=done.deployed)
+
+    def ask_gate(self, trained: training.Result) -> dict[str, Any]:
+        """Hold the candidate against the deployed model; one that passes is fitted again on everything."""
+        import deployment
+        import scoring
+        import training
+        from risk.dataset import Schema
+
+        config = self.config
+        card = artifacts.read_json(config.model_card, "run training.py")
+        data = artifacts.read_bytes(config.trained_model, "run training.py")
+        candidate = releases.load_model(data, card["model_sha256"], config.trained_model)
+        _, deployed = releases.load_deployed(config.prod_deployment, self.key)
+        held_back = trained.held_back.X, trained.held_back.y
+        judged_on, decision = deployment.compare(
+            candidate,
+            deployed,
+            held_back,
+            lambda: scoring.read_test_data(config, Schema.from_json(card["schema"])),
+            rule=config.gate,
+            alpha=config.alpha,
+        )
+        told = plain({"judged_on": judged_on, **decision.to_json()})
+        stage.log("fullprocess").info("gate=%s reasons=%s", decision.decision, "; ".join(decision.reasons))
+        facts = {"gate": told, **training.measure(candidate, trained)}
+        if decision.decision == deployment.PROMOTE and trained.n_held_back:
+            training.run(config, refit=trained.plan)
+        training.note(config, **facts)
+        artifacts.put_json(config.gate_verdict, {"candidate_sha256": card["model_sha256"], **told})
+        row = {
+            "key": self.row_key(),
+            "release": self.release_before,
+            "model_sha256": card["model_sha256"],
+            "judged_on": judged_on,
+            "rows_trained_on": trained.plan.rows,
+            **decision.record(),
+        }
+        stage.remember(config, "fullprocess", {"gates": [row]})
+        return told
+
+    def complete(
+        self, result: Result, settled: Ledger | None = None, impossible: str | None = None
+    ) -> Result:
+        """Diagnose, report, write the history row, and commit with the state."""
+        after = deployed_release(self.config)
+        marks = dict(self.seen.marks)
+        if settled is not None:
+            marks[self.seen.source] = settled.mark
+        verdict = result.verdict or self.seen.verdict
+        state = replace(
+            self.seen,
+            marks=marks,
+            release=after,
+            release_files=releases.facts(self.config.prod_deployment),
+            verdict=verdict,
+            impossible=impossible,
+            pending=None,
+        )
+        if after is not None and self.ledger() is not None:
+            left = (self.seen.pending or {}).get("steps", ())
+            calls = result.deployed or "apicalls" in left
+            state = finish(self.config, state, REPORTING_STEPS if calls else REPORTING_STEPS[:2])
+        self.remember(result)
+        ticks.save(self.config.tick_state, state)
+        return replace(
+            result, release=id_of(after), deployed=bool(result.deployed), reason=result.reason or "no new row"
+        )
+
+    def row_key(self) -> list[str | None]:
+        """Name this tick; the same tick, run again after a crash, has the same name."""
+        files = [ticks.content(self.seen.files), ticks.content(self.seen.test_files)]
+        listing = artifacts.sha256(json.dumps(files).encode())
+        config = artifacts.sha256(json.dumps([self.seen.row_key, self.seen.other_key]).encode())
+        return [listing, self.release_before, config]
+
+    def remember(self, result: Result) -> None:
+        """Note this tick in the history."""
+        listing, release_before, config = key = self.row_key()
+        tick = {
+            "key": key,
+            "listing_digest": listing,
+            "config_digest": config,
+            "release_before": release_before,
+            "release_after": id_of(deployed_release(self.config)),
+            "files_new": result.files_new,
+            "rows_new": result.rows_new,
+            "drift": result.drift,
+            "deployed": bool(result.deployed),
+            "reason": result.reason,
+            "gate": result.gate,
+        }
+        stage.remember(self.config, "fullprocess", {"ticks": [tick]})
