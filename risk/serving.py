@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
 import numpy as np
 
-from risk import dataset, direct, releases
+from risk import artifacts, dataset, direct, releases
 from risk.anatomy import Anatomy
 from risk.dataset import Schema
 from risk.direct import Columns
@@ -124,6 +124,35 @@ class Deployed:
     def _is_current(self, release: Release | None) -> TypeGuard[Release]:
         name = releases.current(self._folder)
         return release is not None and name is not None and release.id == releases.release_id(name)
+
+
+class Facts:
+    """A JSON artifact that is read again only when it changes."""
+
+    def __init__(self, path: Path, remedy: str) -> None:
+        self._path = path
+        self._remedy = remedy
+        self._known: tuple[tuple[int, ...], dict[str, Any]] | None = None
+
+    def read(self) -> dict[str, Any]:
+        """Read what the artifact says now.
+
+        Raises
+        ------
+        ArtifactError
+            When it is not there yet, or damaged.
+        """
+        known, stamp = self._known, self._stamp()
+        if known is None or known[0] != stamp:
+            known = self._known = stamp, artifacts.read_json(self._path, self._remedy)
+        return known[1]
+
+    def _stamp(self) -> tuple[int, ...]:
+        try:
+            status = self._path.stat()
+        except FileNotFoundError:
+            return ()
+        return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def current_id(folder: Path) -> str:
