@@ -23,9 +23,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):  # before numpy: one thread a process
-    os.environ.setdefault(_name, "1")
-
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
@@ -38,6 +35,7 @@ from tables import Aim, Table  # noqa: E402
 README = ROOT / "README.md"
 BEGIN, END = "<!-- benchmarks/decisions.py: begin -->", "<!-- benchmarks/decisions.py: end -->"
 MOST_SECONDS, MOST_MB = 2.5, 400
+FACTS = {"cpu_s": "CPU", "wall_s": "wall", "peak_mb": "peak memory", "before_mb": "before, with all rows"}
 
 
 def tabulate_million(run: Run, seed: int, n: int = 1_000_000) -> list[Table]:
@@ -56,9 +54,6 @@ def tabulate_million(run: Run, seed: int, n: int = 1_000_000) -> list[Table]:
     return [Table(title, tuple(FACTS.values()), (rows,), aims)]
 
 
-FACTS = {"cpu_s": "CPU", "wall_s": "wall", "peak_mb": "peak memory", "before_mb": "before, with all rows"}
-
-
 PARTS: dict[str, tuple[Callable[..., list[Table]], ...]] = {
     "million": (tabulate_million,),
     "stable": (streams.tabulate_stable,),
@@ -72,6 +67,7 @@ PARTS: dict[str, tuple[Callable[..., list[Table]], ...]] = {
 def run_in_processes(n_processes: int | None = None) -> Iterator[Run]:
     """Count what a function of the number of the repetition finds, on every core."""
     context = multiprocessing.get_context("spawn")
+    os.environ["OMP_NUM_THREADS"] = "1"  # one thread a process, before it loads numpy
     with ProcessPoolExecutor(n_processes, mp_context=context) as pool:
 
         def run(find: Callable[[int], Counter[Any]], n: int) -> Counter[Any]:
@@ -98,11 +94,9 @@ def render_block(tables: Sequence[Table], summary: str) -> str:
     return "\n\n".join([BEGIN, f"{summary}.", *(table.to_markdown() for table in tables), END])
 
 
-def write_block(block: str) -> None:
-    """Put the block in the place of the one in the README."""
-    text = README.read_text(encoding="utf-8")
-    parts = re.compile(f"{re.escape(BEGIN)}.*{re.escape(END)}", re.DOTALL)
-    README.write_text(parts.sub(lambda _: block, text), encoding="utf-8")
+def replace_block(text: str, block: str) -> str:
+    """Put a block in the place of the one between the markers."""
+    return re.sub(f"{re.escape(BEGIN)}.*{re.escape(END)}", lambda _: block, text, flags=re.DOTALL)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -129,7 +123,8 @@ def main(argv: list[str] | None = None) -> int:
     summary = summarise(tables, arguments.seed, took)
     print(summary)
     if arguments.readme:
-        write_block(render_block(tables, summary))
+        text = replace_block(README.read_text(encoding="utf-8"), render_block(tables, summary))
+        README.write_text(text, encoding="utf-8")
     return int(not all(aim.reached for table in tables for aim in table.aims))
 
 

@@ -68,7 +68,7 @@ def compare_unequals(gap: float, n: int, seed: int, number: int) -> Counter[str]
 def find_noise(gap: float) -> float:
     """Find the noise on the log-odds that costs this much AUC."""
     rng = np.random.default_rng(0)
-    X, y = draw(rng, 400_000, SHARE)
+    X, y = draw(rng, 100_000, SHARE)
     log_odds, drawn = X @ WEIGHTS, rng.normal(size=len(y))
     best = roc_auc_score(y, log_odds)
 
