@@ -52,38 +52,37 @@ class World:
 
 
 def draw(rng: np.random.Generator, n: int, world: World) -> Rows:
-    """Draw clients and whether they leave (1, 0)."""
-    activity = rng.normal(world.move, 1, n)
-    log_revenue, visits = rng.normal(size=n), rng.poisson(2, n)
-    tenure = rng.random(n)
-    region = rng.choice(list(REGIONS), n, p=list(REGIONS.values()))
-    units = [activity, log_revenue, (visits - 2) / 2**0.5, (tenure - 0.5) * 12**0.5]
-    log_odds = _weights(world.turn) @ units + 0.4 * np.isin(region, ["B", "D"])
-    y = (rng.random(n) < special.expit(log_odds + _intercept(world.share, world.turn))).astype(float)
-    columns = {
-        "activity": activity,
-        "revenue": np.exp(log_revenue),
-        "visits": visits.astype(float),
-        "tenure": np.where(rng.random(n) < 0.05, np.nan, tenure),
-        "region": pd.Series(region, dtype="str"),
-    }
-    return pd.DataFrame(columns), y
+    """Draw clients and whether they leave (1, 0); one in twenty has a gap that says nothing."""
+    X = _draw_columns(rng, n, world.move)
+    log_odds = _weigh(X, world.turn) + _intercept(world.share, world.turn)
+    y = (rng.random(n) < special.expit(log_odds)).astype(float)
+    return X.assign(tenure=X["tenure"].mask(rng.random(n) < 0.05)), y
 
 
-def _weights(turn: float) -> np.ndarray:
-    """Turn the weights towards others of the same length and at right angles to them."""
-    a, b, c, d = WEIGHTS
-    angle = np.deg2rad(turn)
-    return np.cos(angle) * WEIGHTS + np.sin(angle) * np.array([-b, a, -d, c])
+def _draw_columns(rng: np.random.Generator, n: int, move: float) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "activity": rng.normal(move, 1, n),
+            "revenue": np.exp(rng.normal(size=n)),
+            "visits": rng.poisson(2, n).astype(float),
+            "tenure": rng.random(n),
+            "region": pd.Series(rng.choice(list(REGIONS), n, p=list(REGIONS.values())), dtype="str"),
+        }
+    )
+
+
+def _weigh(X: pd.DataFrame, turn: float) -> np.ndarray:
+    """Turn the weights towards others of the same length and at right angles to them, and apply them."""
+    units = [X["activity"], np.log(X["revenue"]), (X["visits"] - 2) / 2**0.5, (X["tenure"] - 0.5) * 12**0.5]
+    (a, b, c, d), angle = WEIGHTS, np.deg2rad(turn)
+    weights = np.cos(angle) * WEIGHTS + np.sin(angle) * np.array([-b, a, -d, c])
+    return weights @ np.array(units) + 0.4 * X["region"].isin(["B", "D"]).to_numpy()
 
 
 @cache
 def _intercept(share: float, turn: float) -> float:
     """Find the intercept that makes a share of clients leave, where no column has moved."""
-    rng = np.random.default_rng(0)
-    units = [*rng.normal(size=(2, 100_000)), (rng.poisson(2, 100_000) - 2) / 2**0.5, rng.random(100_000)]
-    units[3] = (units[3] - 0.5) * 12**0.5
-    log_odds = _weights(turn) @ units + 0.4 * (rng.random(100_000) < REGIONS["B"] + REGIONS["D"])
+    log_odds = _weigh(_draw_columns(np.random.default_rng(0), 100_000, 0.0), turn)
     return float(optimize.brentq(lambda a: special.expit(log_odds + a).mean() - share, -10, 10))
 
 

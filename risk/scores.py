@@ -201,7 +201,9 @@ def bootstrap_auc_interval(
 # --- both --------------------------------------------------------------------------------------------------
 
 
-def compute_score(y_true: np.ndarray, y_pred: np.ndarray, probability: np.ndarray) -> Score:
+def compute_score(
+    y_true: np.ndarray, y_pred: np.ndarray, probability: np.ndarray, *, ranked: Ranking | None = None
+) -> Score:
     """Score labelled rows.
 
     Parameters
@@ -210,13 +212,15 @@ def compute_score(y_true: np.ndarray, y_pred: np.ndarray, probability: np.ndarra
         1 leaves, 0 stays.
     probability : ndarray of shape (n_samples,)
         Of leaving.
+    ranked : Ranking, optional
+        What `ranking.rank` says of these rows, where it is known already.
     """
     from sklearn.metrics import average_precision_score
 
     counts = count_confusion(y_true, y_pred)
     n_tp, n_fp, n_fn, n_tn = counts
     n, n_positive = sum(counts), n_tp + n_fn
-    ranked = ranking.rank(y_true, probability)
+    ranked = ranked or ranking.rank(y_true, probability)
     low, high = f1_interval(n_tp, n_fp + n_fn) if n_positive else (None, None)
     auc_low, auc_high = auc_interval(ranked) if ranked else (None, None)
     return Score(
