@@ -1,6 +1,6 @@
-"""What are the decisions worth? Seeded simulations of the rules and the gate, where the truth is known.
+"""What are the decisions worth? Seeded simulations in which the truth is known.
 
-    python benchmarks/decisions.py [--seed 1] [--only stable|changed|cell|gate|million] [--readme]
+    python benchmarks/decisions.py [--seed 1] [--only stable|changed|cell|unlabelled|gate|million] [--readme]
 
 Shares are in per cent, with the exact 99 % range of the true share. Every repetition has random numbers
 of its own that follow from the seed, whatever the number of processes. Exit code 1 when an aim is missed.
@@ -29,6 +29,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 import pairs  # noqa: E402
 import run as plain  # noqa: E402
 import streams  # noqa: E402
+import unlabelled  # noqa: E402
 from streams import Run  # noqa: E402
 from tables import Aim, Table  # noqa: E402
 
@@ -59,6 +60,7 @@ PARTS: dict[str, tuple[Callable[..., list[Table]], ...]] = {
     "stable": (streams.tabulate_stable,),
     "changed": (streams.tabulate_changed,),
     "cell": (streams.tabulate_cell,),
+    "unlabelled": (unlabelled.tabulate,),
     "gate": (pairs.tabulate_equals, pairs.tabulate_unequals),
 }
 

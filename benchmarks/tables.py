@@ -52,6 +52,11 @@ def wrong_at_most(what: str, shares: Iterable[Share], alpha: float) -> Aim:
     return Aim(f"{what} at most {most} of {worst.n:,}", f"most: {worst.hits}", worst.hits <= most)
 
 
+def least_allowed(n: int, level: float) -> int:
+    """Count how many of `n` must be right: `level` of them, within the 99 % range."""
+    return int(stats.binom.ppf(1 - LEVEL, n, level))
+
+
 def right_at_least(what: str, shares: Iterable[Share], wanted: float) -> Aim:
     """Aim at a share of right answers in every case."""
     worst = min(shares, key=lambda share: share.hits)

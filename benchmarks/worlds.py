@@ -115,7 +115,12 @@ class Model:
         return self.fitted.predict_proba(encode(X))
 
     def predict(self, X: pd.DataFrame) -> np.ndarray:
-        return (self.predict_proba(X)[:, 1] >= self.threshold).astype(int)
+        return self.answer(X)[0]
+
+    def answer(self, X: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+        """Say of each client whether it leaves, and how probably."""
+        probability = self.predict_proba(X)[:, 1]
+        return (probability >= self.threshold).astype(int), probability
 
 
 def encode(X: pd.DataFrame) -> np.ndarray:
@@ -146,12 +151,10 @@ class Release:
 
     def judge(self, X: pd.DataFrame, y: np.ndarray) -> Evidence:
         """Look at new rows as a tick does."""
-        probability = self.model.predict_proba(X)[:, 1]
         return evidence.compute_evidence(
             X,
             y,
-            (probability >= self.model.threshold).astype(int),
-            probability,
+            *self.model.answer(X),
             recorded_score=self.recorded_score,
             kept=self.kept,
             profiles=self.profiles,
@@ -189,8 +192,7 @@ def deploy(
         kept = training.measure(fit_model(data), trained).get("reference", kept)
     model = fit_model(everything)
     profiles = shift.make_profiles(X[everything.newest], NUMBERS, TEXTS)
-    test = model.predict(X_test), model.predict_proba(X_test)[:, 1]
-    recorded = scores.compute_score(y_test, *test).f1 or 0.0
+    recorded = scores.compute_score(y_test, *model.answer(X_test)).f1 or 0.0
     return Release(model, kept, profiles, recorded, X[everything.newest])
 
 
