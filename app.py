@@ -144,7 +144,8 @@ def create_app(config: Config) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = config.max_body_bytes + 1
     _open_and_close(app, config)
     _answer_errors(app, config)
-    deployed = serving.Deployed(config.prod_deployment, config.secrets.get("RISK_MODEL_KEY"))
+    key = config.secrets.get("RISK_MODEL_KEY")
+    deployed = serving.Deployed(config.prod_deployment, key, lambda text: LOG.error("%s", text))
     diagnosed = serving.Facts(config.diagnostics, "run diagnostics.py")
     files = Confined(config.root, (config.input_folder, config.test_data), config.max_body_bytes)
 
@@ -173,9 +174,8 @@ def create_app(config: Config) -> Flask:
 
     @app.get("/health")
     def health() -> Response:
-        return jsonify(
-            {"status": "ok", "workspace": workspace_id(config), "outbox": outbox.tell(config.outbox)}
-        )
+        facts = {"workspace": workspace_id(config), "outbox": outbox.tell(config.outbox)}
+        return jsonify({"status": "ok", **facts, **told_damage(deployed, config)})
 
     @app.get("/metrics")
     def metrics() -> Response:
@@ -188,9 +188,16 @@ def create_app(config: Config) -> Flask:
 
     @app.get("/ready")
     def ready() -> Response:
-        return answer_of(deployed.get().release.id, {"status": "ready"})
+        release = deployed.get().release.id
+        return answer_of(release, {"status": "ready", **told_damage(deployed, config)})
 
     return app
+
+
+def told_damage(deployed: serving.Deployed, config: Config) -> dict[str, str]:
+    """Say that an earlier release is served in place of a damaged one, and what is wrong with that."""
+    damage = deployed.damage
+    return {} if damage is None else {"status": "degraded", "problem": hide_paths(damage, config)}
 
 
 def answer_of(release: str, members: dict[str, Any]) -> Response:

@@ -15,7 +15,7 @@ os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"  # befo
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # gunicorn adds it only after this file
 
 from app import check_reachable, load_served_config, render_refusal
-from risk import requestlog
+from risk import escapes, requestlog
 from risk.errors import ConfigError
 from risk.worker import Terms, make_worker
 
@@ -23,7 +23,7 @@ try:
     _config = load_served_config()
     check_reachable(_config)
 except ConfigError as error:
-    print(f"ERROR app: {error}", file=sys.stderr)
+    print(f"ERROR app: {escapes.for_screen_lines(str(error))}", file=sys.stderr)
     raise SystemExit(error.exit_code) from error
 
 bind = f"[{_config.host}]:{_config.port}" if ":" in _config.host else f"{_config.host}:{_config.port}"
