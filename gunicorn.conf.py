@@ -4,6 +4,7 @@
 """
 
 import functools
+import gc
 import os
 import resource
 import sys
@@ -35,6 +36,7 @@ worker_class = make_worker(
     )
 )
 workers = _config.workers
+preload_app = True  # workers share what was loaded before them, and one that dies is replaced at once
 threads = 64  # one is held by an answer that is being taken, never by a request that arrives
 # A connection more than there are files would end the worker.
 worker_connections = min(1000, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 100)
@@ -51,11 +53,16 @@ if Path("/dev/shm").is_dir():  # noqa: S108  (the heartbeat of a worker must not
     worker_tmp_dir = "/dev/shm"  # noqa: S108
 
 
+def when_ready(arbiter: Any) -> None:
+    """Load the deployed model before the workers are forked; none deployed is no error.
+
+    Nothing runs in a thread yet, and the libraries are told to start none: forking is safe.
+    """
+    arbiter.app.wsgi().test_client().get("/ready")
+    gc.collect()
+    gc.freeze()  # a collection in a worker would write to what it shares
+
+
 def post_fork(arbiter: Any, worker: Any) -> None:
     """Let each worker log by itself."""
     requestlog.set_up(_config.request_log, interactive=sys.stderr.isatty())
-
-
-def post_worker_init(worker: Any) -> None:
-    """Load the deployed model before the first request waits for it; none deployed is no error."""
-    worker.wsgi.test_client().get("/ready")

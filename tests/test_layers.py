@@ -39,6 +39,7 @@ FLOORS = [
         "risk.packages",
         "risk.reference",
         "risk.estimates",
+        "risk.timeline",
         "risk.engine",
         "risk.selection",
         "risk.outbox",
