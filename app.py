@@ -115,7 +115,7 @@ def read_question(config: Config, files: Confined, schema: Schema) -> Asked:
         raise Refusal(
             415, "Content-Type must be application/json, text/csv or multipart/form-data with a file"
         )
-    return read_json_question(questions.parse_json(body), config, files, schema)
+    return read_json_question(questions.parse_json(body, config.max_rows), config, files, schema)
 
 
 def read_json_question(value: Any, config: Config, files: Confined, schema: Schema) -> Asked:
@@ -272,7 +272,9 @@ def _answer_errors(app: Flask, config: Config) -> None:
 
     @app.errorhandler(OSError)
     def unreadable(error: OSError) -> Response:
-        return unavailable(stage.of_system(error))
+        name = str(error.filename or "")
+        detail = hide_paths(str(stage.of_system(error)), config)
+        return render_problem(503, detail.replace(name, Path(name).name) if name else detail)
 
     @app.errorhandler(Exception)
     def broken(error: Exception) -> Response:

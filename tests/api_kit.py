@@ -105,12 +105,17 @@ class Server:
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
 
     @classmethod
-    def of(cls, root, **keys):
-        """Serve a workspace with keys of `api`."""
+    def of(cls, root, *, options=None, **keys):
+        """Serve a workspace with keys of `api`; `options` are those of the process."""
         port = free_port()
         configure(root, api={"max_body_mb": MAX_BODY_MB, **keys, "port": port})
         script = Path(api.HERE / "app.py")
-        return cls([sys.executable, str(script), "--config", str(root / "config.json")], port, cwd=root)
+        return cls(
+            [sys.executable, str(script), "--config", str(root / "config.json")],
+            port,
+            cwd=root,
+            **(options or {}),
+        )
 
     def __enter__(self):
         while not self.is_listening():
