@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import socket
+import ssl
 import struct
 import sys
 import termios
@@ -37,6 +38,7 @@ MOST_WAITING = 256
 LINGER_S = 5.0
 SWITCH_S = 0.001  # a thread that computes is asked that often to let the main loop go on
 SLOW_READER_S = 5.0
+_OURS = errors.InvalidResponseHeader, errors.InvalidResponseHeaderName, errors.ConfigurationProblem
 _STATUS = {errors.LimitRequestLine: 414, errors.LimitRequestHeaders: 431, errors.ExpectationFailed: 417}
 
 
@@ -175,9 +177,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: BaseException) -> None:
         """Answer what is no HTTP as every other error, and log its kind, never what it says."""
-        ours = not isinstance(exc, errors.ParseException) or isinstance(
-            exc, errors.InvalidResponseHeader | errors.InvalidResponseHeaderName | errors.ConfigurationProblem
-        )
+        ours = isinstance(exc, _OURS) or not isinstance(exc, errors.ParseException | ssl.SSLError)
         status = 500 if ours else next((s for kind, s in _STATUS.items() if isinstance(exc, kind)), 400)
         if ours:
             requestlog.note_bug("a request", exc)
