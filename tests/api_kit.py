@@ -140,6 +140,14 @@ class Server:
         finally:
             self.process.kill()
 
+    def workers(self):
+        """Give the ids of the processes that answer."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        return [*map(int, children.read_text().split())]
+
+    def worker(self):
+        return self.workers()[0]
+
     def connect(self):
         return socket.create_connection(("127.0.0.1", self.port), timeout=30)
 
