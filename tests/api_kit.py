@@ -31,13 +31,13 @@ KEYS = {
 }
 DIAGNOSTICS = {
     "n_rows": 300,
-    "n_unlabelled": 0,
+    "n_unlabelled": 2,
     "statistics": {
-        "activity": {"n": 2, "mean": 1.5, "median": 1.5, "mode": 1, "std": None, "min": 1, "max": 2}
+        "activity": {"n": 300, "mean": 49.5, "median": 50, "mode": 1, "std": None, "min": 0, "max": 100}
     },
     "missing": {"colour": {"count": 3, "percent": 1.0}},
     "timings": {
-        "ingestion": {"duration_s": 0.1, "n_runs": 1, "at": "2026-01-01T00:00:00Z"},
+        "ingestion": {"duration_s": 0.1234, "n_runs": 7, "at": "2026-01-01T00:00:00Z"},
         "training": None,
     },
     "dependencies": [{"module": "flask", "installed": "3.1.3", "latest": "unknown"}],
