@@ -39,7 +39,7 @@ FLOORS = [
         "risk.outbox",
         "risk.history",
     },
-    {"risk.records", "risk.copies", "risk.evidence"},
+    {"risk.records", "risk.copies", "risk.evidence", "risk.appendix"},
     {"risk.delivery", "risk.drift"},
     {"config", "pretty_confusion_matrix"},
     {"stage"},

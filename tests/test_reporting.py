@@ -15,7 +15,7 @@ from PIL import Image
 from pypdf import PdfReader
 
 import reporting
-from risk import pages
+from risk import appendix, pages
 
 VERDICT = {"rule": "score", "drift": True, "reason": "r", "release": "x", "auc": 0.8, "leaver_share": 0.25}
 
@@ -149,13 +149,13 @@ def test_after_a_rollback_nothing_is_said_of_the_deployed_model_that_is_true_of_
 
 def test_a_release_that_came_by_hand_did_not_take_the_place_of_the_one_judged():
     verdict = {**VERDICT, "drift": False}
-    said = " ".join(reporting.say_verdict(verdict, "y", {"why": {}}))
+    said = " ".join(appendix.say_verdict(verdict, "y", {"why": {}}))
     assert "x was judged; it is not the one deployed now" in said and "took its place" not in said
 
 
 def test_the_share_of_leavers_is_told_without_an_auc():
     verdict = {**VERDICT, "auc": None}
-    assert "25.0 % are leavers." in reporting.say_verdict(verdict, "x", {"why": {}})[0]
+    assert "25.0 % are leavers." in appendix.say_verdict(verdict, "x", {"why": {}})[0]
 
 
 def test_a_taste_in_figures_of_the_user_changes_no_byte(deployed):
@@ -194,25 +194,25 @@ def test_what_was_never_timed_or_predicted_is_said_and_not_left_out(deployed):
 
 
 def test_of_very_many_files_the_latest_are_listed_and_all_are_counted(old_world):
-    for number in range(reporting.MOST_FILES + 10):
+    for number in range(appendix.MOST_FILES + 10):
         (old_world.root / "sourcedata" / f"n{number:04d}.csv").write_text(
             f"corporation,activity,colour,exited\nn{number},1,red,0\n"
         )
     old_world.walk()
     report(old_world)
     text = text_of(old_world)
-    assert f"{reporting.MOST_FILES + 12} files" in text and f"latest {reporting.MOST_FILES}" in text
-    assert "n0009.csv" not in text and "n0010.csv" in text and f"n{reporting.MOST_FILES + 9:04d}.csv" in text
+    assert f"{appendix.MOST_FILES + 12} files" in text and f"latest {appendix.MOST_FILES}" in text
+    assert "n0009.csv" not in text and "n0010.csv" in text and f"n{appendix.MOST_FILES + 9:04d}.csv" in text
 
 
 def test_of_very_many_refused_files_the_report_says_where_all_are(deployed):
     folder = deployed.root / "sourcedata"
-    for number in range(reporting.MOST_FILES + 1):
+    for number in range(appendix.MOST_FILES + 1):
         (folder / f"page{number:04d}.csv").write_text(f"<html>{number}")
     deployed.run("ingestion", expect=65)
     report(deployed)
     text = text_of(deployed)
-    assert f"these {reporting.MOST_FILES + 1} was taken" in text and "all of them in .finaldata.json" in text
+    assert f"these {appendix.MOST_FILES + 1} was taken" in text and "all of them in .finaldata.json" in text
     assert "page0000.csv" in (deployed.root / "ingesteddata" / ".finaldata.json").read_text()
     assert "page0000.csv" not in text and "page0001.csv" in text
 
