@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 HERE := $(CURDIR)
 BUILD := build
 
-.PHONY: run demo test check serve cron uncron clean
+.PHONY: run demo test torture check serve cron uncron clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.run
@@ -18,6 +18,9 @@ demo: $(VENV)/.run
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest
+
+torture: $(VENV)/.dev
+	$(BIN)/python -m pytest -m torture
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .

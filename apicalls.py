@@ -18,6 +18,7 @@ import stage
 from app import create_app, workspace_id
 from config import Config
 from risk import artifacts
+from risk.access import is_loopback
 from risk.errors import ServiceError
 
 LOG = stage.log("apicalls")
@@ -26,6 +27,7 @@ HEALTH_TIMEOUT_S = (1.0, 5.0)
 WIDTH = 98
 MAX_ROWS = 10
 RUNNING, OWN = "running API", "own server"
+ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  (who listens everywhere listens here)
 PATHS = ("/scoring", "/summarystats", "/diagnostics")
 
 
@@ -232,9 +234,14 @@ def make_call(
 
 
 def find_running(config: Config, session: requests.Session) -> str | None:
-    """Find the API of this very workspace at the address of config.json."""
-    host = f"[{config.host}]" if ":" in config.host else config.host
-    address = f"http://{host}:{config.port}"
+    """Find the API of this very workspace where config.json says it listens on this machine.
+
+    Elsewhere it would ask for the token, and that is shown to nobody who only happens to listen there.
+    """
+    host = ANY.get(config.host, config.host)
+    if not is_loopback(host):
+        return None
+    address = f"http://[{host}]:{config.port}" if ":" in host else f"http://{host}:{config.port}"
     found = make_call(session, address, "GET", "/health", None, HEALTH_TIMEOUT_S)
     ours = isinstance(found.body, dict) and found.body.get("workspace") == workspace_id(config)
     return address if ours else None

@@ -36,6 +36,7 @@ URL_SCHEMES = (
     "postgresql",
     "postgresql+psycopg",
 )
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 URL_EXAMPLES = "sqlite:///records.db, mysql://user@host/name, postgresql://user@host/name"
 SECRETS = ("RISK_DATABASE_URL", "RISK_MODEL_KEY", "RISK_API_TOKEN", "RISK_WEBHOOK_URL")
 DEFAULTS: dict[str, Any] = {
@@ -59,7 +60,14 @@ DEFAULTS: dict[str, Any] = {
     "keep_days": None,
     "engine": {"name": "duckdb", "memory_limit": None, "spill_folder": None},
     "max_training_rows": None,
-    "api": {"host": "127.0.0.1", "port": 8000, "max_body_mb": 16},
+    "api": {
+        "host": "127.0.0.1",
+        "port": 8000,
+        "workers": 2,
+        "max_body_mb": 16,
+        "max_rows": 1_000_000,
+        "timeout_s": 60,
+    },
     "report": {},
     "alerts": {},
 }
@@ -108,7 +116,10 @@ class Config:
     spill_folder: Path
     host: str
     port: int
+    workers: int
     max_body_mb: int
+    max_rows: int
+    timeout_s: int
     secrets: dict[str, str] = field(repr=False)
 
     # What lies where (DESIGN 4); the names of files stand here and nowhere else.
@@ -197,6 +208,10 @@ class Config:
         return self.state_folder / "inputs.json"
 
     @property
+    def awaited(self) -> Path:
+        return self.state_folder / "awaited.bin"
+
+    @property
     def outbox(self) -> Path:
         return self.state_folder / "outbox"
 
@@ -209,8 +224,16 @@ class Config:
         return self.root / "logs" / "pipeline.log"
 
     @property
+    def request_log(self) -> Path:
+        return self.root / "logs" / "api.log"
+
+    @property
     def requirements(self) -> Path:
         return Path(__file__).resolve().parent / "requirements.txt"
+
+    @property
+    def max_body_bytes(self) -> int:
+        return self.max_body_mb * 1024 * 1024
 
     def row_key(self) -> str:
         """Say what shapes a row; another answer means that the table must be compiled anew."""
@@ -343,6 +366,17 @@ def _is_size(value: Any) -> bool:
     return isinstance(value, str) and _SIZE.fullmatch(value.strip()) is not None
 
 
+def _is_address(value: Any) -> bool:
+    if value in LOOPBACK:
+        return True
+    import ipaddress
+
+    try:
+        return isinstance(value, str) and bool(ipaddress.ip_address(value))
+    except ValueError:
+        return False
+
+
 def _check(root: Path, raw: dict[str, Any], values: dict[str, Any], problems: list[str]) -> None:
     for key in FOLDER_KEYS:
         if key not in raw:
@@ -383,9 +417,12 @@ def _check(root: Path, raw: dict[str, Any], values: dict[str, Any], problems: li
         "engine.name": (lambda v: v == "duckdb", '"duckdb"'),
         "engine.memory_limit": (lambda v: v is None or _is_size(v), 'a size such as "2GB"'),
         "engine.spill_folder": (lambda v: v is None or _is_folder(v), "the name of a folder"),
-        "api.host": (_is_text, "an address"),
+        "api.host": (_is_address, "an address such as 127.0.0.1, 0.0.0.0 or ::1"),
         "api.port": (lambda v: _is_whole(v, 0, 65535), "a port from 0 to 65535"),
+        "api.workers": (lambda v: _is_whole(v, 1, 64), "a whole number from 1 to 64"),
         "api.max_body_mb": (lambda v: _is_whole(v, 1, 1024), "a whole number from 1 to 1024"),
+        "api.max_rows": (lambda v: _is_whole(v, 1, 10**9), "a whole number from 1"),
+        "api.timeout_s": (lambda v: _is_whole(v, 1, 3600), "a whole number of seconds from 1 to 3600"),
     }
     for key, (rule, wanted) in rules.items():
         value = values[key]
@@ -400,8 +437,6 @@ def _check(root: Path, raw: dict[str, Any], values: dict[str, Any], problems: li
         _check_url("database_url", values["database_url"], problems)
     if values["max_training_rows"] is not None:
         problems.append("max_training_rows: not available in this version; leave it out")
-    if values["api.host"] not in ("127.0.0.1", "localhost", "::1"):
-        problems.append(f"api.host: {values['api.host']!r} is not available in this version; use 127.0.0.1")
     _check_roles(values, problems)
 
 
@@ -531,6 +566,9 @@ def _freeze(path: Path, raw: dict[str, Any], values: dict[str, Any], secrets: di
         spill_folder=root / spill if spill else root / ".state" / "spill",
         host=values["api.host"],
         port=values["api.port"],
+        workers=values["api.workers"],
         max_body_mb=values["api.max_body_mb"],
+        max_rows=values["api.max_rows"],
+        timeout_s=values["api.timeout_s"],
         secrets=secrets,
     )

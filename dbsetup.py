@@ -13,6 +13,8 @@ import stage
 from config import Config
 from risk import outbox
 
+LONGEST_S = 600.0  # an upgrade takes its time, but a server gone silent must not hold the workspace for ever
+
 
 @dataclass(frozen=True)
 class Result:
@@ -56,12 +58,15 @@ def run(config: Config, *, check: bool = False) -> Result:
 
     url = config.database_url
     shown = databases.show(url)
-    if check and databases.is_missing_file(url):
-        before = history.NOTHING
-    else:
+
+    def stand() -> history.Standing:
         with databases.connect(url, reads=check) as connection:
             before = history.look(connection) if check else history.ensure(connection, shown)
             history.refuse_newer(before, shown)
+            return before
+
+    absent = check and databases.is_missing_file(url)
+    before = history.NOTHING if absent else databases.within(LONGEST_S, stand, shown)
     if not check:
         outbox.note_success(config.outbox)
     n_waiting = len(outbox.waiting(config.outbox))

@@ -188,7 +188,11 @@ def run(
         When nothing was ingested yet.
     ServiceError
         When the history is asked for and does not answer.
+    UsageError
+        When `since` comes without `history`.
     """
+    if since and not history:
+        raise UsageError("--since counts only with --history")
     if export is not None:
         return Past(exported=export_tables(config, Path(export)))
     if history:
@@ -258,8 +262,8 @@ def read_history(config: Config) -> tuple[dict[str, Any], dict[str, Any], dict[s
     )
     waiting = list(filter(None, map(outbox.read, outbox.waiting(config.outbox))))
     if found is not None:
-        timings, rows = found
-        moved, until = trends.build(rows), last_moment(rows)
+        timings, (rows, left_out) = found
+        moved, until = trends.build(rows, left_out=left_out), last_moment(rows)
     else:
         before = artifacts.read_json_or_none(config.diagnostics) or {}
         until = before.get("history", {}).get("until")
@@ -309,7 +313,8 @@ def read_past(config: Config, since: str | None) -> dict[str, Any]:
     from risk import records
 
     with records.read(config.database_url) as history:
-        moved = trends.build(history.trend_rows(), max_points=MOST_POINTS)
+        rows, left_out = history.trend_rows()
+    moved = trends.build(rows, left_out=left_out, max_points=MOST_POINTS)
     return trends.cut(moved, since) if since else moved
 
 

@@ -1,36 +1,59 @@
-"""How gunicorn serves the API: on loopback, by two processes of many threads each.
+"""How gunicorn serves the API: few processes of many threads, which gather no request themselves.
 
 `app.py` hands it over; `RISK_CONFIG=/srv/risk/config.json gunicorn wsgi:app` in this folder reads it too.
 """
 
+import functools
+import os
+import resource
 import sys
 from pathlib import Path
 from typing import Any
 
+os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"  # before anything loads numpy
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # gunicorn adds it only after this file
 
-from app import load_served_config
+from app import check_reachable, load_served_config, render_refusal
+from risk import requestlog
 from risk.errors import ConfigError
+from risk.worker import Terms, make_worker
 
 try:
     _config = load_served_config()
+    check_reachable(_config)
 except ConfigError as error:
     print(f"ERROR app: {error}", file=sys.stderr)
     raise SystemExit(error.exit_code) from error
 
 bind = f"[{_config.host}]:{_config.port}" if ":" in _config.host else f"{_config.host}:{_config.port}"
-worker_class = "gthread"
-workers = 2
-threads = 32  # slow clients hold a thread, not the server
+worker_class = make_worker(
+    Terms(
+        max_body=_config.max_body_bytes,
+        max_held=4 * _config.max_body_bytes,
+        timeout_s=_config.timeout_s,
+        refuse=functools.partial(render_refusal, _config),
+    )
+)
+workers = _config.workers
+threads = 64  # one is held by an answer that is being taken, never by a request that arrives
+# A connection more than there are files would end the worker.
+worker_connections = min(1000, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 100)
 timeout = 60
 graceful_timeout = 30
 keepalive = 5
-accesslog = None
+accesslog = None  # risk/requestlog.py writes one without contents
 errorlog = "-"
 loglevel = "info" if sys.stderr.isatty() else "warning"
+forwarded_allow_ips = ""  # no header of a client makes it somebody else
+forwarder_headers = ""
 control_socket_disable = True
 if Path("/dev/shm").is_dir():  # noqa: S108  (the heartbeat of a worker must not wait for a disk)
     worker_tmp_dir = "/dev/shm"  # noqa: S108
+
+
+def post_fork(arbiter: Any, worker: Any) -> None:
+    """Let each worker log by itself."""
+    requestlog.set_up(_config.request_log, interactive=sys.stderr.isatty())
 
 
 def post_worker_init(worker: Any) -> None:

@@ -73,7 +73,10 @@ def run(config: Config, *, verdict: Mapping[str, Any] | None = None, today: str 
         "score_said": appendix.say_score(metrics),
         "warnings": appendix.warn(metrics, card),
         "verdict": verdict,
-        "verdict_said": appendix.say_verdict(verdict, release.id, release.manifest),
+        "verdict_said": [
+            *appendix.say_verdict(verdict, release.id, release.manifest),
+            *appendix.say_estimates(verdict, moved),
+        ],
         "tables": [
             *appendix.make_evidence_tables(verdict),
             *appendix.make_tables(ledger.files, diagnostics, release.id),

@@ -1,9 +1,12 @@
-"""Score the trained model on the test data and write latestscore.txt."""
+"""Score the trained model on the test data and write latestscore.txt.
+
+A tick also asks here how the deployed model does on rows that are new to it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +21,11 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
+    from risk.awaited import Outlook
+    from risk.drift import Verdict
+    from risk.releases import Release
     from risk.suspicions import Suspicion
+    from risk.table import Ledger
 
 LOG = stage.log("scoring")
 CHUNK_ROWS = 500_000
@@ -131,6 +138,66 @@ def run(config: Config) -> Result:
     facts = {name: value for name, value in score.to_json().items() if name in kept}
     facts["model_sha256"] = card["model_sha256"]
     return Result(score.f1, score.f1_low, score.f1_high, score.auc, score.n, facts)
+
+
+# --- the deployed model, on new rows -----------------------------------------------------------------------
+
+
+def judge(config: Config, ledger: Ledger, start: int) -> Verdict:
+    """Judge the deployed model on the rows of the table behind an offset, and keep what needs a label yet."""
+    from risk import awaited, drift, evidence, shift
+
+    release, model = releases.load_deployed(config.prod_deployment, config.secrets.get("RISK_MODEL_KEY"))
+    card, table = release.json("modelcard.json"), Schema.from_json(ledger.schema or {})
+    schema = replace(Schema.from_json(card["schema"]), columns=table.columns, ids=table.ids)
+    X, y = dataset.read_table(config.final_data, schema, start=start, stop=ledger.length)
+    y_pred, probability = releases.predict(model, X)
+    found = evidence.compute_evidence(
+        X,
+        y,
+        y_pred,
+        probability,
+        recorded_score=float(release.files["latestscore.txt"]),
+        kept=card.get("reference"),  # an earlier version kept none, and no profiles
+        profiles={name: shift.from_json(raw) for name, raw in card.get("profiles", {}).items()},
+        alpha=config.alpha,
+    )
+
+    def identify() -> np.ndarray:
+        ids = dataset.read_ids(config.final_data, schema, start=start, stop=ledger.length)
+        return awaited.identify(ids, X)
+
+    outlook = look_ahead(config, release, identify, y, y_pred, probability)
+    return drift.judge(config.drift_rule, found, release.id, outlook)
+
+
+def look_ahead(
+    config: Config,
+    release: Release,
+    identify: Callable[[], np.ndarray],
+    y: np.ndarray,
+    y_pred: np.ndarray,
+    probability: np.ndarray,
+) -> Outlook:
+    """Estimate the rows without a label, and audit earlier estimates of rows that have one now."""
+    from risk import awaited, estimates
+
+    before = awaited.read(config.awaited)
+    if not len(before.rows) and not (y != y).any():
+        return awaited.NOTHING
+    card = release.json("modelcard.json")
+    outlook, after = awaited.look(
+        before,
+        identify(),
+        y,
+        y_pred,
+        probability,
+        release=release.id,
+        reliability=estimates.find_reliability(card.get("reference"), card),
+    )
+    if outlook.estimate:
+        awaited.write(config.awaited, after)
+    return outlook
 
 
 def main(argv: list[str] | None = None) -> int:

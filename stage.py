@@ -62,6 +62,7 @@ def main(
     day, not every ten minutes.
     """
     settings = None
+    _Logging.wanted = set_up_screen  # until config.json is read
     try:
         arguments = _parse(name, argv, description, options)
         settings = load_config(arguments.pop("config"))
@@ -332,22 +333,10 @@ def set_up_logging(config: Config, verbosity: int, *, rotates: bool) -> None:
     import logging
     import logging.handlers
 
-    root = logging.getLogger("risk")
-    for handler in list(root.handlers):
-        root.removeHandler(handler)
-        handler.close()
-    root.propagate = False
-    root.setLevel(logging.DEBUG if verbosity > 0 else logging.INFO)
-    screen = logging.StreamHandler(sys.stderr)
-    screen.setFormatter(logging.Formatter("%(levelname)s %(stage)s: %(message)s"))
-    screen.addFilter(_name_stage)
-    interactive = sys.stderr.isatty()
-    screen.setLevel(
-        logging.ERROR if verbosity < 0 else root.level if interactive or verbosity > 0 else logging.WARNING
-    )
-    root.addHandler(screen)
-    if interactive:
+    set_up_screen(verbosity)
+    if sys.stderr.isatty():
         return
+    root = logging.getLogger("risk")
     try:
         config.log_file.parent.mkdir(parents=True, exist_ok=True)
         full = logging.handlers.RotatingFileHandler(
@@ -361,6 +350,24 @@ def set_up_logging(config: Config, verbosity: int, *, rotates: bool) -> None:
     )
     full.addFilter(_name_stage)
     root.addHandler(full)
+
+
+def set_up_screen(verbosity: int = 0) -> None:
+    """Say on stderr what there is to say, and nowhere else."""
+    import logging
+
+    root = logging.getLogger("risk")
+    for handler in list(root.handlers):
+        root.removeHandler(handler)
+        handler.close()
+    root.propagate = False
+    root.setLevel(logging.DEBUG if verbosity > 0 else logging.INFO)
+    screen = logging.StreamHandler(sys.stderr)
+    screen.setFormatter(logging.Formatter("%(levelname)s %(stage)s: %(message)s"))
+    screen.addFilter(_name_stage)
+    everything = sys.stderr.isatty() or verbosity > 0
+    screen.setLevel(logging.ERROR if verbosity < 0 else root.level if everything else logging.WARNING)
+    root.addHandler(screen)
 
 
 def _name_stage(record: logging.LogRecord) -> bool:

@@ -234,33 +234,28 @@ class Tick:
 
     def judge(self, release: Release, ledger: Ledger) -> Verdict | None:
         """Judge the deployed model on the rows behind both marks; None when there is none."""
-        from risk import dataset, drift, evidence, shift, table
-        from risk.dataset import Schema
+        import scoring
+        from risk import table
 
         seen = self.seen.marks.get(self.seen.source)
         held = [seen["length"]] if seen and table.holds(self.config.final_data, ledger, seen) else []
         start = max([*held, self.trained_up_to(release, ledger)])
         if start >= ledger.length:
             return None
-        release, model = releases.load_deployed(self.config.prod_deployment, self.key)
-        card = release.json("modelcard.json")
-        schema = replace(Schema.from_json(card["schema"]), columns=tuple((ledger.schema or {})["columns"]))
-        X, y = dataset.read_table(self.config.final_data, schema, start=start, stop=ledger.length)
-        found = evidence.compute_evidence(
-            X,
-            y,
-            *releases.predict(model, X),
-            recorded_score=float(release.files["latestscore.txt"]),
-            kept=card.get("reference"),  # an earlier version kept none, and no profiles
-            profiles={name: shift.from_json(raw) for name, raw in card.get("profiles", {}).items()},
-            alpha=self.config.alpha,
-        )
-        verdict = drift.judge(self.config.drift_rule, found, release.id)
+        verdict = scoring.judge(self.config, ledger, start)
         columns = [
             {"key": [*self.row_key(), row["column_name"]], "table_digest": ledger.digest, **row}
             for row in verdict.column_records()
         ]
-        stage.remember(self.config, "fullprocess", {"column_drift": columns})
+        estimates = [
+            {
+                "key": [*self.row_key(), row["release"], "n_labelled" in row],
+                "table_digest": ledger.digest,
+                **row,
+            }
+            for row in verdict.outlook.records(verdict.release)
+        ]
+        stage.remember(self.config, "fullprocess", {"column_drift": columns, "estimates": estimates})
         return verdict
 
     def tell_verdict(self, result: Result, verdict: Verdict) -> Result:
@@ -272,6 +267,8 @@ class Tick:
         )  # fmt: skip
         for sentence in verdict.evidence.sentences:
             log.info("evidence: %s", sentence)
+        for sentence in verdict.outlook.sentences:
+            log.info("without labels: %s", sentence)
         if verdict.advice:
             # Drift that the rule does not see needs a person; a needless retraining is held by the gate.
             log.log(20 if verdict.drift else 30, "%s", verdict.advice)

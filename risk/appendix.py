@@ -102,6 +102,15 @@ def make_evidence_tables(verdict: Mapping[str, Any] | None) -> list[dict[str, An
     ]
 
 
+def say_estimates(verdict: Mapping[str, Any] | None, moved: Mapping[str, Any]) -> list[str]:
+    """Say what is probably true of new rows without a label, and how such estimates have done so far."""
+    found = verdict or {}  # an earlier version kept neither
+    told = [found["estimate"]["sentence"]] if found.get("estimate") else []
+    told += [audit["sentence"] for audit in found.get("audits", ())]
+    held = trends.count_held(moved)
+    return [f"{sentence}." for sentence in [*told, *([held] if held else [])]]
+
+
 def say_predictions(predictions: Mapping[str, Any] | None, release: str) -> str:
     """Say how many clients are called leavers, and by which release."""
     if predictions is None:

@@ -43,6 +43,8 @@ NAMES = {
     "auc/release": "AUC, release",
     "f1/batch": "F1, new rows",
     "auc/batch": "AUC, new rows",
+    "f1/estimate": "F1, estimated",
+    "auc/estimate": "AUC, estimated",
     "rows/total": "unique rows",
     "rows/new": "new rows",
     "duration_s/ingestion": "ingestion",
@@ -50,6 +52,7 @@ NAMES = {
 }
 # A score looks the same in each report, also when another one is missing.
 LOOKS = {"f1/release": 0, "auc/release": 1, "f1/batch": 2, "auc/batch": 3}
+LOOKS |= {"f1/estimate": 4, "auc/estimate": 5}
 LOOKS |= {"duration_s/ingestion": 0, "duration_s/training": 1}
 MARKS = {"deployed": ("^", "deployed"), "rollback": ("<", "rolled back"), "alarm": ("X", "drift alarm")}
 # From years to seconds: every label is understood without its neighbour.

@@ -163,13 +163,23 @@ class _Lines:
         self._open = len(data) - last - 1 if last >= 0 else self._open + len(data)
 
 
-def open_regular(path: Path) -> io.BufferedReader:
+def open_regular(path: Path, *, dir_fd: int | None = None) -> io.BufferedReader:
     """Open a regular file for reading; links, pipes and devices are an OSError."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    descriptor = os.open(path, flags, dir_fd=dir_fd)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise OSError(0, "not a regular file")
     return open(descriptor, "rb")  # noqa: PTH123
+
+
+def is_encodable(text: str) -> bool:
+    """Say whether a file can hold a text; half of a surrogate pair, which JSON can write, it cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _has_glob(path: Path) -> bool:

@@ -90,6 +90,7 @@ def _arguments(url: sa.URL) -> dict[str, Any]:
 
 
 def _set_up(engine: sa.Engine, *, reads: bool) -> None:
+    sa.event.listen(engine, "do_connect", _connect)
     if engine.dialect.name == "sqlite":
         sa.event.listen(engine, "connect", _set_up_sqlite_reads if reads else _set_up_sqlite)
         # Python's own BEGIN comes late and not before DDL; IMMEDIATE waits for its turn at the start.
@@ -107,6 +108,16 @@ def _set_up(engine: sa.Engine, *, reads: bool) -> None:
     # Writers look again after waiting for a lock, and must see what the other has written.
     engine.update_execution_options(isolation_level="REPEATABLE READ" if reads else "READ COMMITTED")
     sa.event.listen(engine, "connect", lambda connection, _: _execute(connection, statements))
+
+
+def _connect(dialect: Any, _: object, arguments: Any, named: Any) -> Any:
+    """Let the driver connect; what it stumbles over was no greeting of a database."""
+    try:
+        return dialect.connect(*arguments, **named)
+    except dialect.loaded_dbapi.Error:
+        raise
+    except Exception as error:  # IndexError, ValueError, …: whatever the stranger sent
+        raise dialect.loaded_dbapi.InterfaceError(f"what answers is no such database: {error}") from error
 
 
 def _set_up_sqlite(connection: Any, _: object) -> None:

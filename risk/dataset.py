@@ -167,15 +167,27 @@ def learn_labels(counts: Mapping[str, int], target: str, positive: str | None) -
 
 def to_frame(rows: Sequence[Mapping[str, str]], schema: Schema) -> pd.DataFrame:
     """Make the model's frame of checked rows: numbers as float64 with NaN, the rest as text with NaN."""
-    import pandas as pd
+    return frame_of(to_columns(rows, schema), schema)
 
-    data: dict[str, Any] = {}
+
+def to_columns(rows: Sequence[Mapping[str, str]], schema: Schema) -> dict[str, list[Any]]:
+    """Make columns of checked rows: numbers as floats with NaN, texts with None where there is none."""
+    columns: dict[str, list[Any]] = {}
     for name in schema.features:
         cells = [row.get(name, "") for row in rows]
-        if schema.kinds[name] == "number":
-            data[name] = pd.Series([parse_number(cell) for cell in cells], dtype="float64")
-        else:
-            data[name] = pd.Series([cell or None for cell in cells], dtype="str")
+        is_number = schema.kinds[name] == "number"
+        columns[name] = [parse_number(cell) if is_number else cell or None for cell in cells]
+    return columns
+
+
+def frame_of(columns: Mapping[str, Any], schema: Schema) -> pd.DataFrame:
+    """Make the model's frame of such columns."""
+    import pandas as pd
+
+    data = {
+        name: pd.Series(columns[name], dtype="float64" if schema.kinds[name] == "number" else "str")
+        for name in schema.features
+    }
     return pd.DataFrame(data, columns=schema.features)
 
 
@@ -216,6 +228,14 @@ def read_chunks(
             frame[name] = numbers_of(raw[name]) if schema.kinds[name] == "number" else raw[name]
         y = raw[schema.target].str.lower().map(words).to_numpy(dtype="float64")
         yield pd.DataFrame(frame, columns=schema.features), y
+
+
+def read_ids(path: Path, schema: Schema, *, start: int = 0, stop: int) -> pd.DataFrame:
+    """Read the ids of the rows between two offsets as text, missing NaN; there may be no column."""
+    import pandas as pd
+
+    (raw,) = read_texts(path, schema, start=start, stop=stop, usecols=[*schema.ids, schema.target])
+    return pd.DataFrame(raw[list(schema.ids)])
 
 
 def has_label(path: Path, schema: Schema, *, start: int, stop: int) -> bool:

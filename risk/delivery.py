@@ -87,13 +87,13 @@ def _deliver_all(folder: Path, url: str, deadline: float) -> tuple[int, int]:
 def _deliver_some(paths: Sequence[Path], url: str) -> int:
     """Deliver in one transaction; when the database refuses something, one by one."""
     entries = [(path, entry) for path in paths if (entry := outbox.read(path)) is not None]
-    n_refused = len(paths) - len(entries)
+    n_refused = sum(outbox.aside(path).exists() for path in paths)
     try:
         with records.open(url) as history:
             for _, (rows, at) in entries:
                 history.add(rows, at)
     except (ServiceError, *REFUSALS) as error:
-        if not _is_refusal(error):
+        if not entries or not _is_refusal(error):
             raise
         if len(entries) > 1:
             return n_refused + sum(_deliver_some([path], url) for path, _ in entries)

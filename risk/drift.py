@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from risk.awaited import NOTHING, Outlook
 from risk.evidence import RULES, Evidence
 
 LINE = 'set "drift": {"rule": "auto"} in config.json'
@@ -15,7 +16,7 @@ class Verdict:
     """What a rule says of the new rows; `drift` is None when they cannot be judged.
 
     `n`, the scores and the leaver share are of the labelled rows. `advice` is filled when the rule and
-    the evidence disagree.
+    the evidence disagree. `outlook` is of the rows without a label.
     """
 
     rule: str
@@ -31,16 +32,18 @@ class Verdict:
     release: str
     advice: str | None
     evidence: Evidence = field(repr=False)
+    outlook: Outlook = NOTHING
 
     def to_json(self) -> dict[str, Any]:
         """Give the facts with all the evidence."""
-        return vars(self) | {"evidence": self.evidence.to_json()}
+        facts = {name: value for name, value in vars(self).items() if name != "outlook"}
+        return facts | {"evidence": self.evidence.to_json(), **self.outlook.to_json()}
 
     def record(self) -> dict[str, Any]:
         """Give what the history keeps of a verdict; the columns stand in rows of their own."""
         found, score = self.evidence, self.evidence.score
         known, prediction = found.reference or {}, found.prediction
-        facts = {name: value for name, value in vars(self).items() if name != "evidence"}
+        facts = {name: value for name, value in vars(self).items() if name not in ("evidence", "outlook")}
         return facts | {
             "told": "; ".join(found.sentences),
             "n_rows": found.n,
@@ -77,7 +80,7 @@ class Verdict:
         ]
 
 
-def judge(rule: str, evidence: Evidence, release: str) -> Verdict:
+def judge(rule: str, evidence: Evidence, release: str, outlook: Outlook = NOTHING) -> Verdict:
     """Give the verdict of one rule, with what the others say.
 
     Raises
@@ -103,6 +106,7 @@ def judge(rule: str, evidence: Evidence, release: str) -> Verdict:
         release=release,
         advice=_advise(rule, evidence),
         evidence=evidence,
+        outlook=outlook,
     )
 
 

@@ -7,6 +7,7 @@ library only: an idle tick looks in here.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import os
@@ -16,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from risk import artifacts
-from risk.errors import ArtifactError
+from risk.errors import ArtifactError, MissingArtifactError
 
 RETRY = ".retry.json"
 SUFFIX, ASIDE = ".json", ".refused"
-MOST_BYTES = 64 * 1024 * 1024
+MOST_BYTES, MOST_ASIDE = 64 * 1024 * 1024, 1_000
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 60.0, 3_600.0
 # What goes first when too much waits; scores, verdicts and releases go last.
 DETAIL = ("timings", "missing_values", "column_drift", "ingested_files", "ticks")
@@ -57,18 +58,31 @@ def waiting(folder: Path) -> list[Path]:
 
 
 def read(path: Path) -> tuple[Rows, str] | None:
-    """Read one batch; None when it is damaged, which sets it aside."""
+    """Read one batch; None when it is damaged, which sets it aside, or gone.
+
+    A delivery that took too long was left behind in its thread, and may have it done by now.
+    """
     try:
         entry = artifacts.read_json(path, "it is set aside")
         return entry["rows"], entry["at"]
+    except MissingArtifactError:
+        return None
     except (ArtifactError, KeyError):
         set_aside(path)
         return None
 
 
 def set_aside(path: Path) -> None:
-    """Let a batch that cannot be delivered stand in nobody's way; it stays beside the others."""
-    path.replace(path.with_suffix(ASIDE))
+    """Let a batch that cannot be delivered stand in nobody's way; the latest stay beside the others."""
+    with contextlib.suppress(FileNotFoundError):
+        path.replace(aside(path))
+    for oldest in sorted(path.parent.glob(f"*{ASIDE}"))[:-MOST_ASIDE]:
+        oldest.unlink(missing_ok=True)
+
+
+def aside(path: Path) -> Path:
+    """Name a batch as it is called when set aside."""
+    return path.with_suffix(ASIDE)
 
 
 def tell(folder: Path) -> dict[str, Any]:
@@ -81,27 +95,30 @@ def tell(folder: Path) -> dict[str, Any]:
 
 def _make_room(folder: Path, size: int) -> int:
     """Drop the oldest detail, then the oldest batches, until `size` bytes fit; count what was dropped."""
-    paths = waiting(folder)
-    total = size + sum(path.stat().st_size for path in paths)
+    total = size + sum(map(_weigh, waiting(folder)))
     lost = 0
     for spared in (set(DETAIL), None):
         for path in waiting(folder):
             if total <= MOST_BYTES:
                 return lost
-            found = read(path)
-            if found is None:
-                continue
-            rows, at = found
+            before, found = _weigh(path), read(path)
+            rows, at = found or ({}, "")
             kept = {name: rows[name] for name in rows if spared is not None and name not in spared}
-            before = path.stat().st_size
             lost += sum(map(len, rows.values())) - sum(map(len, kept.values()))
-            if kept:
+            if not kept:
+                path.unlink(missing_ok=True)
+            elif len(kept) < len(rows):
                 artifacts.put_json(path, {"at": at, "rows": kept})
-                total += path.stat().st_size - before
-            else:
-                path.unlink()
-                total -= before
+            total += _weigh(path) - before
     return lost
+
+
+def _weigh(path: Path) -> int:
+    """Give the bytes of a batch, 0 when it has been delivered meanwhile."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 # --- when to try ---------------------------------------------------------------------------------------

@@ -16,10 +16,11 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 
-from risk import databases, history
+from risk import databases, history, trends
 from risk.errors import ServiceError
 
 CHUNK_ROWS = 1_000
+PRUNED_AT_ONCE = 10_000
 TREND_TABLES = {
     "ingested_files": ("at", "rows_new", "rows_total"),
     "timings": ("at", "stage", "duration_s"),
@@ -27,8 +28,13 @@ TREND_TABLES = {
     "column_drift": ("at", "column_name", "psi"),
     "scores": ("at", "data", "model_sha256", "f1", "f1_low", "f1_high", "auc"),
     "releases": ("at", "release", "action", "score", "model_sha256"),
+    "estimates": (
+        *("at", "release", "f1", "f1_low", "f1_high", "auc", "auc_low", "auc_high"),
+        *("n_labelled", "realised_f1", "realised_auc"),
+    ),
     "drift": ("at", "release", "drift", "new_score", "new_low", "new_high", "auc", "auc_low", "auc_high"),
 }
+TIMED = ("ingestion", "training")
 Rows = Mapping[str, Sequence[Mapping[str, Any]]]
 
 
@@ -99,7 +105,7 @@ class History:
         """Return the last recorded run of ingestion and training, and how many there were."""
         timings = history.TIMINGS.c
         result: dict[str, dict[str, Any] | None] = {}
-        for stage in ("ingestion", "training"):
+        for stage in TIMED:
             mine = timings.stage == stage
             asked = sa.select(timings.duration_s, timings.at).where(mine).order_by(timings.at.desc()).limit(1)
             row = self.connection.execute(asked).first()
@@ -107,21 +113,48 @@ class History:
             result[stage] = row and {"duration_s": row.duration_s, "n_runs": count, "at": row.at}
         return result
 
-    def trend_rows(self) -> dict[str, list[dict[str, Any]]]:
-        """Return what trends are made of, oldest first."""
-        tables = history.METADATA.tables
-        found = {}
+    def trend_rows(self) -> tuple[dict[str, list[dict[str, Any]]], dict[str, int]]:
+        """Return what trends are made of, oldest first, and how many columns were left out, by table.
+
+        Of a table with a row for each column those are read that moved most: all of a wide one would
+        take longer than a tick has.
+        """
+        found, left_out = {}, {}
         for name, columns in TREND_TABLES.items():
-            table = tables[name].c
+            table = history.METADATA.tables[name].c
             asked = sa.select(*(table[column] for column in columns)).order_by(table.at, table.id)
+            if name == "timings":
+                asked = asked.where(table.stage.in_(TIMED))
+            if "column_name" in columns:
+                ranges = self._ranges(table.column_name, table[columns[-1]])
+                chosen = trends.choose_columns(ranges, trends.MOST_COLUMNS)
+                left_out[name] = len(ranges) - len(chosen)
+                asked = asked.where(self._exact(table.column_name).in_(chosen))
             found[name] = [dict(row) for row in self.connection.execute(asked).mappings()]
-        return found
+        return found, left_out
+
+    def _ranges(self, name: sa.Column[str], value: sa.Column[float]) -> dict[str, tuple[float, float]]:
+        """Give the lowest and the highest value of each column of the table."""
+        exact = self._exact(name).label("name")
+        asked = sa.select(exact, sa.func.min(value), sa.func.max(value)).where(value.is_not(None))
+        return {row[0]: (row[1], row[2]) for row in self.connection.execute(asked.group_by("name"))}
+
+    def _exact(self, name: sa.Column[str]) -> sa.ColumnElement[str]:
+        """Let letters differ in case and accents, which the collation of MySQL passes over."""
+        return sa.collate(name, "utf8mb4_bin") if self.connection.dialect.name == "mysql" else name
 
     def prune(self, before: str) -> int:
-        """Delete detail older than a moment; scores, verdicts and releases stay. Return how many rows."""
+        """Delete detail older than a moment; scores, verdicts and releases stay. Return how many rows.
+
+        Of much that is too old the oldest goes, so that it fits the time of a tick; the next call goes on.
+        """
         n_rows = 0
         for table in history.DETAIL:
-            n_rows += self.connection.execute(sa.delete(table).where(table.c.at < before)).rowcount
+            at = table.c.at
+            old = sa.select(at).where(at < before).order_by(at)
+            last = self.connection.scalar(old.offset(PRUNED_AT_ONCE - 1).limit(1))
+            gone = at < before if last is None else at <= last
+            n_rows += self.connection.execute(sa.delete(table).where(gone)).rowcount
         return n_rows
 
     def tables(self) -> Iterator[tuple[str, list[str], Iterator[Sequence[Any]]]]:

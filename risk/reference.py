@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from risk import ranking, samples, scores, shift
+from risk import calibration, ranking, samples, scores, shift
 from risk.ranking import Ranking
 from risk.scores import Score
 from risk.shift import ColumnShift
 
 MIN_PER_CLASS = 30  # rows of each class, then and now, from which on AUC is tested and not F1
-MACHINE_ONLY = ("ranking", "score_profile", "leavers")
+MACHINE_ONLY = ("ranking", "score_profile", "leavers", "reliability")
 
 Reference = Mapping[str, Any]
 
@@ -62,7 +62,7 @@ def make_reference(
     Returns
     -------
     reference : dict
-        JSON: the fields of a `Score`, `ranking`, `score_profile` and `leavers`.
+        JSON: the fields of a `Score`, `ranking`, `score_profile`, `leavers` and `reliability`.
     """
     ranked = ranking.rank(y, probability)
     labels = y if y_train is None else y_train
@@ -71,6 +71,7 @@ def make_reference(
         "ranking": ranked.to_json() if ranked else None,
         "score_profile": shift.profile_numbers(probability).to_json(),
         "leavers": {"n": len(labels), "n_positive": int((labels == 1).sum())},
+        "reliability": calibration.measure(y, probability).to_json() if len(y) else None,
     }
 
 

@@ -7,6 +7,7 @@ and the last two stay, and of each stretch of time the lowest and the highest po
 from __future__ import annotations
 
 import datetime
+import functools
 import math
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,6 +24,10 @@ PANELS = {
     "auc/release": "scores",
     "f1/batch": "scores",
     "auc/batch": "scores",
+    "f1/estimate": "scores",
+    "auc/estimate": "scores",
+    "f1/estimate_error": "estimate_errors",  # told, not drawn
+    "auc/estimate_error": "estimate_errors",
     "rows/total": "rows",
     "rows/new": "new_rows",
     "duration_s/ingestion": "durations",
@@ -32,7 +37,13 @@ RELEASED = ("deployed", "rollback")
 COLUMN_PANELS = {"missing": ("missing_values", "percent"), "psi": ("column_drift", "psi")}
 
 
-def build(tables: Tables, *, max_points: int = MOST_POINTS, max_columns: int | None = MOST_COLUMNS) -> Trends:
+def build(
+    tables: Tables,
+    *,
+    left_out: Mapping[str, int] | None = None,
+    max_points: int = MOST_POINTS,
+    max_columns: int | None = MOST_COLUMNS,
+) -> Trends:
     """Make trends of rows of the history.
 
     Parameters
@@ -40,6 +51,8 @@ def build(tables: Tables, *, max_points: int = MOST_POINTS, max_columns: int | N
     tables : mapping of str to rows
         Rows by table, as `records.History.trend_rows` gives them; a row without a usable value or time
         has no point.
+    left_out : mapping of str to int, optional
+        How many columns a table has of which no row is given.
     max_points : int, default=200
         Points of a series.
     max_columns : int or None, default=6
@@ -61,6 +74,7 @@ def build(tables: Tables, *, max_points: int = MOST_POINTS, max_columns: int | N
     found: dict[str, list[dict[str, Any]]] = {key: [] for key in PANELS}
     _add_releases(found, tables)
     _add_batches(found, tables.get("drift", ()))
+    _add_estimates(found, tables.get("estimates", ()))
     _add_files(found, tables.get("ingested_files", ()))
     for row in tables.get("timings", ()):
         if f"duration_s/{row.get('stage')}" in found:
@@ -70,7 +84,7 @@ def build(tables: Tables, *, max_points: int = MOST_POINTS, max_columns: int | N
     for panel, (table, value) in COLUMN_PANELS.items():
         columns = _by_column(tables.get(table, ()), value)
         chosen = list(columns) if max_columns is None else _choose(columns, max_columns)
-        others[panel] = len(columns) - len(chosen)
+        others[panel] = len(columns) - len(chosen) + (left_out or {}).get(table, 0)
         for name in chosen:
             series[f"{panel}/{name}"] = _series(panel, name, columns[name], max_points)
     return {"series": series, "others": others, "marks": _marks(tables)}
@@ -82,6 +96,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, float) and math.isfinite(value)
 
 
+@functools.lru_cache(maxsize=65_536)  # the columns of one run share their moment
 def _seconds(at: str) -> float:
     moment = datetime.datetime.fromisoformat(at)
     return (moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)).timestamp()
@@ -89,7 +104,7 @@ def _seconds(at: str) -> float:
 
 def _has_time(row: Mapping[str, Any]) -> bool:
     try:
-        _seconds(row.get("at"))  # type: ignore[arg-type]
+        _seconds(row.get("at"))
     except (TypeError, ValueError, OverflowError):
         return False
     return True
@@ -132,6 +147,24 @@ def _add_batches(found: dict[str, list[dict[str, Any]]], verdicts: Iterable[Mapp
         _add(found["auc/batch"], row, row.get("auc"), low=row.get("auc_low"), high=row.get("auc_high"))
 
 
+def _add_estimates(found: dict[str, list[dict[str, Any]]], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Give estimates, and where labels came later, by how much the realised score was higher.
+
+    The band of an error is that of its estimate: the band held when the error lies in it.
+    """
+    for row in rows:
+        for name in ("f1", "auc"):
+            band: list[Any] = [row.get(f"{name}{end}") for end in ("", "_low", "_high")]
+            if row.get("n_labelled") is None:
+                _add(found[f"{name}/estimate"], row, band[0], low=band[1], high=band[2])
+                continue
+            realised: Any = row.get(f"realised_{name}")
+            if _is_number(realised) and all(map(_is_number, band)):
+                error, low, high = (float(value) - float(band[0]) for value in (realised, *band[1:]))
+                if all(map(_is_number, (error, low, high))):
+                    _add(found[f"{name}/estimate_error"], row, error, low=low, high=high)
+
+
 def _add_files(found: dict[str, list[dict[str, Any]]], files: Iterable[Mapping[str, Any]]) -> None:
     """Sum up the files of one run: rows they brought, rows there were after them."""
     new: dict[str, int] = {}
@@ -156,16 +189,28 @@ def _by_column(rows: Iterable[Mapping[str, Any]], value: str) -> dict[str, list[
     return {name: points for name, points in columns.items() if points}
 
 
-def _choose(columns: Mapping[str, Sequence[Mapping[str, Any]]], n: int) -> list[str]:
-    """Choose the columns that moved most; those that were 0 throughout only when all were."""
+def choose_columns(ranges: Mapping[str, tuple[float, float]], n: int) -> list[str]:
+    """Choose the columns that moved most; those that were 0 throughout only when all were.
+
+    Parameters
+    ----------
+    ranges : mapping of str to (float, float)
+        The lowest and the highest value of each column.
+    n : int
+        How many at most.
+    """
 
     def rank(name: str) -> tuple[float, float, str]:
-        values = [point["value"] for point in columns[name]]
-        last = max(columns[name], key=lambda point: (point["at"], point["value"]))
-        return -(max(values) - min(values)), -last["value"], name
+        low, high = ranges[name]
+        return low - high, -high, name
 
-    moved = [name for name, points in columns.items() if any(point["value"] for point in points)]
-    return sorted(moved or columns, key=rank)[:n]
+    moved = [name for name, values in ranges.items() if any(values)]
+    return sorted(moved or ranges, key=rank)[:n]
+
+
+def _choose(columns: Mapping[str, Sequence[Mapping[str, Any]]], n: int) -> list[str]:
+    values = {name: [point["value"] for point in points] for name, points in columns.items()}
+    return choose_columns({name: (min(found), max(found)) for name, found in values.items()}, n)
 
 
 def _marks(tables: Tables) -> list[dict[str, Any]]:
@@ -308,6 +353,18 @@ def latest(trends: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return told
 
 
+def count_held(trends: Mapping[str, Any]) -> str | None:
+    """Say how often the bands of estimates have held since labels came; None before any did."""
+    told = []
+    for name, key in (("F1", "f1/estimate_error"), ("AUC", "auc/estimate_error")):
+        points = trends["series"].get(key, {}).get("points", ())
+        if points:
+            n_held = sum(point["low"] <= point["value"] <= point["high"] for point in points)
+            error = sum(point["value"] for point in points) / len(points)
+            told.append(f"{name} in {n_held:,} of {len(points):,} (mean error {error:+.3f})")
+    return f"Once labels came, the band of an estimate held for {', for '.join(told)}" if told else None
+
+
 def render_text(trends: Mapping[str, Any], *, since: str | None = None) -> str:
     """Render trends for a terminal of 80 columns: the series, then what happened when."""
     if not trends["series"] and not trends["marks"]:
@@ -322,7 +379,9 @@ def render_text(trends: Mapping[str, Any], *, since: str | None = None) -> str:
     for panel, count in trends["others"].items():
         if count:
             lines.append(f"and {count:,} more columns of {panel!r}, which moved less")
-    lines += ["", *_tell_events(trends)]
+    held = count_held(trends)
+    lines += [f"{held}.", ""] if held else [""]
+    lines += _tell_events(trends)
     return "\n".join(lines) + "\n"
 
 
@@ -330,7 +389,8 @@ def _tell_events(trends: Mapping[str, Any]) -> list[str]:
     """Give a line to each deployment, rollback, alarm and judged batch, in order of time."""
     words = {"deployed": "deployed", "rollback": "rolled back to", "alarm": "DRIFT of"}
     events = [(m["at"], f"{words[m['kind']]} {m['release'] or 'a release'}") for m in trends["marks"]]
-    for key, word in (("f1/release", "release"), ("f1/batch", "new rows")):
+    words_of = {"f1/release": "release", "f1/batch": "new rows", "f1/estimate": "new rows, estimated"}
+    for key, word in words_of.items():
         for point in trends["series"].get(key, {}).get("points", ()):
             band = f" ({point['low']:.3f}-{point['high']:.3f})" if "low" in point and "high" in point else ""
             events.append((point["at"], f"F1 {point['value']:.3f}{band} of {word}"))

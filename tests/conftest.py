@@ -4,12 +4,14 @@ import csv
 import json
 import os
 import random
+import shutil
 import time
 from pathlib import Path
 
 # Boosting on two threads waits in spins, and on a busy machine for minutes; the stages take one, too.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import hypothesis
 import pytest
 from servers import KINDS, PACKAGES, OwnServer, can_start, find_server
 
@@ -24,6 +26,11 @@ import scoring
 import training
 from risk import packages
 
+# How long an example takes is a matter of what else the machine does.
+hypothesis.settings.register_profile(
+    "busy machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("busy machine")
 SCRIPTS = {
     m.__name__: m
     for m in (
@@ -141,6 +148,21 @@ def old_world(workspace):
     workspace.put("sourcedata/b.csv", make_clients(150, "b"))
     workspace.put("testdata/t.csv", make_clients(200, "t"))
     return workspace
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory):
+    """A workspace in which a model is deployed; tests that change it take a copy."""
+    from api_kit import make_workspace
+
+    return make_workspace(tmp_path_factory.mktemp("served"))
+
+
+@pytest.fixture
+def copy(served, tmp_path):
+    root = tmp_path / "copy"
+    shutil.copytree(served, root, symlinks=True)
+    return root
 
 
 def pytest_sessionfinish(session, exitstatus):

@@ -129,10 +129,19 @@ class OwnServer(Server):
 
     def freeze(self):
         """Let it accept connections and never answer."""
-        self.process.send_signal(signal.SIGSTOP)
+        self._signal(signal.SIGSTOP)
 
     def thaw(self):
-        self.process.send_signal(signal.SIGCONT)
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number):
+        """Signal the server and, of PostgreSQL, the process that serves each connection."""
+        own = self.process.pid
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            children = Path(f"/proc/{own}/task/{own}/children").read_text().split()
+            for pid in (own, *map(int, children)):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, number)
 
     def remove(self):
         self.thaw()

@@ -98,6 +98,14 @@ def test_a_running_api_of_this_workspace_is_used(deployed):
     assert running.asked == ["GET /health", *CALLS]
 
 
+@pytest.mark.parametrize(("host", "served_by"), [("0.0.0.0", "running API"), ("10.1.2.3", "own server")])  # noqa: S104
+def test_an_api_for_other_machines_is_called_here_without_a_token(deployed, monkeypatch, host, served_by):
+    monkeypatch.setenv("RISK_API_TOKEN", "shown to nobody")
+    deployed.configure(api={**deployed.keys["api"], "host": host})
+    with Running(deployed, app.create_app(load_config(deployed.config_path))):
+        assert deployed.run("apicalls")["served_by"] == served_by
+
+
 def text_door(environ, start):
     start("200 OK", [("Content-Type", "text/html")])
     return [b"<html>"]

@@ -1,89 +1,35 @@
 """The API through its own door: who may ask, what may be asked, and what is answered."""
 
-import contextlib
-import http.client
 import io
 import json
 import os
 import pickle
 import shutil
-import signal
-import socket
-import subprocess
 import sys
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import HEADER, make_clients
+from api_kit import (
+    DIAGNOSTICS,
+    GOOD,
+    KEYS,
+    MAX_BODY_MB,
+    client_of,
+    configure,
+    deploy_new_world,
+    problem,
+    write,
+)
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import app as api
 import deployment
-import ingestion
-import scoring
-import training
 from config import load_config
-from risk import releases
-
-MAX_BODY_MB = 1
-KEYS = {
-    "input_folder_path": "sourcedata",
-    "output_folder_path": "ingesteddata",
-    "test_data_path": "testdata",
-    "output_model_path": "models",
-    "prod_deployment_path": "production_deployment",
-    "model": {"estimator": "logistic_regression"},
-    "api": {"max_body_mb": MAX_BODY_MB},
-}
-DIAGNOSTICS = {
-    "n_rows": 300,
-    "n_unlabelled": 0,
-    "statistics": {
-        "activity": {"n": 2, "mean": 1.5, "median": 1.5, "mode": 1, "std": None, "min": 1, "max": 2}
-    },
-    "missing": {"colour": {"count": 3, "percent": 1.0}},
-    "timings": {
-        "ingestion": {"duration_s": 0.1, "n_runs": 1, "at": "2026-01-01T00:00:00Z"},
-        "training": None,
-    },
-    "dependencies": [{"module": "flask", "installed": "3.1.3", "latest": "unknown"}],
-    "dependencies_at": "2026-01-01T00:00:00Z",
-    "predictions": None,
-}
-GOOD = {"corporation": "Müller & Söhne", "activity": 7, "colour": "red"}
-
-
-def write(path, rows, header=HEADER):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(",".join(row) + "\n" for row in [header, *rows]), encoding="utf-8")
-
-
-def run(root, *scripts):
-    for script in scripts:
-        assert script.main(["--config", str(root / "config.json")]) == 0
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory):
-    """A workspace in which a model is deployed; tests that change it take a copy."""
-    root = tmp_path_factory.mktemp("served")
-    (root / "config.json").write_text(json.dumps(KEYS))
-    write(root / "sourcedata" / "a.csv", make_clients(300, "a"))
-    write(root / "testdata" / "t.csv", make_clients(120, "t"))
-    run(root, ingestion, training, scoring, deployment)
-    (root / "models" / "diagnostics.json").write_text(json.dumps(DIAGNOSTICS))
-    return root
-
-
-@pytest.fixture
-def copy(served, tmp_path):
-    root = tmp_path / "copy"
-    shutil.copytree(served, root, symlinks=True)
-    return root
+from risk import questions, releases
+from risk.confined import MIB
 
 
 @pytest.fixture
@@ -93,10 +39,6 @@ def bare(tmp_path):
     return client_of(tmp_path)
 
 
-def client_of(root):
-    return api.create_app(load_config(root / "config.json")).test_client()
-
-
 @pytest.fixture(scope="module")
 def client(served):
     return client_of(served)
@@ -104,16 +46,6 @@ def client(served):
 
 def ask(client, rows):
     return client.post("/prediction", json=rows)
-
-
-def problem(answer, status):
-    """Check the shape of an error and give it."""
-    assert answer.status_code == status, answer.text
-    assert answer.mimetype == "application/problem+json"
-    assert {"type", "title", "status", "detail"} <= answer.json.keys()
-    assert answer.json["status"] == status
-    assert "Traceback" not in answer.text
-    return answer.json
 
 
 # --- prediction ------------------------------------------------------------------------------------------
@@ -217,7 +149,7 @@ def test_a_missing_column_is_named(client, lacking):
 
 def test_the_list_of_problems_is_cut(client):
     found = problem(ask(client, [{**GOOD, "activity": "x"}] * 1000), 422)
-    assert len(found["problems"]) == api.MAX_PROBLEMS
+    assert len(found["problems"]) == questions.MAX_PROBLEMS
     assert "many more" in found["detail"]
 
 
@@ -285,7 +217,7 @@ def test_a_csv_that_is_no_table_is_400_with_the_reason(client, text):
 
 
 def test_a_csv_with_a_hostile_header_is_refused_at_once(client):
-    quoted = b'"' + b"\n" * (MAX_BODY_MB * api.MIB - 100)
+    quoted = b'"' + b"\n" * (MAX_BODY_MB * MIB - 100)
     problem(client.post("/prediction", data=quoted, content_type="text/csv"), 400)
     many = ",".join(f"{n:x}" for n in range(150_000)).encode()
     problem(client.post("/prediction", data=many, content_type="text/csv"), 400)
@@ -314,7 +246,7 @@ def test_another_content_type_is_415(client, kind):
 @pytest.mark.parametrize("kind", ["application/json", "text/csv", "multipart/form-data; boundary=x"])
 @pytest.mark.parametrize("with_length", [True, False], ids=["length", "chunked"])
 def test_a_body_over_the_limit_is_413(client, kind, with_length):
-    data = b" " * (MAX_BODY_MB * api.MIB + 1)
+    data = b" " * (MAX_BODY_MB * MIB + 1)
     length = {} if with_length else {"CONTENT_LENGTH": "", "wsgi.input_terminated": True}
     answer = client.post("/prediction", data=data, content_type=kind, environ_overrides=length)
     assert "1 MiB" in problem(answer, 413)["detail"]
@@ -323,11 +255,11 @@ def test_a_body_over_the_limit_is_413(client, kind, with_length):
 def test_a_body_up_to_the_limit_is_read_whole(client):
     row = b"x,5,red\n"
     data = b"corporation,activity,colour\n"
-    n = (MAX_BODY_MB * api.MIB - len(data)) // len(row) // 20
+    n = (MAX_BODY_MB * MIB - len(data)) // len(row) // 20
     assert (
         len(client.post("/prediction", data=data + row * n, content_type="text/csv").json["predictions"]) == n
     )
-    padded = json.dumps([GOOD]).encode().ljust(MAX_BODY_MB * api.MIB)
+    padded = json.dumps([GOOD]).encode().ljust(MAX_BODY_MB * MIB)
     assert client.post("/prediction", data=padded, content_type="application/json").status_code == 200
 
 
@@ -477,11 +409,6 @@ def test_health_knows_its_workspace_and_does_not_say_where_it_is(client, copy):
 
 
 # --- releases --------------------------------------------------------------------------------------------
-
-
-def deploy_new_world(root):
-    write(root / "sourcedata" / "b.csv", make_clients(900, "b", "new"))
-    run(root, ingestion, training, scoring, deployment)
 
 
 def test_a_new_release_is_served_without_restart_and_a_rollback_too(copy):
@@ -640,129 +567,6 @@ def test_there_is_no_debugger_and_no_development_server():
     for name in ("app.py", "wsgi.py", "gunicorn.conf.py", "apicalls.py"):
         text = (api.HERE / name).read_text()
         assert "app.run(" not in text and "debug" not in text
-
-
-# --- the real server -------------------------------------------------------------------------------------
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def configure(root, **keys):
-    (root / "config.json").write_text(json.dumps({**KEYS, **keys}))
-
-
-def test_a_taken_port_is_said_at_once(copy, capsys):
-    with socket.socket() as other:
-        other.bind(("127.0.0.1", 0))
-        other.listen()
-        port = other.getsockname()[1]
-        configure(copy, api={"port": port})
-        assert api.main(["--config", str(copy / "config.json")]) == os.EX_UNAVAILABLE
-    assert f"127.0.0.1:{port}: Address already in use" in capsys.readouterr().err
-
-
-class Server:
-    """A server of its own process, waited for by asking its socket."""
-
-    def __init__(self, command, port, **options):
-        self.port = port
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
-
-    def __enter__(self):
-        while not self.is_listening():
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(0.02)
-                pytest.fail(f"the server has ended: {self.process.communicate()}")
-        assert self.call("GET", "/health")[0] == 200
-        return self
-
-    def is_listening(self):
-        try:
-            socket.create_connection(("127.0.0.1", self.port), timeout=30).close()
-        except ConnectionRefusedError:
-            return False
-        return True
-
-    def __exit__(self, *_):
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-        try:
-            self.said = self.process.communicate(timeout=60)
-        finally:
-            self.process.kill()
-
-    def call(self, method, path, body=None, headers=None):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-        try:
-            connection.request(method, path, body, headers or {})
-            answer = connection.getresponse()
-            return answer.status, json.loads(answer.read())
-        finally:
-            connection.close()
-
-    def predict(self, rows):
-        return self.call("POST", "/prediction", json.dumps(rows), {"Content-Type": "application/json"})
-
-
-def test_gunicorn_serves_a_hundred_at_once_while_releases_are_swapped_and_ends_by_sigterm(copy, tmp_path):
-    deploy_new_world(copy)
-    folder = copy / "production_deployment"
-    ids = [entry.name.partition("-")[2] for entry in sorted(folder.glob("..r*"))]
-    port = free_port()
-    configure(copy, api={"port": port, "max_body_mb": 1})
-    command = [sys.executable, str(api.HERE / "app.py"), "--config", str(copy / "config.json")]
-    quiet = {**GOOD, "activity": 5}
-    together = threading.Barrier(100)
-
-    def roll_back(release):
-        assert deployment.main(["--config", str(copy / "config.json"), "--rollback", release]) == 0
-
-    def predict(number):
-        if number < 100:
-            together.wait(60)
-        status, answer = server.predict([quiet])
-        return status, answer["release"], answer["predictions"][0]["class"]
-
-    with Server(command, port, cwd=tmp_path) as server, ThreadPoolExecutor(100) as pool:
-        asked = [pool.submit(predict, number) for number in range(200)]
-        while not all(one.done() for one in asked):
-            for release in ids:
-                roll_back(release)
-        answers = {one.result() for one in asked}
-        for release in ids:
-            roll_back(release)
-            answers.add(predict(100))
-        assert answers == {(200, ids[0], 1), (200, ids[1], 0)}
-        chunks = (b" " * 65536 for _ in range(20))
-        assert server.call("POST", "/prediction", chunks, {"Content-Type": "text/csv"})[0] == 413
-        assert server.call("GET", "/health", None, {"Host": "evil.example"})[0] == 403
-    assert server.process.returncode == 0
-    assert server.said == (b"", b"")
-    assert not server.is_listening()
-
-
-def test_gunicorn_alone_reads_the_config_that_risk_config_names(copy):
-    port = free_port()
-    configure(copy, api={"port": port})
-    command = [sys.executable, "-m", "gunicorn", "wsgi:app"]
-    environment = {**os.environ, "RISK_CONFIG": str(copy / "config.json")}
-    with Server(command, port, cwd=api.HERE, env=environment) as server:
-        assert server.call("GET", "/ready")[0] == 200
-        assert server.predict([GOOD])[0] == 200
-    assert server.process.returncode == 0
-
-
-def test_gunicorn_alone_says_what_is_wrong_with_the_config(tmp_path):
-    (tmp_path / "config.json").write_text("{}")
-    environment = {**os.environ, "RISK_CONFIG": str(tmp_path / "config.json")}
-    command = [sys.executable, "-m", "gunicorn", "wsgi:app"]
-    done = subprocess.run(command, cwd=api.HERE, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == os.EX_CONFIG
-    assert done.stderr.startswith("ERROR app: ") and "Traceback" not in done.stderr
 
 
 def test_wsgi_is_the_door_for_other_servers(served, monkeypatch):

@@ -28,6 +28,7 @@ def make_trends(n, *, names=("a", "b", "c"), step=datetime.timedelta(days=1)):
             "ingested_files",
             "missing_values",
             "column_drift",
+            "estimates",
         )
     }
     for number in range(n):
@@ -49,6 +50,8 @@ def make_trends(n, *, names=("a", "b", "c"), step=datetime.timedelta(days=1)):
                 "auc": f1,
             }
         )
+        auc = {"auc_low": f1 - 0.02, "auc_high": f1 + 0.2}
+        rows["estimates"].append({"at": at, "f1": f1 + 0.01, **band, **auc})
         rows["ingested_files"].append({"at": at, "rows_new": 100, "rows_total": 100 * number})
         rows["timings"] += [
             {"at": at, "stage": s, "duration_s": draw.random()} for s in ("ingestion", "training")

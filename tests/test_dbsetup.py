@@ -63,3 +63,24 @@ def test_a_database_that_does_not_answer_is_said_without_the_password(workspace,
     for arguments in ((), ("--check",)):
         workspace.run("dbsetup", *arguments, expect=69)
         assert "risk:***@127.0.0.1:1/risk" in workspace.said and "hidden-word" not in workspace.said
+
+
+def test_a_server_that_goes_silent_in_the_middle_does_not_hold_the_workspace_for_ever(
+    workspace, own_server, monkeypatch
+):
+    really = history.ensure
+
+    def freeze(*arguments):
+        own_server.freeze()
+        return really(*arguments)
+
+    monkeypatch.setattr(dbsetup, "LONGEST_S", 0.5)
+    monkeypatch.setattr(history, "ensure", freeze)
+    with own_server.fresh_database() as url:
+        monkeypatch.setenv("RISK_DATABASE_URL", url)
+        workspace.run("dbsetup", expect=69)
+        assert "no answer within 0.5 seconds" in workspace.said
+        own_server.thaw()
+        monkeypatch.setattr(history, "ensure", really)
+        monkeypatch.setattr(dbsetup, "LONGEST_S", 60)
+        assert "schema version" in say(workspace)

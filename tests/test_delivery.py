@@ -1,11 +1,13 @@
 """Nothing waits for a database, and nothing is lost or doubled by it."""
 
+import contextlib
 import json
 import math
 import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -66,6 +68,31 @@ def test_a_damaged_batch_is_set_aside_and_stands_in_nobodys_way(tmp_path, databa
     assert (done.n_batches, done.n_refused) == (1, 1)
     assert outbox.tell(tmp_path) == {"waiting": 0, "since": None, "set_aside": 1}
     assert [row["release"] for row in rows_of(database_url, "releases")] == ["2"]
+
+
+def test_a_batch_that_was_delivered_meanwhile_is_no_trouble(tmp_path, monkeypatch):
+    """A delivery that took too long goes on in its thread, and may end between a look and the next."""
+    append(tmp_path, 1)
+    seen = outbox.waiting(tmp_path)
+    append(tmp_path, 2)
+    delivery.deliver(tmp_path, f"sqlite:///{tmp_path / 'records.db'}", budget_s=60)
+    assert outbox.read(seen[0]) is None
+    really = outbox.waiting
+    monkeypatch.setattr(outbox, "waiting", lambda folder: [*seen, *really(folder)])
+    append(tmp_path, 3)
+    done = delivery.deliver(tmp_path, f"sqlite:///{tmp_path / 'records.db'}", budget_s=60)
+    assert done.n_refused == 0 and outbox.tell(tmp_path)["set_aside"] == 0
+    found = rows_of(f"sqlite:///{tmp_path / 'records.db'}", "releases")
+    assert sorted(row["release"] for row in found) == ["1", "2", "3"]
+
+
+def test_what_is_set_aside_is_bounded_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(outbox, "MOST_ASIDE", 2)
+    for number in range(4):
+        append(tmp_path, number, at=f"2026-01-31T12:00:00.{number:06d}Z")
+        outbox.set_aside(outbox.waiting(tmp_path)[0])
+    kept = sorted(path.name[20:26] for path in tmp_path.glob("*.refused"))
+    assert kept == ["000002", "000003"]
 
 
 @pytest.mark.parametrize(
@@ -228,6 +255,41 @@ def test_a_server_that_accepts_and_never_answers_costs_at_most_the_budget(old_wo
         started = time.monotonic()
         assert stage.deliver(config, "fullprocess", lambda history: history.latest_timings()) is None
         assert time.monotonic() - started < 0.1, "a tick waits once"
+
+
+GREETINGS = {
+    "nothing": b"",
+    "zeros": b"\0" * 100,
+    "no end": b"\x4a\0\0\0\x0a" + b"A" * 74,
+    "web page": b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("greeting", GREETINGS.values(), ids=GREETINGS.keys())
+@pytest.mark.parametrize("scheme", ["mysql", "postgresql"])
+def test_something_else_that_listens_there_costs_a_warning_and_sets_nothing_aside(
+    old_world, scheme, greeting, monkeypatch
+):
+    """A driver that stumbles over nonsense raises IndexError or ValueError, as a refused row does."""
+
+    def greet():
+        with contextlib.suppress(OSError):
+            while True:
+                caller, _ = stranger.accept()
+                with caller, contextlib.suppress(OSError):
+                    caller.sendall(greeting)
+
+    with socket.create_server(("127.0.0.1", 0)) as stranger:
+        thread = threading.Thread(target=greet, daemon=True)
+        thread.start()
+        use(old_world, f"{scheme}://risk@127.0.0.1:{stranger.getsockname()[1]}/risk", monkeypatch)
+        append(load_config(old_world.config_path).outbox, 1)
+        old_world.run("ingestion")
+        stranger.shutdown(socket.SHUT_RDWR)
+    thread.join()
+    assert old_world.said.count("WARNING") == 1 and "the pipeline goes on" in old_world.said
+    told = outbox.tell(old_world.root / ".state" / "outbox")
+    assert (told["waiting"], told["set_aside"]) == (2, 0)
 
 
 def test_a_frozen_server_costs_at_most_the_budget(old_world, own_server, monkeypatch):

@@ -271,6 +271,8 @@ def test_since_leaves_out_what_was_before(old_world):
     assert not old_world.run("diagnostics", "--history", "--since", "2999-01-01")["marks"]
     old_world.run("diagnostics", "--history", "--since", "yesterday", expect=64)
     assert "is not a date such as 2026-01-31" in old_world.said
+    old_world.run("diagnostics", "--since", "2001-01-01", expect=64)
+    assert "counts only with --history" in old_world.said
 
 
 @pytest.mark.parametrize("option", [["--history"], ["--export", "out"]], ids=["history", "export"])

@@ -90,7 +90,7 @@ def test_the_config_of_the_readme_is_the_shipped_one():
 
 
 def test_the_endpoints_of_the_readme_are_those_of_the_app(workspace):
-    stated = set(re.findall(r"`(?:GET|POST) (/[a-z]+)`", README))
+    stated = set(re.findall(r"`(?:GET|POST) (/[a-z.]+)`", README))
     rules = app.create_app(config.load_config(workspace.config_path)).url_map.iter_rules()
     assert stated == {rule.rule for rule in rules}
 
@@ -106,7 +106,7 @@ def test_the_curl_commands_of_the_readme_are_answered(workspace):
         shutil.copytree(ROOT / name, workspace.root / name)
     workspace.tick()
     curls = [line for line in console_lines() if line.startswith("curl")]
-    assert len(curls) == 5
+    assert len(curls) == 6
     with apicalls.serve(config.load_config(workspace.config_path)) as address:
         for line in curls:
             command = [

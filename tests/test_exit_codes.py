@@ -26,6 +26,13 @@ def test_64_a_wrong_option_is_named(old_world):
     assert "--rebuilt" in old_world.said and "--help" in old_world.said
 
 
+def test_what_is_said_before_config_json_is_read_looks_like_all_else():
+    command = [sys.executable, ROOT / "ingestion.py", "--rebuilt"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    said = "ERROR ingestion: unrecognized arguments: --rebuilt; see ingestion.py --help\n"
+    assert (done.returncode, done.stdout, done.stderr) == (os.EX_USAGE, "", said)
+
+
 def test_65_bad_data(workspace):
     workspace.put("sourcedata/a.csv", [["x"]], ["<html>"])
     workspace.run("ingestion", expect=65)

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from risk import databases, history, records
+from risk import databases, history, records, trends
 from risk.errors import ServiceError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -62,11 +62,7 @@ def test_floats_come_back_to_the_last_bit(database_url):
     assert [back[number] for number in range(len(FLOATS))] == FLOATS
 
 
-@settings(
-    max_examples=8,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(values=st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=200, max_size=200))
 def test_any_float_comes_back_to_the_last_bit(database_url, values):
     rows = [{"key": [number, value.hex()], "n": number, "f1": value} for number, value in enumerate(values)]
@@ -306,6 +302,35 @@ def test_a_reader_sees_one_moment_while_others_write(database_url):
     assert len(rows_of(database_url, "releases")) == 2, "the writer did not wait for the reader"
 
 
+NAMES = ["größe", "Größe", "GROSSE", "a", "A", "á", "株式会社", "b c", "%s", "q'q", "never", "never 2"]
+
+
+def test_trends_of_the_columns_that_moved_most_are_as_those_of_all_rows(database_url):
+    """What a database takes for equal letters are other columns here."""
+    values = {
+        name: [0.0, 0.0, 0.0] if name.startswith("never") else [1.0, 1.0 + number, 2.0 * (number % 3)]
+        for number, name in enumerate(NAMES)
+    }
+    every = {
+        "missing_values": [
+            {"at": f"{day}T12:00:00.000001Z", "column_name": name, "percent": found[number]}
+            for name, found in values.items()
+            for number, day in enumerate(("2026-01-01", "2026-01-02", "2026-01-03"))
+        ],
+        "column_drift": [{"at": AT, "column_name": name, "psi": 0.0} for name in NAMES[:8]],
+    }
+    for table, rows in every.items():
+        for row in rows:
+            kept = {name: value for name, value in row.items() if name != "at"}
+            write(database_url, {table: [kept]}, at=row["at"])
+    write(database_url, {"column_drift": [{"column_name": "without", "psi": None}]})
+    with records.read(database_url) as opened:
+        rows, left_out = opened.trend_rows()
+    assert len({row["column_name"] for row in rows["missing_values"]}) == trends.MOST_COLUMNS
+    assert left_out == {"missing_values": 6, "column_drift": 2}
+    assert trends.build(rows, left_out=left_out) == trends.build(every)
+
+
 def test_reading_makes_nothing(database_url):
     with pytest.raises(ServiceError, match=r"no history yet|schema version None"), records.read(database_url):
         pass
@@ -324,6 +349,20 @@ def test_old_detail_is_pruned_and_scores_verdicts_and_releases_stay(database_url
     kept = {"scores", "drift", "releases", "gates", "estimates"}
     assert {name for name, count in left.items() if count == 2} == kept
     assert set(left.values()) == {1, 2}
+
+
+def test_much_old_detail_is_pruned_piece_by_piece(database_url, monkeypatch):
+    """All of it at once would never be done within the time of a tick, and be tried for ever."""
+    monkeypatch.setattr(records, "PRUNED_AT_ONCE", 4)
+    for day in range(1, 8):
+        rows = {"timings": [{"stage": "training"}], "missing_values": [{"column_name": n} for n in "abc"]}
+        write(database_url, rows, at=f"2026-01-{day:02d}T00:00:00.000000Z")
+    pruned, left = [], []
+    for _ in range(4):
+        with records.open(database_url) as opened:
+            pruned.append(opened.prune("2026-01-06T00:00:00.000000Z"))
+        left.append(min(row["at"][8:10] for row in rows_of(database_url, "missing_values")))
+    assert pruned == [4 + 6, 1 + 6, 3, 0] and left == ["03", "05", "06", "06"]
 
 
 # --- trouble -------------------------------------------------------------------------------------------

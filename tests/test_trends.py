@@ -6,7 +6,7 @@ import math
 import unicodedata
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from risk import trends
@@ -48,6 +48,32 @@ def test_a_release_has_the_score_of_its_model_before_it_was_deployed():
     assert point == {"at": day(3), "value": 0.5, "low": 0.45, "high": 0.55, "release": "r"}
     assert values(found, "auc/release") == [0.7]
     assert found["marks"] == [{"at": day(3), "kind": "deployed", "release": "r"}]
+
+
+BAND = {"f1": 0.6, "f1_low": 0.5, "f1_high": 0.7, "auc": 0.8, "auc_low": 0.7, "auc_high": 0.9}
+
+
+def test_an_estimate_is_a_point_and_once_labels_came_its_error_is_another():
+    rows = {
+        "estimates": [
+            {"at": day(1), "release": "r", **BAND},
+            {"at": day(2), "release": "r", **BAND, "n_labelled": 9, "realised_f1": 0.7, "realised_auc": None},
+            {"at": day(3), "release": "r", **BAND, "n_labelled": 9, "realised_f1": 0.4, "realised_auc": 0.9},
+            {"at": day(4), "release": "r", "n_labelled": 9, "realised_f1": 0.4},
+        ]
+    }
+    found = trends.build(rows)
+    assert values(found, "f1/estimate") == [0.6] and values(found, "auc/estimate") == [0.8]
+    assert values(found, "f1/estimate_error") == [pytest.approx(0.1), pytest.approx(-0.2)]
+    (point,) = found["series"]["auc/estimate_error"]["points"]
+    assert point == {"at": day(3), "value": 0.9 - 0.8, "low": 0.7 - 0.8, "high": 0.9 - 0.8, "release": "r"}
+    held = "the band of an estimate held for F1 in 1 of 2 (mean error -0.050), for AUC in 1 of 1"
+    assert held in trends.count_held(found) and held in " ".join(trends.render_text(found).split())
+    assert "F1 0.600 (0.500-0.700) of new rows, estimated" in trends.render_text(found)
+
+
+def test_before_any_label_came_nothing_is_said_of_estimates_that_held():
+    assert trends.count_held(trends.build({"estimates": [{"at": day(1), **BAND}]})) is None
 
 
 def test_a_release_of_an_earlier_version_has_its_score_without_interval():
@@ -185,7 +211,6 @@ ROWS = {
 }
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(st.fixed_dictionaries(ROWS))
 def test_whatever_a_row_holds_the_trends_can_be_written_continued_and_told(tables):
     found = trends.build(tables)

@@ -1,0 +1,76 @@
+"""Where does the server write down what it was asked?
+
+A line a request: when, which route, how it ended, how long it took; never what was in it. Several processes
+write the one file, which stays bounded. Standard library only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import logging.handlers
+import os
+import sys
+import traceback
+from pathlib import Path
+
+LOG = logging.getLogger("risk_requests")  # no child of "risk": a tick that serves itself logs no requests
+MOST_BYTES = 5_000_000
+FORMAT = "%(asctime)s %(levelname)s app: %(message)s"
+TIME_FORMAT = "%Y-%m-%dT%H:%M:%S%z"
+
+
+class BoundedLog(logging.handlers.WatchedFileHandler):
+    """A log that is put aside, as `.1`, when it is full; one full one is kept.
+
+    Whichever process finds it full renames it, and the others see that it is another file now.
+    """
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line."""
+        self.reopenIfNeeded()
+        if self.stream is not None and os.fstat(self.stream.fileno()).st_size > MOST_BYTES:
+            self._put_aside(self.stream.fileno())
+        logging.FileHandler.emit(self, record)
+
+    def _put_aside(self, descriptor: int) -> None:
+        path = Path(self.baseFilename)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)  # given up when the stream is closed
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(path.stat(), os.fstat(descriptor)):
+                path.replace(path.with_name(f"{path.name}.1"))
+        self.reopenIfNeeded()
+
+
+def set_up(path: Path, *, interactive: bool) -> None:
+    """Let requests go to a file, and what is wrong to stderr; with a terminal, all to stderr."""
+    screen = logging.StreamHandler(sys.stderr)
+    screen.setFormatter(logging.Formatter("%(levelname)s app: %(message)s"))
+    screen.setLevel(logging.INFO if interactive else logging.WARNING)
+    handlers: list[logging.Handler] = [screen]
+    if not interactive:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handlers.append(BoundedLog(path, encoding="utf-8"))
+        except OSError as error:
+            print(f"WARNING app: {path}: {error.strerror}; requests are not logged", file=sys.stderr)
+    for handler in handlers[1:]:
+        handler.setFormatter(logging.Formatter(FORMAT, TIME_FORMAT))
+    LOG.handlers, LOG.propagate = handlers, False
+    LOG.setLevel(logging.INFO)
+
+
+def note(method: str, route: str, status: int, duration_ms: float) -> None:
+    """Log a request that was answered; `route` is ours, never what the client wrote."""
+    LOG.info("method=%s route=%s status=%d duration_ms=%.1f", method, route, status, duration_ms)
+
+
+def note_bug(where: str, error: BaseException) -> None:
+    """Log a bug with its traceback, but without its text, in which there may be a piece of a request."""
+    LOG.error(
+        "%s: a bug of ours: %s\n%s",
+        where,
+        type(error).__name__,
+        "".join(traceback.format_tb(error.__traceback__)).rstrip(),
+    )

@@ -1,0 +1,71 @@
+"""The log of requests: one file, several processes, bounded."""
+
+import logging
+import multiprocessing
+
+import pytest
+
+from risk import requestlog
+
+
+@pytest.fixture
+def log(tmp_path):
+    """A file to which requests may be logged until the test ends."""
+    yield tmp_path / "logs" / "api.log"
+    for handler in list(requestlog.LOG.handlers):
+        requestlog.LOG.removeHandler(handler)
+        handler.close()
+    requestlog.LOG.propagate = True
+    requestlog.LOG.setLevel(logging.NOTSET)
+
+
+def test_a_request_is_a_line_and_says_nothing_on_a_screen(log, capsys):
+    requestlog.set_up(log, interactive=False)
+    requestlog.note("POST", "/prediction", 200, 1.26)
+    assert log.read_text().endswith("INFO app: method=POST route=/prediction status=200 duration_ms=1.3\n")
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_bug_keeps_its_traceback_and_loses_its_text(log, capsys):
+    requestlog.set_up(log, interactive=False)
+    name = "a client's name"
+    try:
+        {}[name]
+    except KeyError as error:
+        requestlog.note_bug("GET /health", error)
+    said = capsys.readouterr().err
+    assert said.startswith("ERROR app: GET /health: a bug of ours: KeyError\n")
+    assert "test_requestlog.py" in said and "a client's name" not in said.replace(
+        '{}["a client\'s name"]', ""
+    )
+    assert "a bug of ours" in log.read_text()
+
+
+def write_many(path, n):
+    requestlog.set_up(path, interactive=False)
+    for number in range(n):
+        requestlog.note("GET", "/health", 200, number)
+
+
+def test_a_full_log_is_put_aside_once_by_whichever_process_finds_it(log, monkeypatch):
+    monkeypatch.setattr(requestlog, "MOST_BYTES", 20_000)
+    writers = [
+        multiprocessing.get_context("fork").Process(target=write_many, args=(log, 500)) for _ in range(3)
+    ]
+    for one in writers:
+        one.start()
+    for one in writers:
+        one.join()
+        assert one.exitcode == 0
+    files = sorted(log.parent.iterdir())
+    assert [path.name for path in files] == ["api.log", "api.log.1"]
+    for path in files:
+        lines = path.read_text().splitlines()
+        assert all(line.count("method=") == 1 and "duration_ms=" in line for line in lines)
+        assert path.stat().st_size < 2 * 20_000
+
+
+def test_a_folder_that_cannot_be_written_is_said_and_stops_nothing(log, capsys):
+    log.parent.write_text("a file")
+    requestlog.set_up(log, interactive=False)
+    assert "requests are not logged" in capsys.readouterr().err
