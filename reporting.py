@@ -5,14 +5,18 @@ from __future__ import annotations
 import argparse
 import datetime
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import stage
 from config import Config
-from risk import appendix, artifacts, releases, table, ticks
+from risk import appendix, artifacts, cards, listing, releases, summary, table, ticks
 from risk.errors import UsageError
+
+if TYPE_CHECKING:
+    from risk.releases import Release
+    from risk.table import FileEntry
 
 LOG = stage.log("reporting")
 PICTURE_DPI = 150
@@ -29,6 +33,64 @@ class Result:
     def history(self, _: Config) -> dict[str, Any]:
         """Say what `records` keeps of this run: how long it took."""
         return {}
+
+
+# --- compute ---------------------------------------------------------------------------------------------
+
+
+def make_report(
+    release: Release,
+    files: Sequence[FileEntry],
+    diagnostics: Mapping[str, Any],
+    moved: Mapping[str, Any],
+    verdict: Mapping[str, Any] | None,
+    date: str,
+) -> dict[str, Any]:
+    """Make report.json: all that PDF, report.html and page say, as data and as sentences.
+
+    Parameters
+    ----------
+    diagnostics, moved : mapping
+        diagnostics.json and trends.json.
+    verdict : mapping or None
+        What the last drift check found.
+    """
+    metrics, card, manifest = release.json("metrics.json"), release.json("modelcard.json"), release.manifest
+    listed = diagnostics.get("clients")
+    if listed is not None and listed["release"] != release.id:
+        listed = None  # said by another model than the one deployed
+    return {
+        "date": date,
+        "release": {
+            "id": release.id,
+            "estimator": card["estimator"],
+            "deployed_by": manifest["deployed_by"],
+        },
+        "summary": summary.summarise(listed, metrics, card, verdict, release.id, X
+        "clients": listing.describe_clients(listed),
+        "subtitle": (
+            f"{date}. Release {release.id}, {card['estimator'].replace('_', ' ')}, trained on "
+            f"{card['data']['n_samples']:,} labelled rows of {card['data']['n_files']:,} files from "
+            f"{card['data']['source']}, deployed by {manifest['deployed_by']}."
+        ),
+        "score": metrics,
+        "score_said": appendix.say_score(metrics),
+        "warnings": appendix.warn(metrics, card),
+        "verdict": verdict,
+        "verdict_said": [
+            *appendix.say_verdict(verdict, release.id, manifest),
+            *appendix.say_estimates(verdict, moved),
+        ],
+        "calibration": appendix.describe_calibration(card),
+        "tables": [
+            *appendix.make_evidence_tables(verdict),
+            *appendix.make_tables(files, diagnostics, release.id),
+        ],
+        "trends_said": appendix.say_marks(moved),
+        "trends_table": appendix.make_trends_table(moved),
+        "trends": moved,
+        "card": cards.make_card(card, metrics, moved),
+    }
 
 
 # --- run -------------------------------------------------------------------------------------------------
@@ -55,36 +117,8 @@ def run(config: Config, *, verdict: Mapping[str, Any] | None = None, today: str 
     moved = artifacts.read_json(config.trends, "run diagnostics.py first")
     if verdict is None:
         verdict = ticks.last_verdict(config.tick_state)
-    metrics, card = release.json("metrics.json"), release.json("modelcard.json")
     date = today or datetime.datetime.now(datetime.UTC).date().isoformat()
-    report = {
-        "date": date,
-        "release": {
-            "id": release.id,
-            "estimator": card["estimator"],
-            "deployed_by": release.manifest["deployed_by"],
-        },
-        "subtitle": (
-            f"{date}. Release {release.id}, {card['estimator'].replace('_', ' ')}, trained on "
-            f"{card['data']['n_samples']:,} labelled rows of {card['data']['n_files']:,} files from "
-            f"{card['data']['source']}, deployed by {release.manifest['deployed_by']}."
-        ),
-        "score": metrics,
-        "score_said": appendix.say_score(metrics),
-        "warnings": appendix.warn(metrics, card),
-        "verdict": verdict,
-        "verdict_said": [
-            *appendix.say_verdict(verdict, release.id, release.manifest),
-            *appendix.say_estimates(verdict, moved),
-        ],
-        "tables": [
-            *appendix.make_evidence_tables(verdict),
-            *appendix.make_tables(ledger.files, diagnostics, release.id),
-        ],
-        "trends_said": appendix.say_marks(moved),
-        "trends_table": appendix.make_trends_table(moved),
-        "trends": moved,
-    }
+    report = make_report(release, ledger.files, diagnostics, moved, verdict, date)
     artifacts.put_json(config.report, report)
     return Result(release.id, date, draw(config, report))
 

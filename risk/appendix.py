@@ -204,6 +204,21 @@ def make_tables(
     return [table for table in tables if table["rows"] or (table["said"] and not table["header"])]
 
 
+def describe_calibration(card: Mapping[str, Any]) -> dict[str, Any]:
+    """Say how honest probabilities are, with the curve: of those called 30 %, do 30 % leave?"""
+    facts = card.get("calibration", {})
+    curve = facts.get("curve_after" if facts.get("used") else "curve_before") or []
+    if not curve:
+        return {"said": "Not measured: too few training rows.", "curve": []}
+    loss = facts["brier_after" if facts["used"] else "brier_before"]
+    said = (
+        "Of clients who were given a probability (across), the share that left (up), on rows the model was "
+        f"not fitted on; on the dashed line both are equal. The larger the dot, the more clients. Brier loss "
+        f"{loss:.3f}."
+    )
+    return {"said": said, "curve": curve}
+
+
 def say_marks(moved: Mapping[str, Any]) -> str:
     """Count what the marks in the picture of the trends stand for."""
     counts = Counter(mark["kind"] for mark in moved["marks"])

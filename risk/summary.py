@@ -21,6 +21,13 @@ FORCED = {
     "test_rows_in_training": (UNKNOWN, "it was tested on clients it had learned from"),
 }
 
+TREND, TREND_NAME = "clients/at_risk", "Clients at risk"
+TREND_NOTE = "Dashed: a new model was put to work."
+READING = (
+    "The next pages name the clients to call first, with reasons. What follows them is for those who check "
+    "the figures."
+)
+
 Facts = Mapping[str, Any]
 
 
@@ -93,7 +100,10 @@ def make_figures(listed: Facts) -> list[dict[str, Any]]:
     )
     named = zip(("clients at risk", "share of all clients", "value at risk"),
                 (counts, shares, _value(listed, before)), strict=True)  # fmt: skip
-    return [dict(zip(("name", "value", "before", "shown", "note"), (name, *of), strict=True)) for name, of in named]
+    return [
+        dict(zip(("name", "value", "before", "shown", "note"), (name, *of), strict=True))
+        for name, of in named
+    ]
 
 
 def _value(listed: Facts, before: Facts) -> tuple[float | None, float | None, str, str]:
@@ -128,10 +138,10 @@ def judge_trust(metrics: Facts, card: Facts, verdict: Facts | None, release: str
 
 def say_skill(metrics: Facts) -> str:
     """Say how often the model tells a leaver from a stayer."""
+    times = f"{100 * metrics['auc']:.0f} times in 100 (guessing: {CHANCE})"
     return (
-        f"of a client who left and one who stayed, it gave the one who left the higher risk "
-        f"{100 * metrics['auc']:.0f} times in 100 (guessing: {CHANCE}), among {metrics['n']:,} clients it had "
-        "not seen"
+        f"of a client who left and one who stayed, it gave the one who left the higher risk {times}, among "
+        f"{metrics['n']:,} clients it had not seen"
     )
 
 
@@ -193,7 +203,7 @@ def say_news(verdict: Facts | None, release: str, why: Facts) -> str:
     if why.get("verdict") == verdict:
         return f"{seen}; a model trained anew took its place."
     if (verdict.get("gate") or {}).get("decision") == "HOLD":
-        return f"{seen}; a model trained anew was held back, for nothing shows that it is better, and this one stays."
+        return f"{seen}; a model trained anew was not shown to be better and was held back."
     if verdict["release"] == release:
         return f"{seen}; it could not be trained anew yet."
     return f"{seen}; since then another model was put in its place by hand."
