@@ -1,4 +1,4 @@
-"""Report on the deployed model: the confusion matrix as a picture, everything else as a PDF."""
+"""Report on clients and model: report.json, and drawn from it alone PDF, HTML and pictures."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def make_report(
             "estimator": card["estimator"],
             "deployed_by": manifest["deployed_by"],
         },
-        "summary": summary.summarise(listed, metrics, card, verdict, release.id, X
+        "summary": summary.summarise(listed, metrics, card, verdict, release.id, manifest.get("why", {})),
         "clients": listing.describe_clients(listed),
         "subtitle": (
             f"{date}. Release {release.id}, {card['estimator'].replace('_', ' ')}, trained on "
@@ -74,6 +74,7 @@ def make_report(
             f"{card['data']['source']}, deployed by {manifest['deployed_by']}."
         ),
         "score": metrics,
+        "matrix": appendix.make_matrix(metrics),
         "score_said": appendix.say_score(metrics),
         "warnings": appendix.warn(metrics, card),
         "verdict": verdict,
@@ -97,7 +98,7 @@ def make_report(
 
 
 def run(config: Config, *, verdict: Mapping[str, Any] | None = None, today: str | None = None) -> Result:
-    """Write report.json, and draw picture and PDF from it alone.
+    """Write report.json, and draw PDF, HTML and pictures from it alone.
 
     Parameters
     ----------
@@ -131,7 +132,7 @@ def draw(config: Config, report: Mapping[str, Any]) -> int:
     from matplotlib import style
 
     import pretty_confusion_matrix
-    from risk import charts, pages
+    from risk import charts, pages, webpage
 
     score = report["score"]
     counts = np.array(
@@ -148,6 +149,7 @@ def draw(config: Config, report: Mapping[str, Any]) -> int:
     with style.context("default"), artifacts.put(config.time_trends, "wb") as handle:
         picture = charts.draw_trends(report["trends"])
         picture.savefig(handle, format="png", dpi=PICTURE_DPI, metadata={"Software": None})
+    artifacts.put_text(config.report_page, webpage.render_report(report))
     with artifacts.put(config.summary_report, "wb") as handle:
         return pages.render_pdf(handle, report, config.confusion_matrix, config.time_trends)
 

@@ -204,6 +204,18 @@ def make_tables(
     return [table for table in tables if table["rows"] or (table["said"] and not table["header"])]
 
 
+def make_matrix(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Make the table of right and wrong answers."""
+    counts = {
+        "stayed": ("true_negative", "false_positive"),
+        "left": ("false_negative", "true_positive"),
+    }
+    rows = [[word, *(f"{metrics[name]:,}" for name in names)] for word, names in counts.items()]
+    header = ["the client", "said to stay", "said to leave"]
+    said = f"On {metrics['n']:,} test rows."
+    return part("Right and wrong on the test data", said, header, rows, [2, -1, -1])
+
+
 def describe_calibration(card: Mapping[str, Any]) -> dict[str, Any]:
     """Say how honest probabilities are, with the curve: of those called 30 %, do 30 % leave?"""
     facts = card.get("calibration", {})

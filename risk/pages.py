@@ -13,7 +13,7 @@ from reportlab.lib.units import mm
 from reportlab.platypus import Flowable, Image, PageBreak, Paragraph, SimpleDocTemplate, Spacer, Table
 
 from risk import paper, sketch, summary
-from risk.paper import BODY, BOLD, FONT, MARGIN, NOTE, PADDING, TITLE, WARNING, WIDTH, printable, style
+from risk.paper import BODY, BOLD, FONT, MARGIN, NOTE, PADDING, TITLE, WARNING, WIDTH, say, style
 
 CALM, CARE = "#1c6b3a", "#8a5a00"
 ANSWERS = {summary.YES: CALM, summary.NO: paper.ALARM, summary.UNKNOWN: CARE}
@@ -84,13 +84,13 @@ def tell_front(report: Mapping[str, Any]) -> list[Flowable]:
     story: list[Flowable] = [
         Paragraph("Attrition risk", TITLE()),
         Paragraph(report["date"], NOTE()),
-        Paragraph(printable(told["headline"]), HEADLINE()),
+        say(told["headline"], HEADLINE()),
     ]
     if told["figures"]:
         story += [make_tiles(told["figures"]), Spacer(1, 10)]
     story += tell_trend(report["trends"])
     story += tell_trust(told["trust"])
-    story += paper.chapter("What happened last", Paragraph(printable(told["news"]), BODY()))
+    story += paper.chapter("What happened last", say(told["news"], BODY()))
     story.append(Spacer(1, 8))
     story.append(Paragraph(summary.READING, NOTE()))
     return story
@@ -100,9 +100,9 @@ def make_tiles(figures: list[Mapping[str, Any]]) -> Table:
     """Make the figures that are shown large, side by side."""
     cells = [
         [
-            Paragraph(printable(one["name"]), NOTE(spaceAfter=0)),
-            Paragraph(printable(one["shown"]), LARGE()),
-            Paragraph(printable(one["note"]), NOTE()),
+            say(one["name"], NOTE(spaceAfter=0)),
+            say(one["shown"], LARGE()),
+            say(one["note"], NOTE()),
         ]
         for one in figures
     ]
@@ -133,7 +133,7 @@ def tell_trust(trust: Mapping[str, Any]) -> list[Flowable]:
     """Tell whether the model can be trusted, and why."""
     colour = colors.HexColor(ANSWERS[trust["answer"]])
     said = [Paragraph(trust["answer"].capitalize(), ANSWER(textColor=colour))]
-    said += [Paragraph(printable(reason), BULLET(), bulletText="•") for reason in trust["because"]]
+    said += [say(reason, BULLET(), bulletText="•") for reason in trust["because"]]
     box = Table([[said]], colWidths=[WIDTH])
     box.setStyle([("LINEBEFORE", (0, 0), (0, -1), 3, colour), ("LEFTPADDING", (0, 0), (-1, -1), 10)])
     return paper.chapter("Can the model be trusted?", box)
@@ -146,11 +146,11 @@ def tell_clients(clients: Mapping[str, Any]) -> list[Flowable]:
     """Tell whom to call first, and why."""
     story: list[Flowable] = [
         Paragraph("Whom to call first", TITLE()),
-        Paragraph(printable(clients["said"]), NOTE()),
+        say(clients["said"], NOTE()),
     ]
     if not clients["lines"]:
         return story
-    header, widths = ["", "client", "risk", "", "place", "because"], [-0.5, 3, -1.1, 1, -1, 5.4]
+    header, widths = ["", "client", "risk", "", "place", "because"], [-0.5, 2.8, -1.5, 1, -1.1, 5]
     if clients["has_loss"]:
         header.insert(4, "expected loss")
         widths.insert(4, -1.3)
@@ -175,12 +175,12 @@ def tell_appendix(report: Mapping[str, Any], matrix: Path, trends: Path) -> list
     """Tell the evidence: scores, verdict, calibration, columns, rows, trends."""
     story: list[Flowable] = [
         Paragraph("Appendix", TITLE()),
-        Paragraph(printable(report["subtitle"]), NOTE()),
+        say(report["subtitle"], NOTE()),
     ]
-    scores = [Paragraph(printable(t), BODY()) for t in report["score_said"]]
+    scores = [say(t, BODY()) for t in report["score_said"]]
     story += paper.chapter("How good is the model?", *scores)
-    story += [Paragraph(printable(text), WARNING()) for text in report["warnings"]]
-    verdict = [Paragraph(printable(text), BODY()) for text in report["verdict_said"]]
+    story += [say(text, WARNING()) for text in report["warnings"]]
+    verdict = [say(text, BODY()) for text in report["verdict_said"]]
     story += paper.chapter("Has the world changed?", *verdict)
     picture = Image(str(matrix), width=120 * mm, height=100 * mm)
     story += paper.chapter("Right and wrong on the test data", picture)
@@ -188,7 +188,7 @@ def tell_appendix(report: Mapping[str, Any], matrix: Path, trends: Path) -> list
     for part in report["tables"]:
         story += paper.tell_table(part)
     story.append(PageBreak())
-    said = Paragraph(printable(report["trends_said"]), NOTE())
+    said = say(report["trends_said"], NOTE())
     story += paper.chapter("Trends", said, paper.whole_width(trends))
     story += paper.tell_table(report["trends_table"])
     return story
@@ -197,7 +197,7 @@ def tell_appendix(report: Mapping[str, Any], matrix: Path, trends: Path) -> list
 def tell_calibration(calibration: Mapping[str, Any]) -> list[Flowable]:
     """Tell whether probabilities mean what they say."""
     chart = sketch.draw_reliability(calibration["curve"])
-    said = Paragraph(printable(calibration["said"]), NOTE())
+    said = say(calibration["said"], NOTE())
     return paper.chapter(
         "Do probabilities mean what they say?", said, *([paper.draw(chart)] if chart else [])
     )

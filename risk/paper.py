@@ -30,7 +30,7 @@ MARGIN = 18 * mm
 PADDING = 6  # of a frame of platypus, in points, on each side
 WIDTH = A4[0] - 2 * (MARGIN + PADDING)
 HEAD_OF_TABLE = 40 * mm  # heading, note, header and the first rows; less room begins a new page
-LONGEST = 300
+LONGEST, LONGEST_SENTENCE = 300, 2_000
 LOOKS = {"line": ACCENT, "dot": ACCENT, "grid": LINE, "mark": MUTED, "label": MUTED, "strong": INK}
 
 
@@ -46,10 +46,10 @@ def register_fonts() -> None:
         pdfmetrics.registerFont(UnicodeCIDFont(name))
 
 
-def printable(text: str) -> str:
+def printable(text: str, longest: int = LONGEST) -> str:
     """Give a text of any origin as markup that prints as it is; signs without a glyph as \\uXXXX."""
-    if len(text) > LONGEST:
-        text = text[: LONGEST - 1] + "…"
+    if len(text) > longest:
+        text = text[: longest - 1] + "…"
     known = pdfmetrics.getFont(FONT).face.charToGlyph
     runs = scripts.split_by_font(
         scripts.to_visual(text), lambda sign: ord(sign) in known and sign.isprintable()
@@ -75,6 +75,11 @@ def style(name: str, **changes: Any) -> ParagraphStyle:
     return ParagraphStyle(name, **(given | changes))
 
 
+def say(text: str, look: ParagraphStyle, **options: Any) -> Paragraph:
+    """Say a sentence of ours, in which names from data may stand."""
+    return Paragraph(printable(text, LONGEST_SENTENCE), look, **options)
+
+
 TITLE = partial(style, "title", fontName=BOLD, fontSize=18, leading=24)
 HEADING = partial(style, "heading", fontName=BOLD, fontSize=11.5, leading=15, spaceBefore=12, spaceAfter=4)
 BODY = partial(style, "body", spaceAfter=4)
@@ -95,7 +100,7 @@ def chapter(title: str, *body: Flowable) -> list[Flowable]:
 
 def tell_table(part: Mapping[str, Any]) -> list[Flowable]:
     """Tell one table under its heading."""
-    body: list[Flowable] = [Paragraph(printable(part["said"]), NOTE())] if part["said"] else []
+    body: list[Flowable] = [say(part["said"], NOTE())] if part["said"] else []
     if part["rows"]:
         body.append(make_table(part["header"], part["rows"], part["widths"]))
     return chapter(part["title"], *body)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from typing import Any, Literal
@@ -98,22 +98,20 @@ def draw_trend(trends: Mapping[str, Any], key: str, name: str) -> Sketch | None:
     plot = _Plot(WIDTH, HEIGHT, span, (0.0, top))
     marks = [_seconds(mark["at"]) for mark in trends["marks"] if mark["kind"] == "deployed"]
     shapes: list[Line | Dot | Word] = [
-        *_grid(plot, (0.0, top / 2, top), f"{{:,{'g' if top < 4 else '.0f'}}}"),
+        *_grid(plot, (0.0, top / 2, top), say),
         *(Line([plot.at(x, 0), plot.at(x, top)], "mark") for x in marks if first < x <= last),
     ]
     placed = [plot.at(x, y) for x, y in zip(times, values, strict=True)]
     shapes += [Line(placed, "line")] if len(placed) > 1 else []
     shapes += [Dot(at, 2.5) for at in (placed if len(placed) <= MOST_DOTS else placed[-1:])]
     x, y = placed[-1]
-    shapes.append(Word((x + 6, y + LETTER / 3), f"{values[-1]:,.0f}", look="strong"))
+    shapes.append(Word((x + 6, y + LETTER / 3), say(values[-1]), look="strong"))
     days = [point["at"][:10] for point in (points[0], points[-1])]
     if days[0] != days[1]:
         shapes.append(Word((plot.at(span[0], 0)[0], HEIGHT - 6), days[0]))
     shapes.append(Word((x, HEIGHT - 6), days[1], "end" if len(placed) > 1 else "middle"))
-    told = f"{name}: {values[0]:,.0f} on {days[0]}, {values[-1]:,.0f} on {days[1]}"
-    return Sketch(
-        WIDTH, HEIGHT, told if len(points) > 1 else f"{name}: {values[0]:,.0f} on {days[0]}", shapes
-    )
+    told = [f"{say(value)} on {day}" for value, day in zip((values[0], values[-1]), days, strict=True)]
+    return Sketch(WIDTH, HEIGHT, f"{name}: {', '.join(told[: len(points)])}", shapes)
 
 
 def draw_reliability(curve: Sequence[Mapping[str, float]]) -> Sketch | None:
@@ -123,7 +121,7 @@ def draw_reliability(curve: Sequence[Mapping[str, float]]) -> Sketch | None:
     plot = _Plot(SQUARE, SQUARE, (0.0, 1.0), (0.0, 1.0))
     ticks = (0.0, 0.5, 1.0)
     shapes: list[Line | Dot | Word] = [
-        *_grid(plot, ticks, "{:.0%}"),
+        *_grid(plot, ticks, "{:.0%}".format),
         *(Word((plot.at(x, 0)[0], SQUARE - 8), f"{x:.0%}", "middle") for x in ticks),
         Line([plot.at(0, 0), plot.at(1, 1)], "mark"),
     ]
@@ -137,12 +135,17 @@ def draw_reliability(curve: Sequence[Mapping[str, float]]) -> Sketch | None:
     return Sketch(SQUARE, SQUARE, f"Share that left, by what the model had said: {said}", shapes)
 
 
-def _grid(plot: _Plot, levels: Sequence[float], how: str) -> list[Line | Dot | Word]:
+def _grid(plot: _Plot, levels: Sequence[float], how: Callable[[float], str]) -> list[Line | Dot | Word]:
     found: list[Line | Dot | Word] = []
     for level in levels:
         start, end = plot.at(plot.x[0], level), plot.at(plot.x[1], level)
-        found += [Line([start, end], "grid"), Word((start[0] - 5, start[1] + 3), how.format(level), "end")]
+        found += [Line([start, end], "grid"), Word((start[0] - 5, start[1] + 3), how(level), "end")]
     return found
+
+
+def say(value: float) -> str:
+    """Write a value: whole ones whole, others with three digits that matter."""
+    return f"{value:,.0f}" if value == round(value) or abs(value) >= 1000 else f"{value:.3g}"
 
 
 def round_up(value: float) -> float:

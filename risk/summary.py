@@ -132,8 +132,14 @@ def judge_trust(metrics: Facts, card: Facts, verdict: Facts | None, release: str
     for answer in (NO, UNKNOWN):
         because = [reason for forced, reason in found if forced == answer]
         if because:
-            return {"answer": answer, "because": because}
-    return {"answer": YES, "because": [say_skill(metrics), *(reason for _, reason in found)]}
+            return {"answer": answer, "because": [to_sentence(reason) for reason in because]}
+    reasons = [say_skill(metrics), *(reason for _, reason in found)]
+    return {"answer": YES, "because": [to_sentence(reason) for reason in reasons]}
+
+
+def to_sentence(text: str) -> str:
+    """Begin with a capital, end with a full stop."""
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def say_skill(metrics: Facts) -> str:
