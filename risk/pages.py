@@ -150,22 +150,20 @@ def tell_clients(clients: Mapping[str, Any]) -> list[Flowable]:
     ]
     if not clients["lines"]:
         return story
-    header, widths = ["", "client", "risk", "", "place", "because"], [-0.5, 2.8, -1.5, 1, -1.1, 5]
+    header, widths = ["", "client", "risk", "place", "because"], [-0.6, 3, 1.9, -1.3, 5.2]
     if clients["has_loss"]:
-        header.insert(4, "expected loss")
-        widths.insert(4, -1.3)
-    return [
-        *story,
-        paper.make_table(header, [cells_of(one, clients["has_loss"]) for one in clients["lines"]], widths),
-    ]
+        header.insert(3, "loss")
+        widths.insert(3, -1.2)
+    rows = [cells_of(line, has_loss=clients["has_loss"]) for line in clients["lines"]]
+    return [*story, paper.make_table(header, rows, widths)]
 
 
-def cells_of(line: Mapping[str, Any], has_loss: bool) -> list[str]:
+def cells_of(line: Mapping[str, Any], *, has_loss: bool) -> list[str]:
     """Give the cells of one client."""
-    chance = f"{line['probability']}\n{line['band']}" if line["band"] else line["probability"]
+    risk = "\n".join(filter(None, (f"{line['probability']} {line['risk']}", line["band"])))
     loss = [line["loss"] or "-"] if has_loss else []
     because = "\n".join(line["reasons"]) or "nothing stands out"
-    return [line["rank"], line["name"], chance, line["risk"], *loss, line["change"], because]
+    return [line["rank"], line["name"], risk, *loss, line["change"], because]
 
 
 # --- the data scientist's appendix -------------------------------------------------------------------------

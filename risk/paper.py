@@ -31,6 +31,7 @@ PADDING = 6  # of a frame of platypus, in points, on each side
 WIDTH = A4[0] - 2 * (MARGIN + PADDING)
 HEAD_OF_TABLE = 40 * mm  # heading, note, header and the first rows; less room begins a new page
 LONGEST, LONGEST_SENTENCE = 300, 2_000
+CELL, CELL_PADDING = 8.0, 3
 LOOKS = {"line": ACCENT, "dot": ACCENT, "grid": LINE, "mark": MUTED, "label": MUTED, "strong": INK}
 
 
@@ -109,43 +110,51 @@ def tell_table(part: Mapping[str, Any]) -> list[Flowable]:
 def make_table(header: Sequence[str], rows: Sequence[Sequence[str]], widths: Sequence[float]) -> Table:
     """Make a table whose header is repeated on each page; figures stand right; a cell may have lines."""
     left, right = (
-        style("cell", fontSize=8, leading=10),
-        style("figure", fontSize=8, leading=10, alignment=TA_RIGHT),
+        style("cell", fontSize=CELL, leading=10),
+        style("figure", fontSize=CELL, leading=10, alignment=TA_RIGHT),
     )
     head, head_right = (
         style("head", fontName=BOLD, fontSize=8, leading=10, alignment=a) for a in (0, TA_RIGHT)
     )
     wide = [width > 0 for width in widths]
     has_header = any(header)
+    of_whole = WIDTH / sum(map(abs, widths))
     cells = [[Paragraph(escape(t), head if w else head_right) for t, w in zip(header, wide, strict=True)]]
     for row in rows:
-        lines = ["<br/>".join(map(printable, text.split("\n"))) for text in row]
-        cells.append([Paragraph(t, left if w else right) for t, w in zip(lines, wide, strict=True)])
-    whole = sum(map(abs, widths))
+        told = [say_lines(text, abs(width) * of_whole) for text, width in zip(row, widths, strict=True)]
+        cells.append([Paragraph(t, left if w else right) for t, w in zip(told, wide, strict=True)])
     table = Table(
         cells if has_header else cells[1:],
-        colWidths=[WIDTH * abs(width) / whole for width in widths],
+        colWidths=[abs(width) * of_whole for width in widths],
         repeatRows=int(has_header),
     )
     table.setStyle(
         [
             ("VALIGN", (0, 0), (-1, -1), "TOP"),
-            (
-                "LINEBELOW",
-                (0, 0),
-                (-1, 0),
-                0.8 if has_header else 0.25,
-                colors.HexColor(INK if has_header else LINE),
-            ),
-            ("LINEBELOW", (0, 1), (-1, -1), 0.25, colors.HexColor(LINE)),
+            ("LINEBELOW", (0, 0), (-1, -1), 0.25, colors.HexColor(LINE)),
+            *([("LINEBELOW", (0, 0), (-1, 0), 0.8, colors.HexColor(INK))] if has_header else []),
             ("ROWBACKGROUNDS", (0, 1), (-1, -1), [colors.white, colors.HexColor(SHADE)]),
             ("TOPPADDING", (0, 0), (-1, -1), 2),
             ("BOTTOMPADDING", (0, 0), (-1, -1), 3),
-            ("LEFTPADDING", (0, 0), (-1, -1), 3),
-            ("RIGHTPADDING", (0, 0), (-1, -1), 3),
+            ("LEFTPADDING", (0, 0), (-1, -1), CELL_PADDING),
+            ("RIGHTPADDING", (0, 0), (-1, -1), CELL_PADDING),
         ]
     )
     return table
+
+
+def say_lines(text: str, width: float) -> str:
+    """Say the lines of a cell; where letters run from right to left they are broken here, to its width."""
+
+    def fits(line: str) -> bool:
+        return bool(pdfmetrics.stringWidth(line, FONT, CELL) <= width - 2 * CELL_PADDING)
+
+    lines = text[:LONGEST].split("\n")
+    return "<br/>".join(
+        printable(part)
+        for line in lines
+        for part in (scripts.break_lines(line, fits) if scripts.is_right_to_left(line) else [line])
+    )
 
 
 # --- pictures ----------------------------------------------------------------------------------------------

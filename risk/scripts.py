@@ -13,7 +13,7 @@ from itertools import groupby, pairwise
 
 RIGHT_TO_LEFT = ("R", "AL")
 DIGITS = ("EN", "AN")
-FORMS = (range(0xFB50, 0xFE00), range(0xFE70, 0xFF00))  # Arabic presentation forms
+FORMS = (range(0xFB50, 0xFE00), range(0xFE70, 0xFF00))  # Arabic presentation forms, A and B
 ISOLATED, FINAL, INITIAL, MEDIAL = "<isolated>", "<final>", "<initial>", "<medial>"
 CODECS = {"STSong-Light": "gbk", "HYSMyeongJo-Medium": "euc_kr"}  # fonts that every PDF reader brings
 
@@ -38,6 +38,23 @@ def split_by_font(text: str, has: Callable[[str], bool]) -> Iterator[tuple[str |
         yield font, run if font else "".join(sign if has(sign) else ascii(sign)[1:-1] for sign in run)
 
 
+def is_right_to_left(text: str) -> bool:
+    """Say whether a text has a letter of a script that is written from right to left."""
+    return any(unicodedata.bidirectional(sign) in RIGHT_TO_LEFT for sign in text)
+
+
+def break_lines(text: str, fits: Callable[[str], bool]) -> list[str]:
+    """Break a text between words, before it is put into visual order: its first words are the first line."""
+    lines = [""]
+    for word in text.split(" "):
+        longer = f"{lines[-1]} {word}" if lines[-1] else word
+        if lines[-1] and not fits(longer):
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return lines
+
+
 def to_visual(text: str) -> str:
     """Put a line of logical order into the order in which it stands on paper.
 
@@ -50,9 +67,9 @@ def to_visual(text: str) -> str:
     ----------
     .. [1] M. Davis et al., "Unicode Bidirectional Algorithm", Unicode Standard Annex 9.
     """
-    directions = [unicodedata.bidirectional(sign) for sign in text]
-    if not any(one in RIGHT_TO_LEFT for one in directions):
+    if not is_right_to_left(text):
         return text
+    directions = [unicodedata.bidirectional(sign) for sign in text]
     first = next((one for one in directions if one in (*RIGHT_TO_LEFT, "L")), "L")
     line = 0 if first == "L" else 1
     levels = _find_levels(directions, line)
@@ -109,7 +126,8 @@ def _forms() -> dict[tuple[str, str], str]:
     found: dict[tuple[str, str], str] = {}
     for code in (code for some in FORMS for code in some):
         place, *letters = unicodedata.decomposition(chr(code)).split() or [""]
-        if place in (ISOLATED, FINAL, INITIAL, MEDIAL) and letters and "0020" not in letters:
+        wanted = len(letters) == 1 or (len(letters) == 2 and code in FORMS[1])  # of ligatures lam with alef
+        if place in (ISOLATED, FINAL, INITIAL, MEDIAL) and wanted and "0020" not in letters:
             found.setdefault((place, "".join(chr(int(letter, 16)) for letter in letters)), chr(code))
     return found
 

@@ -17,8 +17,8 @@ MOST_LETTERS = 60
 FORCED = {
     "no_signal": (NO, "it may do no better than guessing"),
     "leak": (NO, "{columns} seems to know the answer beforehand, so the model looks better than it is"),
-    "few_test_rows": (UNKNOWN, "only {n_test} clients were there to test it on"),
-    "test_rows_in_training": (UNKNOWN, "it was tested on clients it had learned from"),
+    "few_test_rows": (UNKNOWN, "only {n_test} rows were there to test it on"),
+    "test_rows_in_training": (UNKNOWN, "it was tested on rows it had learned from"),
 }
 
 TREND, TREND_NAME = "clients/at_risk", "Clients at risk"
@@ -147,7 +147,7 @@ def say_skill(metrics: Facts) -> str:
     times = f"{100 * metrics['auc']:.0f} times in 100 (guessing: {CHANCE})"
     return (
         f"of a client who left and one who stayed, it gave the one who left the higher risk {times}, among "
-        f"{metrics['n']:,} clients it had not seen"
+        f"{metrics['n']:,} rows it had not seen"
     )
 
 
@@ -161,27 +161,27 @@ def _look_at_warnings(metrics: Facts, card: Facts) -> list[tuple[str, str]]:
     if metrics["f1"] <= metrics["floor_f1"] and not any(answer == NO for answer, _ in found):
         found.append((NO, "it does no better than calling everyone a leaver"))
     if metrics["auc"] is None:
-        found.append((UNKNOWN, "it was tested on clients who all left"))
+        found.append((UNKNOWN, "it was tested on rows of clients who all left"))
     return found
 
 
 def _look_at_verdict(verdict: Facts | None, release: str) -> list[tuple[str, str]]:
     if verdict is None or verdict["release"] != release:
-        return [(YES, "no newer clients have come yet to check it on")]
+        return [(YES, "no newer rows have come yet to check it on")]
     evidence = verdict.get("evidence")  # an earlier version kept none
     if not evidence:
         return []
     rules, found = evidence["rules"], []
     auto, moved = rules["auto"]["drift"], evidence["moved"]
     if rules["score_margin"]["drift"] or (auto and not moved):
-        found.append((NO, f"about the newest {verdict['n']:,} clients it was right less often than before, "
+        found.append((NO, f"about the newest {verdict['n']:,} rows it was right less often than before, "
                           "by more than chance explains"))  # fmt: skip
     if auto and moved:
-        found.append((UNKNOWN, f"the newest {evidence['n']:,} clients differ from those it learned from, in "
+        found.append((UNKNOWN, f"the newest {evidence['n']:,} rows differ from those it learned from, in "
                                f"{name_columns(moved)}"))  # fmt: skip
     if auto is None and not found:
-        found.append((UNKNOWN, "whether it is right about the newest clients cannot be told yet"))
-    return found or [(YES, f"the newest {evidence['n']:,} clients are as it expected them")]
+        found.append((UNKNOWN, "whether it is right about the newest rows cannot be told yet"))
+    return found or [(YES, f"the newest {evidence['n']:,} rows are as it expected them")]
 
 
 def name_columns(columns: Sequence[str]) -> str:
@@ -199,13 +199,13 @@ def name_columns(columns: Sequence[str]) -> str:
 def say_news(verdict: Facts | None, release: str, why: Facts) -> str:
     """Say what the last check found and what became of the model."""
     if verdict is None:
-        return "The model is new: no clients have come since to check it on."
+        return "The model is new: no rows have come since to check it on."
     n = (verdict.get("evidence") or verdict)["n"]
     if verdict["drift"] is None:
-        return "The newest clients could not be checked yet: too little is known of them."
+        return "The newest rows could not be checked yet: too little is known of them."
     if not verdict["drift"]:
-        return f"The newest {n:,} clients were checked, and the model did as well as expected."
-    seen = f"The newest {n:,} clients were not as the model expected them"
+        return f"The newest {n:,} rows were checked, and the model did as well as expected."
+    seen = f"The newest {n:,} rows were not as the model expected them"
     if why.get("verdict") == verdict:
         return f"{seen}; a model trained anew took its place."
     if (verdict.get("gate") or {}).get("decision") == "HOLD":
