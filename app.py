@@ -21,7 +21,7 @@ from werkzeug.exceptions import HTTPException
 
 import stage
 from config import Config, load_config
-from risk import access, answers, artifacts, gauges, outbox, problems, questions, requestlog, serving
+from risk import access, answers, gauges, outbox, problems, questions, requestlog, serving
 from risk.access import Asker
 from risk.confined import Confined
 from risk.dataset import Schema
@@ -32,14 +32,14 @@ from risk.questions import Asked
 LOG = stage.log("app")
 HERE = Path(__file__).resolve().parent
 OPENAPI = HERE / "static" / "openapi.json"
-SAFE_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-}
+SAFE_HEADERS = (
+    ("X-Content-Type-Options", "nosniff"),
+    ("X-Frame-Options", "DENY"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+    ("Cache-Control", "no-store"),
+)
+NOTHING_RUNS = "default-src 'none'; frame-ancestors 'none'"
 _ABSOLUTE = re.compile(r"(?<![\w./])/(?:[^\s/:'\"]+/)+")
 
 
@@ -144,7 +144,9 @@ def create_app(config: Config) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = config.max_body_bytes + 1
     _open_and_close(app, config)
     _answer_errors(app, config)
-    deployed = serving.Deployed(config.prod_deployment, config.secrets.get("RISK_MODEL_KEY"))
+    key = config.secrets.get("RISK_MODEL_KEY")
+    deployed = serving.Deployed(config.prod_deployment, key, lambda text: LOG.error("%s", text))
+    diagnosed = serving.Facts(config.diagnostics, "run diagnostics.py")
     files = Confined(config.root, (config.input_folder, config.test_data), config.max_body_bytes)
 
     @app.post("/prediction")
@@ -163,18 +165,17 @@ def create_app(config: Config) -> Flask:
 
     @app.get("/summarystats")
     def summarystats() -> Response:
-        return jsonify(read_diagnostics(config, "n_rows", "n_unlabelled", "statistics"))
+        return jsonify(choose(diagnosed.read(), "n_rows", "n_unlabelled", "statistics"))
 
     @app.get("/diagnostics")
     def diagnostics() -> Response:
         names = ("n_rows", "missing", "timings", "dependencies", "dependencies_at")
-        return jsonify(read_diagnostics(config, *names, trends={}, verdict=None))
+        return jsonify(choose(diagnosed.read(), *names, trends={}, verdict=None))
 
     @app.get("/health")
     def health() -> Response:
-        return jsonify(
-            {"status": "ok", "workspace": workspace_id(config), "outbox": outbox.tell(config.outbox)}
-        )
+        facts = {"workspace": workspace_id(config), "outbox": outbox.tell(config.outbox)}
+        return jsonify({"status": "ok", **facts, **told_damage(deployed, config)})
 
     @app.get("/metrics")
     def metrics() -> Response:
@@ -187,9 +188,16 @@ def create_app(config: Config) -> Flask:
 
     @app.get("/ready")
     def ready() -> Response:
-        return answer_of(deployed.get().release.id, {"status": "ready"})
+        release = deployed.get().release.id
+        return answer_of(release, {"status": "ready", **told_damage(deployed, config)})
 
     return app
+
+
+def told_damage(deployed: serving.Deployed, config: Config) -> dict[str, str]:
+    """Say that an earlier release is served in place of a damaged one, and what is wrong with that."""
+    damage = deployed.damage
+    return {} if damage is None else {"status": "degraded", "problem": hide_paths(damage, config)}
 
 
 def answer_of(release: str, members: dict[str, Any]) -> Response:
@@ -200,6 +208,8 @@ def answer_of(release: str, members: dict[str, Any]) -> Response:
 
 def wants_csv() -> bool:
     """Say whether the client would rather have a CSV."""
+    if "csv" not in request.headers.get("Accept", ""):
+        return False
     wanted = request.accept_mimetypes
     return wanted["text/csv"] > wanted["application/json"]
 
@@ -212,11 +222,10 @@ def answer_csv(release: str, pieces: Iterator[bytes]) -> Response:
     return answer
 
 
-def read_diagnostics(config: Config, *names: str, **newer: Any) -> dict[str, Any]:
-    """Read some facts of the last diagnosis; `newer` are those that an earlier version did not write."""
-    facts = artifacts.read_json(config.diagnostics, "run diagnostics.py")
+def choose(facts: dict[str, Any], *names: str, **newer: Any) -> dict[str, Any]:
+    """Choose facts of the last diagnosis; `newer` are those that an earlier version did not write."""
     if missing := [name for name in names if name not in facts]:
-        raise ArtifactError(f"{config.diagnostics}: lacks {missing[0]!r}; run diagnostics.py")
+        raise ArtifactError(f"diagnostics.json: lacks {missing[0]!r}; run diagnostics.py")
     return {name: facts[name] for name in names} | {name: facts.get(name, newer[name]) for name in newer}
 
 
@@ -232,9 +241,10 @@ def _open_and_close(app: Flask, config: Config) -> None:
 
     @app.after_request
     def mark(answer: Response) -> Response:
-        for name, value in SAFE_HEADERS.items():
-            answer.headers.setdefault(name, value)
-        answer.headers["X-Release"] = g.get("release") or serving.current_id(config.prod_deployment)
+        release = g.get("release") or serving.current_id(config.prod_deployment)
+        answer.headers.extend([*SAFE_HEADERS, ("X-Release", release)])
+        if "Content-Security-Policy" not in answer.headers:  # a page has its own
+            answer.headers["Content-Security-Policy"] = NOTHING_RUNS
         rule, duration_ms = request.url_rule, 1000 * (time.perf_counter() - g.started)
         requestlog.note(request.method, rule.rule if rule else "-", answer.status_code, duration_ms)
         return answer
@@ -274,7 +284,8 @@ def render_refusal(config: Config, status: int, detail: str) -> bytes:
     """Render the whole answer to a request that never reached the application, and close with it."""
     body = render_json(problems.describe(status, detail)).encode()
     headers = [
-        *SAFE_HEADERS.items(),
+        *SAFE_HEADERS,
+        ("Content-Security-Policy", NOTHING_RUNS),
         *problems.headers_of(status),
         ("X-Release", serving.current_id(config.prod_deployment)),
         ("Content-Type", problems.MEDIA_TYPE),

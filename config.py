@@ -7,12 +7,13 @@ import math
 import os
 import re
 import stat
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from risk.errors import ConfigError
+from risk.limits import Limits
 
 FOLDER_KEYS = (
     "input_folder_path",
@@ -60,6 +61,7 @@ DEFAULTS: dict[str, Any] = {
     "keep_days": None,
     "engine": {"name": "duckdb", "memory_limit": None, "spill_folder": None},
     "max_training_rows": None,
+    "limits": asdict(Limits()),
     "api": {
         "host": "127.0.0.1",
         "port": 8000,
@@ -118,6 +120,7 @@ class Config:
     port: int
     workers: int
     max_body_mb: int
+    limits: Limits
     max_rows: int
     timeout_s: int
     secrets: dict[str, str] = field(repr=False)
@@ -275,9 +278,8 @@ def load_config(path: str | os.PathLike[str]) -> Config:
     if "RISK_DATABASE_URL" in secrets:
         _check_url("RISK_DATABASE_URL", secrets["RISK_DATABASE_URL"], problems, secret=True)
     if problems:
-        lines = "".join(f"\n  {problem}" for problem in problems)
         plural = "problem" if len(problems) == 1 else "problems"
-        raise ConfigError(f"{path}: {len(problems)} {plural}; correct the file and run again{lines}")
+        raise ConfigError(f"{path}: {len(problems)} {plural}; correct the file and run again", problems)
     return _freeze(path, raw, values, secrets)
 
 
@@ -344,6 +346,10 @@ def _is_text(value: Any) -> bool:
 
 def _is_whole(value: Any, low: int, high: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+
+
+def _is_limit(value: Any) -> bool:
+    return _is_whole(value, 1, 10**12)
 
 
 def _is_share(value: Any) -> bool:
@@ -425,6 +431,8 @@ def _check(root: Path, raw: dict[str, Any], values: dict[str, Any], problems: li
         "api.port": (lambda v: _is_whole(v, 0, 65535), "a port from 0 to 65535"),
         "api.workers": (lambda v: _is_whole(v, 1, 64), "a whole number from 1 to 64"),
         "api.max_body_mb": (lambda v: _is_whole(v, 1, 1024), "a whole number from 1 to 1024"),
+        **{f"limits.{name}": (_is_limit, "a whole number from 1") for name in DEFAULTS["limits"]},
+        "limits.max_cell_kb": (lambda v: _is_whole(v, 1, 8192), "a whole number from 1 to 8192"),
         "api.max_rows": (lambda v: _is_whole(v, 1, 10**9), "a whole number from 1"),
         "api.timeout_s": (lambda v: _is_whole(v, 1, 3600), "a whole number of seconds from 1 to 3600"),
     }
@@ -572,6 +580,7 @@ def _freeze(path: Path, raw: dict[str, Any], values: dict[str, Any], secrets: di
         port=values["api.port"],
         workers=values["api.workers"],
         max_body_mb=values["api.max_body_mb"],
+        limits=Limits(**{name: values[f"limits.{name}"] for name in DEFAULTS["limits"]}),
         max_rows=values["api.max_rows"],
         timeout_s=values["api.timeout_s"],
         secrets=secrets,

@@ -144,8 +144,10 @@ def run(
         told = tuple(tell(folder, name) for name in releases.names(folder))
         return Result(releases.release_id(before) if before else None, False, told)
     if rollback is not None:
-        target = choose_rollback(releases.names(folder), before, rollback)
-        found = releases.read(folder, target, config.secrets.get("RISK_MODEL_KEY"))
+        key = config.secrets.get("RISK_MODEL_KEY")
+        whole = [name for name in releases.names(folder) if rollback or releases.is_whole(folder, name, key)]
+        target = choose_rollback(whole, before, rollback)
+        found = releases.read(folder, target, key)
         releases.switch(folder, target)
         return Result(
             found.id, target != before, (), found.manifest, "rollback", found.manifest["files"][MODEL]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import stage
 from config import SECRETS, Config
-from risk import artifacts, dataset, outbox, packages, releases, rows, table, ticks, trends
+from risk import artifacts, dataset, escapes, outbox, packages, releases, rows, table, ticks, trends
 from risk.dataset import Schema
 from risk.errors import DatasetError, MissingArtifactError, UsageError
 
@@ -237,7 +237,9 @@ def predict(config: Config) -> dict[str, Any] | None:
         LOG.info("no predictions: %s", error)
         return None
     schema = Schema.from_json(release.json("modelcard.json")["schema"])
-    good, _ = rows.read_folder(config.test_data, schema, config.separator, needed=schema.features)
+    good, _ = rows.read_folder(
+        config.test_data, schema, config.separator, needed=schema.features, limits=config.limits
+    )
     if good:
         with threadpool_limits(1):
             values = [int(value) for value in model.predict(dataset.to_frame(good, schema))]
@@ -332,7 +334,8 @@ def export_tables(config: Config, folder: Path) -> dict[str, int]:
                 writer.writerow(columns)
                 counts[name] = 0
                 for row in rows:
-                    writer.writerow([int(cell) if isinstance(cell, bool) else cell for cell in row])
+                    cells = (int(cell) if isinstance(cell, bool) else cell for cell in row)
+                    writer.writerow(map(escapes.for_spreadsheet, cells))
                     counts[name] += 1
     return counts
 

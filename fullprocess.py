@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import stage
 import tick
 from config import Config
-from risk import ticks
+from risk import releases, ticks
 from risk.ticks import State
 
 
@@ -36,8 +36,9 @@ def look(config: Config) -> tuple[State | None, Look]:
     state = ticks.load(config.tick_state)
     old = state or State()
     source = os.path.relpath(config.input_folder, config.root)
-    files = ticks.list_files(config.input_folder, old.files if old.source == source else {})
-    test_files = ticks.list_files(config.test_data, old.test_files) if config.test_data.is_dir() else {}
+    most = config.limits.file_bytes
+    files = ticks.list_files(config.input_folder, old.files if old.source == source else {}, most)
+    test_files = ticks.list_files(config.test_data, old.test_files, most) if config.test_data.is_dir() else {}
     seen = replace(
         old,
         source=source,
@@ -47,6 +48,7 @@ def look(config: Config) -> tuple[State | None, Look]:
         other_key=config.other_key(),
         library=ticks.find_library(),
         release=tick.deployed_release(config),
+        release_files=releases.facts(config.prod_deployment),
     )
     if state is None:
         return None, Look(seen, ("first tick",), tuple(files))
@@ -66,6 +68,8 @@ def look(config: Config) -> tuple[State | None, Look]:
         reasons.append("scikit-learn was installed anew")
     if old.release != seen.release:
         reasons.append("another release is deployed")
+    elif old.release_files != seen.release_files and tick.is_damaged(config):
+        reasons.append("the deployed release is damaged")
     only_pending = not reasons
     if old.pending is not None and time.time() >= old.pending["next_at"]:
         reasons.append(f"steps left from before: {', '.join(old.pending['steps'])}")

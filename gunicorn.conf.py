@@ -4,6 +4,7 @@
 """
 
 import functools
+import gc
 import os
 import resource
 import sys
@@ -14,7 +15,7 @@ os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"  # befo
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # gunicorn adds it only after this file
 
 from app import check_reachable, load_served_config, render_refusal
-from risk import requestlog
+from risk import escapes, requestlog
 from risk.errors import ConfigError
 from risk.worker import Terms, make_worker
 
@@ -22,7 +23,7 @@ try:
     _config = load_served_config()
     check_reachable(_config)
 except ConfigError as error:
-    print(f"ERROR app: {error}", file=sys.stderr)
+    print(f"ERROR app: {escapes.for_screen_lines(str(error))}", file=sys.stderr)
     raise SystemExit(error.exit_code) from error
 
 bind = f"[{_config.host}]:{_config.port}" if ":" in _config.host else f"{_config.host}:{_config.port}"
@@ -35,6 +36,7 @@ worker_class = make_worker(
     )
 )
 workers = _config.workers
+preload_app = True  # workers share what was loaded before them, and one that dies is replaced at once
 threads = 64  # one is held by an answer that is being taken, never by a request that arrives
 # A connection more than there are files would end the worker.
 worker_connections = min(1000, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 100)
@@ -51,11 +53,16 @@ if Path("/dev/shm").is_dir():  # noqa: S108  (the heartbeat of a worker must not
     worker_tmp_dir = "/dev/shm"  # noqa: S108
 
 
+def when_ready(arbiter: Any) -> None:
+    """Load the deployed model before the workers are forked; none deployed is no error.
+
+    Nothing runs in a thread yet, and the libraries are told to start none: forking is safe.
+    """
+    arbiter.app.wsgi().test_client().get("/ready")
+    gc.collect()
+    gc.freeze()  # a collection in a worker would write to what it shares
+
+
 def post_fork(arbiter: Any, worker: Any) -> None:
     """Let each worker log by itself."""
     requestlog.set_up(_config.request_log, interactive=sys.stderr.isatty())
-
-
-def post_worker_init(worker: Any) -> None:
-    """Load the deployed model before the first request waits for it; none deployed is no error."""
-    worker.wsgi.test_client().get("/ready")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import stage
 from config import Config
-from risk import artifacts, csvfile, dataset, rows, table, ticks
+from risk import artifacts, csvfile, dataset, escapes, rows, table, ticks
 from risk.csvfile import Checked
 from risk.dataset import Schema
 from risk.errors import DatasetError
@@ -92,6 +92,7 @@ class Batch:
     rejected: dict[int, list[Rejection]] = field(default_factory=dict)
     batch_of: dict[int, int] = field(default_factory=dict)
     settled: set[int] = field(default_factory=set)
+    changed: set[int] = field(default_factory=set)
     left: list[str] = field(default_factory=list)
 
     def good(self) -> dict[int, Checked]:
@@ -269,7 +270,8 @@ def collect(
     """Check every file whose content the ledger does not know, in order of first arrival."""
     arrived = {entry.name: entry.batch for entry in reversed(before.files)}
     number = 1 + max(arrived.values(), default=0)
-    known = {(entry.name, entry.sha256) for entry in ledger.files}
+    known = {(entry.name, entry.sha256) for entry in ledger.files if entry.sha256}
+    over = {(entry.name, entry.refused) for entry in ledger.files if not entry.sha256}
     names = {entry.name for entry in ledger.files}
     wanted = [config.target_column, *config.id_columns, *config.ignore_columns]
     wanted += before.schema["columns"] if before.schema else []
@@ -278,11 +280,11 @@ def collect(
         if (name, digests.get(name, "")) in known:
             continue
         try:
-            checked = csvfile.check(config.input_folder / name, wanted, config.separator)
+            checked = csvfile.check(config.input_folder / name, wanted, config.separator, config.limits)
         except PermissionError:
             LOG.warning("%s: may not be read; check its owner and mode; the other files go on", name)
             continue
-        if (name, checked.sha256) in known:
+        if (name, checked.sha256) in known or (name, checked.refusal) in over:
             continue
         if csvfile.has_changed(checked):
             batch.leave(name)
@@ -315,7 +317,7 @@ def take_up(config: Config, ledger: Ledger, before: Ledger, batch: Batch) -> Led
     fresh_rows: dict[int, tuple[int, int]] = {}
     facts: list[tuple[int, bool]] = []
     if batch.good():
-        with Engine(columns, config.spill_folder, config.memory_limit) as engine:
+        with Engine(columns, config.spill_folder, config.memory_limit, reads=config.input_folder) as engine:
             schema = read_batch(config, engine, batch, schema)
             n_read = engine.count_rows()
             engine.deduplicate()
@@ -428,6 +430,7 @@ def of_files(facts: Mapping[int, T], numbers: set[int]) -> dict[int, T]:
 def leave_changed(engine: Engine, batch: Batch) -> None:
     """Leave the files that changed under our hands for the next run; nothing of them is taken."""
     changed = {position for position, checked in batch.files.items() if csvfile.has_changed(checked)}
+    changed |= batch.changed & batch.files.keys()
     engine.drop_files(changed)
     for position in changed:
         batch.leave(batch.files.pop(position).name)
@@ -444,15 +447,19 @@ def read_exact(
 ) -> None:
     """Read a file row by row: good rows go to the engine, the others are noted.
 
-    A quote that is never closed refuses it whole.
+    A quote that is never closed refuses it whole; another file under its name leaves it for the next run.
     """
     checked, rejected, n_good = batch.files[position], list[Rejection](), 0
-    for found in rows.sort_file(checked, columns, schema):
-        if engine is not None:
-            engine.add_rows(position, found.good)
-        n_good += len(found.good)
-        rejected += found.rejected
-    if rejected and csvfile.NEVER_CLOSED in rejected[-1].reason:
+    try:
+        for found in rows.sort_file(checked, columns, schema):
+            if engine is not None:
+                engine.add_rows(position, found.good)
+            n_good += len(found.good)
+            rejected += found.rejected
+    except csvfile.ChangedError:
+        batch.changed.add(position)
+        return
+    if rejected and csvfile.ends_a_file(rejected[-1].reason):
         if engine is not None:
             engine.drop_files({position})
         batch.refuse(position, rejected[-1].reason)
@@ -505,7 +512,7 @@ def commit(config: Config, ledger: Ledger, batch: Batch, counts: Mapping[int, Se
         LOG.warning("%s: was removed or cut by another hand; begun anew", path.name)
         committed = 0
     if not committed:
-        lines.append(table.render_line(["file", "line", "column", "value", "reason"]))
+        lines.append(render_rejection("file", "line", "column", "value", "reason"))
     for position, checked in batch.files.items():
         n_good, new, unlabelled = counts.get(position, (0, 0, 0))
         rejected = batch.rejected.get(position, [])
@@ -524,10 +531,10 @@ def commit(config: Config, ledger: Ledger, batch: Batch, counts: Mapping[int, Se
             )
         )
         if refused:
-            lines.append(table.render_line([checked.name, "", "", "", refused]))
+            lines.append(render_rejection(checked.name, "", "", "", refused))
         for found in rejected:
-            cells = [checked.name, found.line, found.column, found.value, found.reason]
-            lines.append(table.render_line(cells))
+            cells = (checked.name, found.line, found.column, found.value, found.reason)
+            lines.append(render_rejection(*cells))
     rejected_length = artifacts.append(path, lines, committed=committed)
     ledger = dataclasses.replace(
         ledger,
@@ -538,6 +545,11 @@ def commit(config: Config, ledger: Ledger, batch: Batch, counts: Mapping[int, Se
     )
     artifacts.put_json(config.ledger, ledger.to_json())
     return ledger
+
+
+def render_rejection(*cells: object) -> bytes:
+    """Render a line of rejectedrows.csv, which people open in a spreadsheet."""
+    return table.render_line(map(escapes.for_spreadsheet, cells))
 
 
 def write_texts(config: Config, ledger: Ledger) -> None:

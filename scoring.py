@@ -64,7 +64,9 @@ def read_test_data(config: Config, schema: Schema) -> tuple[pd.DataFrame, np.nda
         When no labelled row is left.
     """
     needed = [*schema.features, schema.target]
-    good, files = rows.read_folder(config.test_data, schema, config.separator, needed=needed)
+    good, files = rows.read_folder(
+        config.test_data, schema, config.separator, needed=needed, limits=config.limits
+    )
     for found in files:
         if found.refused:
             LOG.warning("%s: refused: %s; the other files go on", found.name, found.refused)

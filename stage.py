@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import json
 import os
+import shlex
 import signal
 import sys
 import time
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from config import Config, load_config
-from risk import artifacts, outbox
+from risk import artifacts, escapes, outbox, releases
 from risk.errors import AccessError, BusyError, PipelineError, ServiceError, StorageError, UsageError
 
 if TYPE_CHECKING:
@@ -70,6 +71,8 @@ def main(
         changes = locks and not any(arguments.get(option) for option in READS)
         _Logging.prepare(settings, verbosity, rotates=changes)
         with terminable(), _hold(settings, by_cron) if changes else nullcontext():
+            if changes and not by_cron:
+                warn_of_open_folders(settings)
             try:
                 result = run(settings, **arguments) if by_cron else perform(settings, name, run, **arguments)
             finally:
@@ -80,7 +83,7 @@ def main(
             waiting = {"records_waiting": len(outbox.waiting(settings.outbox))} if by_cron else {}
             print(json.dumps(facts_of(result) | waiting, allow_nan=False))
         elif hasattr(result, "text"):
-            print(result.text(), end="")
+            print(escapes.for_screen_lines(result.text()), end="")
         if by_cron and changes:
             said_file(settings).unlink(missing_ok=True)
         return int(getattr(result, "exit_code", os.EX_OK))
@@ -149,7 +152,7 @@ def of_system(error: OSError) -> PipelineError:
 def _fail(name: str, error: PipelineError, config: Config | None = None) -> int:
     """Report an error once; what cron has been told within a day goes to the log alone."""
     again = config is not None and _was_said(config, str(error))
-    log(name).log(20 if again else 40, "%s", error)
+    log(name).log(20 if again else 40, "%s", error.text, extra={"details": error.details})
     return error.exit_code
 
 
@@ -295,6 +298,17 @@ def copy_datasets(config: Config, name: str) -> None:
     )
 
 
+def warn_of_open_folders(config: Config) -> None:
+    """Warn of folders in which any user could plant a model or a script for us."""
+    here = Path(__file__).resolve().parent
+    for folder in releases.open_to_all((config.prod_deployment, config.output_model, config.root, here)):
+        log("security").warning(
+            "%s: every user may write here, so every user decides what runs; run: chmod o-w %s",
+            folder,
+            shlex.quote(str(folder)),
+        )
+
+
 def utc_now() -> str:
     """Name this moment: UTC, microseconds, text that sorts."""
     import datetime
@@ -345,9 +359,7 @@ def set_up_logging(config: Config, verbosity: int, *, rotates: bool) -> None:
     except OSError as error:
         root.warning("%s", of_system(error))
         return
-    full.setFormatter(
-        logging.Formatter("%(asctime)s %(levelname)s %(stage)s: %(message)s", "%Y-%m-%dT%H:%M:%S%z")
-    )
+    full.setFormatter(_plain("%(asctime)s %(levelname)s %(stage)s: %(message)s", "%Y-%m-%dT%H:%M:%S%z"))
     full.addFilter(_name_stage)
     root.addHandler(full)
 
@@ -363,11 +375,35 @@ def set_up_screen(verbosity: int = 0) -> None:
     root.propagate = False
     root.setLevel(logging.DEBUG if verbosity > 0 else logging.INFO)
     screen = logging.StreamHandler(sys.stderr)
-    screen.setFormatter(logging.Formatter("%(levelname)s %(stage)s: %(message)s"))
+    screen.setFormatter(_plain("%(levelname)s %(stage)s: %(message)s"))
     screen.addFilter(_name_stage)
     everything = sys.stderr.isatty() or verbosity > 0
     screen.setLevel(logging.ERROR if verbosity < 0 else root.level if everything else logging.WARNING)
     root.addHandler(screen)
+
+
+def _plain(line: str, date: str | None = None) -> logging.Formatter:
+    """Make a formatter that lets nothing from outside through but what can be read.
+
+    A message is one line, whatever is in it; details and tracebacks stand below it, set in, so that
+    no line of theirs looks like one of the log.
+    """
+    import logging
+
+    class Plain(logging.Formatter):
+        def formatMessage(self, record: logging.LogRecord) -> str:
+            record.message = "\n  ".join(map(escapes.for_screen, (record.message, *_details(record))))
+            return super().formatMessage(record)
+
+        def formatException(self, ei: Any) -> str:
+            lines = super().formatException(ei).split("\n")
+            return "\n".join(f"  {escapes.for_screen(part)}" for part in lines)
+
+    return Plain(line, date)
+
+
+def _details(record: logging.LogRecord) -> tuple[str, ...]:
+    return getattr(record, "details", ())
 
 
 def _name_stage(record: logging.LogRecord) -> bool:

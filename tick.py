@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import stage
 from config import Config
 from risk import artifacts, releases, ticks
-from risk.errors import DatasetError, MissingArtifactError, PipelineError
+from risk.errors import ArtifactError, DatasetError, MissingArtifactError, PipelineError
 from risk.ticks import State
 
 if TYPE_CHECKING:
@@ -80,6 +80,17 @@ def deployed_release(config: Config) -> str | None:
         return os.readlink(config.prod_deployment / releases.DATA)  # noqa: PTH115
     except OSError:
         return None
+
+
+def is_damaged(config: Config) -> bool:
+    """Say whether the deployed release is not what was deployed."""
+    try:
+        releases.load(config.prod_deployment, config.secrets.get("RISK_MODEL_KEY"))
+    except MissingArtifactError:
+        return False
+    except ArtifactError:
+        return True
+    return False
 
 
 def id_of(release_folder: str | None) -> str | None:
@@ -149,6 +160,7 @@ class Tick:
 
     def run(self) -> Result:
         """Ingest, judge, decide, report, commit."""
+        stage.warn_of_open_folders(self.config)
         taken, refusal = self.ingest()
         ledger = self.ledger()
         result = Result(
@@ -206,7 +218,12 @@ class Tick:
         """Load the deployed release, and say why it must be replaced unjudged, if so."""
         if self.seen.release is None:
             return Standing(None, "nothing is deployed yet", comparable=False)
-        release = releases.load(self.config.prod_deployment, self.key)
+        release, damage = releases.mend(self.config.prod_deployment, self.key)
+        if damage is not None:
+            stage.log("fullprocess").error("%s; now release %s is deployed", damage, release.id)
+            if release.id != self.release_before:
+                why = f"release {self.release_before} was damaged, {release.id} took its place"
+                return Standing(release, why, comparable=False)
         card = release.json("modelcard.json")
         versions = release.manifest.get("versions", {})
         installed = releases.installed_scikit_learn()
@@ -387,7 +404,13 @@ class Tick:
             marks[self.seen.source] = settled.mark
         verdict = result.verdict or self.seen.verdict
         state = replace(
-            self.seen, marks=marks, release=after, verdict=verdict, impossible=impossible, pending=None
+            self.seen,
+            marks=marks,
+            release=after,
+            release_files=releases.facts(self.config.prod_deployment),
+            verdict=verdict,
+            impossible=impossible,
+            pending=None,
         )
         if after is not None and self.ledger() is not None:
             left = (self.seen.pending or {}).get("steps", ())

@@ -13,7 +13,7 @@ from risk.folds import OutOfFold
 N_BINS = 10
 WEAK = 100.0  # almost no penalty; none at all has no end where the classes are apart
 PRIOR_SD = 0.5  # of both parameters of a sigmoid, around the one that changes nothing
-MIN_STEP = 1e-10
+MIN_STEP, MOST_STEPS = 1e-10, 25
 SUREST = 1e-6  # nothing is surer than one in a million
 
 
@@ -22,8 +22,9 @@ class Reliability:
     """What rows with known outcome say of a model's probabilities.
 
     The log-odds of leaving are `intercept + slope * log-odds said`, known but for `covariance`. What such
-    a sigmoid cannot mend differs from bin to bin (parted at `edges`) with the standard deviation
-    `unevenness` of log-odds. `z` and `p_value` are of Spiegelhalter's test of the probabilities as said.
+    a sigmoid cannot mend is added by bin (parted at `edges`): `offsets`, known to `offset_errors`, and
+    `p_uneven` is the chance that bins differ so much without reason. `z` and `p_value` are of
+    Spiegelhalter's test of the probabilities as said.
     """
 
     n: int
@@ -31,8 +32,10 @@ class Reliability:
     intercept: float
     slope: float
     covariance: tuple[tuple[float, float], tuple[float, float]]
-    unevenness: float
     edges: tuple[float, ...]
+    offsets: tuple[float, ...]
+    offset_errors: tuple[float, ...]
+    p_uneven: float
     z: float
     p_value: float
 
@@ -42,13 +45,15 @@ class Reliability:
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> Reliability:
         first, second = (tuple(row) for row in raw["covariance"])
-        return cls(**{**raw, "covariance": (first, second), "edges": tuple(raw["edges"])})
+        listed = {name: tuple(raw[name]) for name in ("edges", "offsets", "offset_errors")}
+        return cls(**{**raw, "covariance": (first, second), **listed})
 
     def correct(self, probability: np.ndarray) -> np.ndarray:
         """Turn probabilities as said into those that the known outcomes speak for."""
         from scipy.special import expit
 
-        return np.asarray(expit(self.intercept + self.slope * to_log_odds(probability)))
+        offsets = np.array(self.offsets)[np.searchsorted(self.edges, probability, "right")]
+        return np.asarray(expit(self.intercept + self.slope * to_log_odds(probability) + offsets))
 
 
 def to_log_odds(probability: np.ndarray) -> np.ndarray:
@@ -139,7 +144,8 @@ def measure(y: np.ndarray, probability: np.ndarray, n: np.ndarray | None = None)
 
     1. Test them as they are [1]_.
     2. Fit the sigmoid that mends them, with a normal prior around the one that changes nothing.
-    3. Take what is left between bins, beyond chance, as their unevenness: method of moments [2]_.
+    3. Take what is left between bins, beyond chance (method of moments [2]_), as a normal prior of what
+       each bin is off by.
 
     Parameters
     ----------
@@ -160,20 +166,24 @@ def measure(y: np.ndarray, probability: np.ndarray, n: np.ndarray | None = None)
     weight = np.ones(len(y)) if n is None else np.asarray(n, dtype="float64")
     log_odds, edges = to_log_odds(probability), inner_edges(probability)
     (intercept, slope), covariance = _fit_posterior(y, log_odds, weight)
+    number = np.searchsorted(edges, probability, side="right")
+    bins = _Bins(intercept + slope * log_odds, y, weight, number, len(edges) + 1)
+    variance, p_uneven = _find_unevenness(bins)
+    offsets, errors = _fit_offsets(bins, variance)
     z, p_value = spiegelhalter(y, probability, weight)
-    found = Reliability(
+    return Reliability(
         n=round(weight.sum()),
         n_positive=round((weight * y).sum()),
         intercept=intercept,
         slope=slope,
         covariance=covariance,
-        unevenness=0.0,
         edges=tuple(map(float, edges)),
+        offsets=tuple(map(float, offsets)),
+        offset_errors=tuple(map(float, errors)),
+        p_uneven=p_uneven,
         z=z,
         p_value=p_value,
     )
-    number = np.searchsorted(edges, probability, side="right")
-    return replace(found, unevenness=_find_unevenness(y, found.correct(probability), weight, number))
 
 
 def measure_curve(curve: Sequence[Mapping[str, float]]) -> Reliability:
@@ -224,13 +234,47 @@ def _fit_posterior(
     return (float(at[0]), float(at[1])), ((float(aa), float(ab)), (float(ab), float(bb)))
 
 
-def _find_unevenness(y: np.ndarray, probability: np.ndarray, n: np.ndarray, number: np.ndarray) -> float:
-    """Find the standard deviation of log-odds between bins that chance does not explain."""
-    missed = np.bincount(number, n * (y - probability))
-    weight = np.bincount(number, n * probability * (1 - probability))
+@dataclass(frozen=True)
+class _Bins:
+    """Rows in bins: corrected log-odds, outcomes, counts, and the number of the bin of each."""
+
+    log_odds: np.ndarray
+    y: np.ndarray
+    n: np.ndarray
+    number: np.ndarray
+    n_bins: int
+
+    def count(self, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Count by bin the leavers that were not expected, and the information about their log-odds."""
+        from scipy.special import expit
+
+        p = expit(self.log_odds + offsets[self.number])
+        parts = (self.n * (self.y - p), self.n * p * (1 - p))
+        missed, weight = (np.bincount(self.number, part, self.n_bins) for part in parts)
+        return missed, weight
+
+
+def _find_unevenness(bins: _Bins) -> tuple[float, float]:
+    """Find the variance of log-odds between bins, beyond chance, and its p-value by chi2."""
+    from scipy.special import chdtrc
+
+    missed, weight = bins.count(np.zeros(bins.n_bins))
     missed, weight = missed[weight > 0], weight[weight > 0]
     freedom = len(weight) - 2
     if freedom < 1:
-        return 0.0
-    excess = float((missed**2 / weight).sum()) - freedom
-    return float(max(0.0, excess / (weight.sum() - (weight**2).sum() / weight.sum())) ** 0.5)
+        return 0.0, 1.0
+    statistic = float((missed**2 / weight).sum())
+    excess = max(0.0, statistic - freedom) / (weight.sum() - (weight**2).sum() / weight.sum())
+    return float(excess), float(chdtrc(freedom, statistic))
+
+
+def _fit_offsets(bins: _Bins, variance: float) -> tuple[np.ndarray, np.ndarray]:
+    """Find by how much the log-odds of each bin are off, drawn towards 0 by their variance, and its error."""
+    offsets = np.zeros(bins.n_bins)
+    if not variance:
+        return offsets, offsets
+    for _ in range(MOST_STEPS):
+        missed, weight = bins.count(offsets)
+        weight = weight + 1 / variance
+        offsets = offsets + np.clip((missed - offsets / variance) / weight, -1, 1)
+    return offsets, weight**-0.5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import functools
+import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -21,6 +22,7 @@ BESIDE_PT = 2.8  # how far a mark stands off the panel, so that it covers no dat
 TITLE_PT = 8  # how far the title stands off the panel, so that no mark covers it
 LEVELS = {"large: 0.25": (0.25, (0, (4, 2))), "moderate: 0.1": (0.1, (0, (1, 1.5)))}
 FEW_POINTS = 40
+PALE: dict[str, Any] = {"linewidth": 0.5, "alpha": 0.5}  # of many points, each
 DAY_S = 86_400
 GREY = "#666666"
 RED = "#B00000"
@@ -91,6 +93,7 @@ def _of_panel(trends: Mapping[str, Any], panel: str) -> dict[str, Any]:
     return {key: one for key, one in trends["series"].items() if one["panel"] == panel and one["points"]}
 
 
+@functools.lru_cache(maxsize=65_536)
 def _moment(at: str) -> float:
     """Give the time in days, as matplotlib counts it."""
     return float(dates.date2num(datetime.datetime.fromisoformat(at)))  # type: ignore[no-untyped-call]
@@ -99,9 +102,10 @@ def _moment(at: str) -> float:
 def _draw_panel(axes: Axes, figure: Figure, panel: str, trends: Mapping[str, Any]) -> None:
     series = _of_panel(trends, panel)
     title, unit, _ = PANELS[panel]
+    last = _span(trends)[1]
     for number, (key, one) in enumerate(series.items()):
-        look = LOOKS.get(key, number)
-        _draw_series(axes, one, _label(NAMES.get(key, one["name"])), look, stepped=key.endswith("/release"))
+        look, until = LOOKS.get(key, number), last if key.endswith("/release") else None
+        _draw_series(axes, one, _label(NAMES.get(key, one["name"])), look, until)
     _limit(axes, panel, [point for one in series.values() for point in one["points"]])
     _draw_marks(axes, figure, trends["marks"])
     axes.set_ylabel(unit, fontsize=SMALL)
@@ -114,32 +118,45 @@ def _draw_panel(axes: Axes, figure: Figure, panel: str, trends: Mapping[str, Any
     axes.legend(fontsize=TINY, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, handlelength=2.6)
 
 
-def _draw_series(axes: Axes, one: Mapping[str, Any], label: str, number: int, *, stepped: bool) -> None:
-    """Draw one series: a line, dots while they can be told apart, and its band."""
+def _draw_series(axes: Axes, one: Mapping[str, Any], label: str, number: int, until: float | None) -> None:
+    """Draw one series: a line, with dots while they can be told apart, else its middle; and its band.
+
+    `until` is given for what holds until the next point, and until then after the last.
+    """
     points = one["points"]
     times, values = [_moment(p["at"]) for p in points], [p["value"] for p in points]
-    colour = COLOURS[number % len(COLOURS)]
+    few = len(points) <= FEW_POINTS
+    look: dict[str, Any] = {"linestyle": LINES[number % len(LINES)], "linewidth": 1.1}
+    look["color"] = colour = COLOURS[number % len(COLOURS)]
+    if until is not None:
+        axes.plot([times[-1], until], [values[-1]] * 2, **look)
+    elif not few:
+        axes.plot(times, values, color=colour, **PALE)
+        values = smooth(values)
     axes.plot(
         times,
         values,
-        color=colour,
+        **look,
         label=label,
-        linestyle=LINES[number % len(LINES)],
-        linewidth=1.1 if len(points) <= FEW_POINTS else 0.8,
-        marker=MARKERS[number % len(MARKERS)] if len(points) <= FEW_POINTS else None,
+        marker=MARKERS[number % len(MARKERS)] if few else None,
         markersize=3.5,
-        drawstyle="steps-post" if stepped else "default",
+        drawstyle="default" if until is None else "steps-post",
         clip_on=False,  # a dot on the axis is a whole dot
     )
     banded = [p for p in points if "low" in p and "high" in p]
-    if not banded:
-        return
     times = [_moment(p["at"]) for p in banded]
     low, high = [p["low"] for p in banded], [p["high"] for p in banded]
-    if len(points) <= FEW_POINTS:
+    if few:
         axes.vlines(times, low, high, color=colour, linewidth=0.8, alpha=0.7)
     else:
         axes.fill_between(times, low, high, color=colour, alpha=0.18, linewidth=0)
+
+
+def smooth(values: Sequence[float]) -> list[float]:
+    """Give the running mean over a tenth of a series; at its ends over less."""
+    reach = len(values) // 20
+    reaches = [min(reach, i, len(values) - 1 - i) for i in range(len(values))]
+    return [statistics.fmean(values[i - r : i + r + 1]) for i, r in enumerate(reaches)]
 
 
 def _limit(axes: Axes, panel: str, points: Sequence[Mapping[str, Any]]) -> None:
@@ -233,11 +250,16 @@ def _thinned(series: Mapping[str, Any], others: int) -> str:
     return f" ({'; '.join(parts)})" if parts else ""
 
 
-def _set_times(axes: Axes, trends: Mapping[str, Any]) -> None:
-    """Fit the time axis; a single moment stands in the middle of its day."""
+def _span(trends: Mapping[str, Any]) -> tuple[float, float]:
+    """Give the first and the last moment of which something is known."""
     moments = [_moment(p["at"]) for one in trends["series"].values() for p in one["points"]]
     moments += [_moment(mark["at"]) for mark in trends["marks"]]
-    first, last = min(moments), max(moments)
+    return min(moments), max(moments)
+
+
+def _set_times(axes: Axes, trends: Mapping[str, Any]) -> None:
+    """Fit the time axis; a single moment stands in the middle of its day."""
+    first, last = _span(trends)
     room = max((last - first) * 0.03, 30 / DAY_S) if first < last else 0.5
     axes.set_xlim(first - room, last + room)
     # Not the time zone of a matplotlibrc: matplotlib's styles leave that one as it is.
@@ -252,6 +274,7 @@ def _set_times(axes: Axes, trends: Mapping[str, Any]) -> None:
 
 
 def _add_mark_legend(figure: Figure, trends: Mapping[str, Any]) -> None:
+    """Say above all panels what marks and lines mean."""
     kinds = {mark["kind"] for mark in trends["marks"]}
     make: Callable[..., Line2D] = Line2D
     handles = [
@@ -268,6 +291,10 @@ def _add_mark_legend(figure: Figure, trends: Mapping[str, Any]) -> None:
         for kind, (shape, word) in MARKS.items()
         if kind in kinds
     ]
+    changing = (one for key, one in trends["series"].items() if not key.endswith("/release"))
+    if any(len(one["points"]) > FEW_POINTS for one in changing):
+        handles += [make([], [], color=GREY, label="each point", **PALE)]
+        handles += [make([], [], color=GREY, label="running mean", linewidth=1.1)]
     if handles:
         figure.legend(
             handles=handles, loc="outside upper left", ncols=len(handles), fontsize=TINY, frameon=False

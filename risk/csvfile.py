@@ -2,13 +2,16 @@
 
 The whole-file check runs before any engine sees the file: engines accept NUL bytes, UTF-16, merge
 conflicts and web pages without a word. The row reader is the exact, slow way that names physical
-lines; the engine reads the files in which nothing is odd. Standard library only.
+lines; the engine reads the files in which nothing is odd. A file is opened as itself, never by what a
+name may point to meanwhile: who reads it after the check makes sure that it is the same. Standard
+library only.
 """
 
 from __future__ import annotations
 
 import codecs
 import csv
+import errno
 import hashlib
 import io
 import os
@@ -20,12 +23,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
+from risk.limits import Limits
+
 SEPARATORS = (",", ";", "\t", "|")
 BLOCK = 256 * 1024  # stays in the cache of a core while it is looked at in several ways
-HEADER_LIMIT = 1024 * 1024
-FIELD_LIMIT = 1024 * 1024
+ROW_LIMIT = 16 * 1024 * 1024  # characters of one row, over however many lines: it is held in memory
 CONFLICT_MARKS = (b"<<<<<<<", b"=======", b">>>>>>>")
 NEVER_CLOSED = "is never closed"
+ENDLESS = "without an end"
+DEFAULT = Limits()
 BLANKS = " \t\r\n\f\v\u00a0"
 _QUOTE_BY_SPACE = re.compile(rb'"(?: |(?<= "))')  # begins with the rarer sign: it is sought first
 
@@ -35,7 +41,8 @@ class Checked:
     """What the whole-file check found.
 
     `refusal` is None when the file is a table; `odd` is true when only the exact reader may read it.
-    `stamp` is the file's own state when it was opened, empty when it could not be.
+    `sha256` is empty for a file that was not read to its end: it goes beyond a limit, or cannot be
+    opened. `stamp` is the file's own state when it was opened, empty when it could not be.
     """
 
     path: Path
@@ -46,13 +53,20 @@ class Checked:
     refusal: str | None = None
     odd: bool = False
     stamp: tuple[int, ...] = ()
+    limits: Limits = DEFAULT
 
     @property
     def name(self) -> str:
         return self.path.name
 
 
-def check(path: Path, wanted: Iterable[str], separator: str | None = None) -> Checked:
+class ChangedError(OSError):
+    """A file is another one than the one that was checked."""
+
+
+def check(
+    path: Path, wanted: Iterable[str], separator: str | None = None, limits: Limits = DEFAULT
+) -> Checked:
     """Read a file once, as bytes, and say what it is.
 
     Parameters
@@ -63,6 +77,8 @@ def check(path: Path, wanted: Iterable[str], separator: str | None = None) -> Ch
         Column names that help to find the separator.
     separator : str, optional
         The configured separator; None finds the one that splits the header best.
+    limits : Limits, optional
+        What a file may not go beyond.
     """
     try:
         handle = open_regular(path)
@@ -71,8 +87,31 @@ def check(path: Path, wanted: Iterable[str], separator: str | None = None) -> Ch
             raise
         return Checked(path, "", 0, refusal=f"cannot be opened ({error.strerror or error})")
     with handle:
-        stamp = _stamp(os.fstat(handle.fileno()))
-        return replace(check_open(handle, path, wanted, separator), stamp=stamp)
+        status = os.fstat(handle.fileno())
+        if status.st_size > limits.file_bytes:
+            refusal = limits.exceed("max_file_mb", f"has {status.st_size:,} bytes")
+            checked = Checked(path, "", status.st_size, refusal=refusal)
+        else:
+            checked = check_open(handle, path, wanted, separator, limits)
+        return replace(checked, stamp=_stamp(status))
+
+
+def reopen(checked: Checked) -> io.BufferedReader:
+    """Open a checked file again, and make sure that it is the same.
+
+    Raises
+    ------
+    ChangedError
+        When another file is there now, it was changed, or it is gone.
+    """
+    try:
+        handle = open_regular(checked.path)
+    except OSError as error:
+        raise ChangedError(errno.ESTALE, "changed while it was read", str(checked.path)) from error
+    if _stamp(os.fstat(handle.fileno())) != checked.stamp:
+        handle.close()
+        raise ChangedError(errno.ESTALE, "changed while it was read", str(checked.path))
+    return handle
 
 
 def has_changed(checked: Checked) -> bool:
@@ -84,23 +123,37 @@ def has_changed(checked: Checked) -> bool:
 
 
 def _stamp(status: os.stat_result) -> tuple[int, ...]:
-    return status.st_ino, status.st_size, status.st_mtime_ns
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
-def check_open(handle: IO[bytes], path: Path, wanted: Iterable[str], separator: str | None = None) -> Checked:
-    """Read an open file once and say what it is; `path` only names it."""
+def check_open(
+    handle: IO[bytes],
+    path: Path,
+    wanted: Iterable[str],
+    separator: str | None = None,
+    limits: Limits = DEFAULT,
+) -> Checked:
+    """Read an open file once and say what it is; `path` only names it.
+
+    A file that goes beyond a limit is read no further.
+    """
     digest, decoder = hashlib.sha256(), codecs.getincrementaldecoder("utf-8")()
-    head, last, refusal, size = b"", b"", None, 0
-    lines = _Lines()
-    while data := handle.read(BLOCK):
+    head, last, refusal, size = handle.read(limits.header_bytes), b"", None, 0
+    chosen = _choose_header(head, wanted, separator, limits)
+    over = _exceed_header(head, chosen[2], limits)
+    lines, data = _Lines(limits), head[:BLOCK]
+    rest = head[BLOCK:]
+    while data and not over:
         size += len(data)
         digest.update(data)
         lines.update(data)
-        if len(head) < HEADER_LIMIT:
-            head += data[: HEADER_LIMIT - len(head)]
         if refusal is None:
             refusal = _refuse_bytes(data, decoder, last)
         last = (last + data[-16:])[-16:]
+        over = _exceed_size(size, lines, limits)
+        data, rest = (rest[:BLOCK], rest[BLOCK:]) if rest else (handle.read(BLOCK), b"")
+    if over:
+        return Checked(path, "", size, refusal=over, limits=limits)
     if refusal is None and size:
         try:
             decoder.decode(b"", final=True)
@@ -109,16 +162,34 @@ def check_open(handle: IO[bytes], path: Path, wanted: Iterable[str], separator: 
     refusal = refusal or _refuse_head(head, size)
     sha = digest.hexdigest()
     if refusal:
-        return Checked(path, sha, size, refusal=refusal)
-    found, line, header = _choose_header(head, wanted, separator)
-    odd = lines.odd or line != 1 or _has_glob(path) or (lines.has_quote_by_tab and found != "\t")
-    return Checked(path, sha, size, header or (), found, _refuse_header(header), odd)
+        return Checked(path, sha, size, refusal=refusal, limits=limits)
+    found, line, header = chosen
+    odd = lines.odd or line != 1 or (lines.has_quote_by_tab and found != "\t")
+    return Checked(path, sha, size, header or (), found, _refuse_header(header), odd, limits=limits)
+
+
+def _exceed_header(head: bytes, header: tuple[str, ...] | None, limits: Limits) -> str | None:
+    if len(head) == limits.header_bytes and b"\n" not in head and b"\r" not in head:
+        return limits.exceed("max_header_kb", "has a longer first line")
+    if header is not None and len(header) > limits.max_columns:
+        return limits.exceed("max_columns", f"has {len(header):,} columns")
+    return None
+
+
+def _exceed_size(size: int, lines: _Lines, limits: Limits) -> str | None:
+    if size > limits.file_bytes:
+        return limits.exceed("max_file_mb", f"has over {limits.file_bytes:,} bytes")
+    if lines.n_lines > limits.max_rows + 1:
+        return limits.exceed("max_rows", "has more lines")
+    return None
 
 
 class _Lines:
     """What the line ends of a file are, and whether an engine may be trusted with them."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Limits) -> None:
+        self._longest = limits.cell_length
+        self._n_lf = self._n_cr = 0
         self.has_lf = self.has_crlf = self.has_cr = self.has_long = False
         self.has_quote_by_space = self.has_quote_by_tab = False
         self._carry = self._last = b""
@@ -129,8 +200,13 @@ class _Lines:
         ends = (self.has_crlf and self.has_lf) or self.has_cr
         return ends or self.has_long or self.has_quote_by_space
 
+    @property
+    def n_lines(self) -> int:
+        return max(self._n_lf, self._n_cr)
+
     def update(self, data: bytes) -> None:
         """Take in the next bytes of the file."""
+        self._n_lf += data.count(b"\n")
         self._measure(data)
         self._seek_quotes(self._last + data[:1])
         self._seek_quotes(data)
@@ -139,9 +215,10 @@ class _Lines:
             data, self._carry = self._carry + data, b""
             if data.endswith(b"\r"):
                 data, self._carry = data[:-1], b"\r"
-            n_crlf = data.count(b"\r\n")
+            n_crlf, n_cr = data.count(b"\r\n"), data.count(b"\r")
+            self._n_cr += n_cr
             self.has_crlf |= n_crlf > 0
-            self.has_cr |= data.count(b"\r") > n_crlf
+            self.has_cr |= n_cr > n_crlf
             self.has_lf |= data.count(b"\n") > n_crlf
         else:
             self.has_lf |= b"\n" in data
@@ -155,8 +232,8 @@ class _Lines:
 
     def _measure(self, data: bytes) -> None:
         start = -self._open
-        while len(data) - start > FIELD_LIMIT and not self.has_long:
-            found = data.rfind(b"\n", max(start, 0), start + FIELD_LIMIT)
+        while len(data) - start > self._longest and not self.has_long:
+            found = data.rfind(b"\n", max(start, 0), start + self._longest)
             self.has_long = found < 0
             start = found + 1
         last = data.rfind(b"\n")
@@ -169,7 +246,7 @@ def open_regular(path: Path, *, dir_fd: int | None = None) -> io.BufferedReader:
     descriptor = os.open(path, flags, dir_fd=dir_fd)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise OSError(0, "not a regular file")
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
     return open(descriptor, "rb")  # noqa: PTH123
 
 
@@ -180,10 +257,6 @@ def is_encodable(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _has_glob(path: Path) -> bool:
-    return any(sign in str(path) for sign in "*?[]{}'")
 
 
 def _refuse_bytes(data: bytes, decoder: codecs.IncrementalDecoder, last: bytes) -> str | None:
@@ -207,13 +280,11 @@ def _refuse_head(head: bytes, size: int) -> str | None:
         return "is empty" if size == 0 else "holds nothing but blanks"
     if text.startswith(b"<"):
         return "starts with '<': an HTML or XML page, not a CSV file"
-    if size >= HEADER_LIMIT and b"\n" not in head and b"\r" not in head:
-        return "has a first line of over 1 MiB"
     return None
 
 
 def _choose_header(
-    head: bytes, wanted: Iterable[str], separator: str | None
+    head: bytes, wanted: Iterable[str], separator: str | None, limits: Limits
 ) -> tuple[str, int, tuple[str, ...] | None]:
     """Choose the separator whose split of the header holds most wanted names, then most columns.
 
@@ -223,7 +294,7 @@ def _choose_header(
         The physical line at which the header ends; None for a header that is no CSV.
     """
     text, names = head.decode("utf-8", "ignore").removeprefix("\ufeff"), set(wanted)
-    found = [_read_header(text, choice) for choice in ([separator] if separator else SEPARATORS)]
+    found = [_read_header(text, choice, limits) for choice in ([separator] if separator else SEPARATORS)]
 
     def fitness(choice: tuple[str, int, tuple[str, ...] | None]) -> tuple[int, int]:
         header = choice[2] or ()
@@ -232,8 +303,8 @@ def _choose_header(
     return max(found, key=fitness)
 
 
-def _read_header(text: str, separator: str) -> tuple[str, int, tuple[str, ...] | None]:
-    csv.field_size_limit(FIELD_LIMIT)
+def _read_header(text: str, separator: str, limits: Limits) -> tuple[str, int, tuple[str, ...] | None]:
+    csv.field_size_limit(limits.cell_length)
     reader = _reader(io.StringIO(text, newline=""), separator)
     try:
         for cells in reader:
@@ -273,28 +344,58 @@ class Row:
     problem: str | None = None
 
 
-def read_rows(path: Path, header: tuple[str, ...], separator: str) -> Iterator[Row]:
-    """Read the rows below the header with their physical line numbers, outer blanks trimmed."""
-    with open_regular(path) as binary:
-        yield from read_open_rows(binary, header, separator)
+def read_rows(checked: Checked) -> Iterator[Row]:
+    """Read the rows of a checked file with their physical line numbers, outer blanks trimmed."""
+    with reopen(checked) as binary:
+        yield from read_open_rows(binary, checked.header, checked.separator, checked.limits)
 
 
-def read_open_rows(binary: IO[bytes], header: tuple[str, ...], separator: str) -> Iterator[Row]:
+def read_open_rows(
+    binary: IO[bytes], header: tuple[str, ...], separator: str, limits: Limits = DEFAULT
+) -> Iterator[Row]:
     """Read the rows of an open file from where it stands; closes it."""
-    csv.field_size_limit(FIELD_LIMIT)
+    csv.field_size_limit(limits.cell_length)
     with io.TextIOWrapper(binary, encoding="utf-8-sig", newline="") as text:
         yield from parse_rows(text, header, separator)
 
 
-def parse_rows(text: Iterable[str], header: tuple[str, ...], separator: str) -> Iterator[Row]:
-    """Read rows from lines of text; the first record that is not blank is the header."""
-    reader = _reader(text, separator)
+class _EndlessError(Exception):
+    """A row holds more than a row may."""
+
+
+class _Bounded:
+    """The lines of a text, and how much of it the present row has taken."""
+
+    def __init__(self, text: IO[str]) -> None:
+        self._text = text
+        self.taken = 0
+
+    def __iter__(self) -> _Bounded:
+        return self
+
+    def __next__(self) -> str:
+        line = self._text.readline(ROW_LIMIT + 1)
+        if not line:
+            raise StopIteration
+        self.taken += len(line)
+        if self.taken > ROW_LIMIT:
+            raise _EndlessError
+        return line
+
+
+def parse_rows(text: IO[str], header: tuple[str, ...], separator: str) -> Iterator[Row]:
+    """Read rows from a text; the first record that is not blank is the header."""
+    lines = _Bounded(text)
+    reader = _reader(lines, separator)
     seen_header = False
     while True:
-        line = reader.line_num + 1
+        line, lines.taken = reader.line_num + 1, 0
         try:
             cells = next(reader)
         except StopIteration:
+            return
+        except _EndlessError:
+            yield Row(line, (), f"a row begun at line {line} is {ENDLESS} for {ROW_LIMIT:,} characters")
             return
         except csv.Error as error:
             yield Row(line, (), _explain(str(error), line))
@@ -319,11 +420,16 @@ def parse_rows(text: Iterable[str], header: tuple[str, ...], separator: str) -> 
             yield Row(line, trimmed)
 
 
+def ends_a_file(reason: str) -> bool:
+    """Say whether the reason of a bad row means that nothing can be known of what follows."""
+    return NEVER_CLOSED in reason or ENDLESS in reason
+
+
 def _explain(message: str, line: int) -> str:
     if "unexpected end" in message:
         return f"a quote opened near line {line} {NEVER_CLOSED}"
     if "expected after" in message:
         return "has a quote inside an unquoted or after a quoted cell"
     if "field limit" in message:
-        return f"has a cell of over {FIELD_LIMIT} characters"
+        return f"has a cell of over {csv.field_size_limit()} characters"
     return message

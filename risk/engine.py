@@ -6,6 +6,8 @@ by the reader's own casts (which take 2.5 for the whole number 3 without a word)
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +15,7 @@ from typing import Any
 
 import duckdb
 
-from risk import artifacts, dataset
+from risk import artifacts, csvfile, dataset
 from risk.csvfile import BLANKS, Checked
 from risk.errors import StorageError
 
@@ -22,6 +24,8 @@ MEMORY_MB, MB_PER_COLUMN = 600, 1  # beyond it tables spill to disk; ingestion n
 HASH_PARTS = 4
 MAX_ROWS = 2**40
 COLUMNS_AT_ONCE = 32  # planning a query takes time with the square of its columns
+FILES_AT_ONCE = 200  # that are open at a time; a process may have some thousand
+DESCRIPTORS = "/proc/self/fd"
 
 
 @dataclass
@@ -43,19 +47,26 @@ class Engine:
 
     `raw` has a column `file_no` (position in the list of files), then the columns of the table as
     text, named c0, c1, … (identifiers know no case, column names do); NULL is missing. `h` is the hash
-    of a row.
+    of a row. DuckDB opens nothing but files of `reads` and `spill`, and those through handles of ours:
+    no name from outside is ever a path, a pattern or a URL to it.
     """
 
-    def __init__(self, columns: Sequence[str], spill: Path, memory_limit: str | None = None) -> None:
+    def __init__(
+        self, columns: Sequence[str], spill: Path, memory_limit: str | None = None, *, reads: Path
+    ) -> None:
         spill.mkdir(parents=True, exist_ok=True)
         settings: dict[str, Any] = {
             "temp_directory": str(spill / f"{artifacts.TEMPORARY}duckdb"),
             "autoinstall_known_extensions": "false",
             "autoload_known_extensions": "false",
+            "allow_community_extensions": "false",
         }
         settings["memory_limit"] = memory_limit or f"{max(MEMORY_MB, MB_PER_COLUMN * len(columns))}MB"
         self.columns = list(columns)
         self.connection = duckdb.connect(":memory:", config=settings)
+        allowed = [f"{os.path.realpath(folder)}/" for folder in (spill, reads)]
+        self._run(f"set allowed_directories = [{', '.join(map(literal, [f'{DESCRIPTORS}/', *allowed]))}]")
+        self._run("set enable_external_access = false; set lock_configuration = true")
         self._cells = [f"c{position}" for position in range(len(self.columns))]
         self._cell_of = dict(zip(self.columns, self._cells, strict=True))
         self._counts: dict[int, dict[str, ColumnCounts]] = {}
@@ -87,13 +98,27 @@ class Engine:
         Returns
         -------
         odd : set of int
-            Numbers of files with a line that is no row: their rows are not to be used.
+            Numbers of files with a line that is no row, or that changed since they were checked: their
+            rows are not to be used.
         """
+        if len(files) > FILES_AT_ONCE:
+            return self.read(files[:FILES_AT_ONCE]) | self.read(files[FILES_AT_ONCE:])
+        changed, numbers = set(), dict[str, int]()
+        with contextlib.ExitStack() as opened:
+            for number, checked in files:
+                try:
+                    handle = opened.enter_context(csvfile.reopen(checked))
+                    numbers[f"{DESCRIPTORS}/{handle.fileno()}"] = number
+                except csvfile.ChangedError:
+                    changed.add(number)
+            kept = [(number, checked) for number, checked in files if number not in changed]
+            return changed | (self._scan(kept, numbers) if kept else set())
+
+    def _scan(self, files: Sequence[tuple[int, Checked]], numbers: dict[str, int]) -> set[int]:
         self._note_order([number for number, _ in files])
         header, separator = files[0][1].header, files[0][1].separator
         scanned = {f"c{position}": "VARCHAR" for position in range(len(header))}
         position_of = {name: f"c{position}" for position, name in enumerate(header)}
-        numbers = {str(checked.path): number for number, checked in files}
         values = [f"nullif({position_of[c]}, '')" if c in position_of else "null" for c in self.columns]
         cells = ", ".join(map("{} as {}".format, values, self._cells))
         arguments = ", ".join(
@@ -101,9 +126,9 @@ class Engine:
                 "[" + ", ".join(map(literal, numbers)) + "]",
                 "columns = {" + ", ".join(f"{literal(c)}: 'VARCHAR'" for c in scanned) + "}",
                 f"auto_detect = false, header = true, delim = {literal(separator)}",
+                "compression = 'none', hive_partitioning = false",
                 "quote = '\"', escape = '\"'",
-                f"nullstr = '', filename = true, store_rejects = true, max_line_size = {MAX_LINE}",
-                "rejects_limit = 0",
+                f"nullstr = '', filename = true, max_line_size = {MAX_LINE}",
             ]
         )
         try:
@@ -114,14 +139,11 @@ class Engine:
             )
             self._run("commit")
         except duckdb.InvalidInputException:
+            # Not asked to go on and list what is wrong: with the cells of one row its time grows squared.
             self._run("rollback")
             return set(numbers.values()) if len(files) == 1 else set().union(*(self.read([f]) for f in files))
-        rejected = self._run(
-            "select distinct s.file_path from reject_errors e join reject_scans s using (scan_id, file_id)"
-        ).fetchall()
-        self._run("drop table if exists reject_errors; drop table if exists reject_scans")
         self._trim(list(numbers.values()))
-        return {numbers[path] for (path,) in rejected}
+        return set()
 
     def _note_order(self, numbers: Sequence[int]) -> None:
         self._in_order &= numbers[0] >= self._last_number and list(numbers) == sorted(numbers)

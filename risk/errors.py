@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class PipelineError(Exception):
-    """Base of every failure we expect: its text says what, why and what to do."""
+    """Base of every failure we expect: its text says what, why and what to do.
+
+    `details` are told below the text, a line each.
+    """
 
     exit_code = os.EX_SOFTWARE
+
+    def __init__(self, text: str, details: Iterable[str] = ()) -> None:
+        super().__init__(text)
+        self.text = text
+        self.details = tuple(details)
+
+    def __str__(self) -> str:
+        return "\n  ".join((self.text, *self.details))
 
 
 class UsageError(PipelineError):

@@ -225,8 +225,9 @@ def _draw(
 
     means = reliability.intercept, reliability.slope
     at = rng.multivariate_normal(means, reliability.covariance, n_resamples)
+    n_bins = len(reliability.offsets)
+    uneven = rng.normal(reliability.offsets, reliability.offset_errors, (n_resamples, n_bins))
     bins = np.searchsorted(logit(reliability.edges), groups.log_odds, "right")
-    uneven = rng.normal(0, reliability.unevenness, (n_resamples, len(reliability.edges) + 1))
     p = expit(at[:, :1] + at[:, 1:] * groups.log_odds + uneven[:, bins])
     return rng.binomial(groups.n_called, p), rng.binomial(groups.n_others, p)
 
@@ -247,7 +248,7 @@ def _spread(groups: _Groups, reliability: Reliability) -> tuple[np.ndarray, np.n
     """Give every row the corrected probability of its group, and its group for a score."""
     from scipy.special import expit
 
-    honest = expit(reliability.intercept + reliability.slope * groups.log_odds)
+    honest = reliability.correct(expit(groups.log_odds))
     n = groups.n_called + groups.n_others
     return np.repeat(honest, n), np.repeat(groups.log_odds, n)
 
@@ -308,11 +309,11 @@ def _say(n: int, bands: list[Band]) -> str:
         for name, (expected, low, high) in zip(("F1", "AUC"), bands, strict=True)
         if expected is not None
     ]
-    return f"{' and '.join(parts) or 'no score'} estimated for {n:,} rows without label"
+    return f"{' and '.join(parts) or 'no score'} estimated for {n:,} rows without a label"
 
 
 def _say_trust(reliability: Reliability) -> str:
     known = f"{reliability.n:,} known outcomes"
-    if reliability.p_value > ALPHA:
-        return f"its probabilities are right as far as {known} tell"
-    return f"its probabilities are off by more than chance on {known}, and corrected by them"
+    if min(reliability.p_value, reliability.p_uneven) > ALPHA:
+        return f"the model's probabilities are right as far as {known} tell"
+    return f"the model's probabilities are off by more than chance on {known}, and corrected by them"

@@ -104,8 +104,9 @@ def compute_evidence(
     score, skill = None, None
     if labelled.any():
         truth, risk = y[labelled], probability[labelled]
-        score = scores.compute_score(truth, y_pred[labelled], risk)
-        skill = reference.compare_skill(kept, score, ranking.rank(truth, risk))
+        ranked = ranking.rank(truth, risk)
+        score = scores.compute_score(truth, y_pred[labelled], risk, ranked=ranked)
+        skill = reference.compare_skill(kept, score, ranked)
     leavers = reference.compare_leavers(kept, score.n_positive if score else 0, int(labelled.sum()))
     shifts = shift.compare_columns(profiles, X)
     moved, auto = apply_auto(skill, score, shifts, alpha)

@@ -67,7 +67,7 @@ def make_reference(
     ranked = ranking.rank(y, probability)
     labels = y if y_train is None else y_train
     return {
-        **scores.compute_score(y, y_pred, probability).to_json(),
+        **scores.compute_score(y, y_pred, probability, ranked=ranked).to_json(),
         "ranking": ranked.to_json() if ranked else None,
         "score_profile": shift.profile_numbers(probability).to_json(),
         "leavers": {"n": len(labels), "n_positive": int((labels == 1).sum())},

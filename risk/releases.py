@@ -16,10 +16,12 @@ import os
 import pickle
 import re
 import shutil
+import stat
 import sys
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from risk import artifacts
 from risk.errors import ArtifactError, MissingArtifactError, VersionError
@@ -28,6 +30,8 @@ DATA = "..data"
 MANIFEST = "manifest.json"
 SIGNATURE = "manifest.hmac"
 NAMES = ("trainedmodel.pkl", "latestscore.txt", "ingestedfiles.txt", "modelcard.json", "metrics.json")
+ASIDE = ".aside"
+T = TypeVar("T")
 MEND = "run deployment.py --rollback, or training.py, scoring.py and deployment.py"
 _FOLDER = re.compile(r"\.\.r([0-9]+)-")
 
@@ -36,9 +40,13 @@ _FOLDER = re.compile(r"\.\.r([0-9]+)-")
 class Release:
     """One release, read through one open folder and verified against its manifest."""
 
-    id: str
+    name: str
     files: dict[str, bytes]
     manifest: dict[str, Any]
+
+    @property
+    def id(self) -> str:
+        return release_id(self.name)
 
     def json(self, name: str) -> dict[str, Any]:
         value: dict[str, Any] = json.loads(self.files[name])
@@ -98,6 +106,73 @@ def load(folder: Path, key: str | None = None) -> Release:
                 raise  # else it was replaced and pruned while we read: the new one counts
 
 
+def load_good(folder: Path, key: str | None, use: Callable[[Release], T]) -> tuple[T, str | None]:
+    """Load the deployed release, or the newest good one before it when it is damaged.
+
+    Parameters
+    ----------
+    use : callable
+        Makes of a release what the reader needs of it; it is not good either when that is an ArtifactError.
+
+    Returns
+    -------
+    made : T
+        What `use` made of it.
+    damage : str or None
+        What is wrong with the deployed release; None when nothing is.
+
+    Raises
+    ------
+    ArtifactError
+        When there is no good one; or the deployed one is whole, and of another scikit-learn.
+    """
+    try:
+        return use(load(folder, key)), None
+    except (MissingArtifactError, VersionError):
+        raise
+    except ArtifactError as error:
+        deployed = number(current(folder) or "")
+        for name in reversed(names(folder)):
+            if number(name) <= deployed:
+                try:
+                    return use(read(folder, name, key)), str(error)
+                except ArtifactError:
+                    continue
+        raise
+
+
+def mend(folder: Path, key: str | None = None) -> tuple[Release, str | None]:
+    """Load a good release, and let the links point to it; only called while the lock is held."""
+    release, damage = load_good(folder, key, lambda release: release)
+    if damage is not None:
+        switch(folder, release.name)
+    return release, damage
+
+
+def facts(folder: Path) -> list[list[int] | None]:
+    """Tell of each visible file what changes when it does; None for one that is not there."""
+    return [_facts(folder / name) for name in (*NAMES, MANIFEST)]
+
+
+def _facts(path: Path) -> list[int] | None:
+    try:
+        link, file = path.lstat(), path.stat()
+    except OSError:
+        return None
+    return [link.st_ino, file.st_size, file.st_mtime_ns, file.st_ctime_ns, file.st_ino]
+
+
+def open_to_all(folders: Iterable[Path]) -> list[Path]:
+    """Name the folders that any user of the machine may write, or whose place any user may take."""
+    found = []
+    for folder in folders:
+        for path in (folder, *folder.parents):
+            mode = path.stat().st_mode if path.exists() else 0
+            if mode & stat.S_IWOTH and (path == folder or not mode & stat.S_ISVTX):
+                found.append(path)
+    return list(dict.fromkeys(found))
+
+
 def read(folder: Path, name: str, key: str | None = None) -> Release:
     """Read and verify the release folder `name` through one directory handle."""
     try:
@@ -121,7 +196,7 @@ def read(folder: Path, name: str, key: str | None = None) -> Release:
                 raise ArtifactError(f"{folder / name / file_name}: was changed after deployment; {MEND}")
     finally:
         os.close(handle)
-    return Release(release_id(name), files, manifest)
+    return Release(name, files, manifest)
 
 
 def _read_at(folder_handle: int, name: str, folder: Path) -> bytes:
@@ -176,7 +251,7 @@ def publish(
     raw = artifacts.render_json(manifest).encode()
     new_id = artifacts.sha256(raw)[:12]
     copies = [name for name in names(folder) if release_id(name) == new_id]
-    whole = next((name for name in copies if _is_whole(folder, name, key)), None)
+    whole = next((name for name in copies if is_whole(folder, name, key)), None)
     if whole is None:
         newest = max(map(number, names(folder)), default=0)
         whole = f"..r{newest + 1:04d}-{new_id}"
@@ -200,7 +275,8 @@ def _remove_release(folder: Path, name: str) -> None:
     shutil.rmtree(doomed)
 
 
-def _is_whole(folder: Path, name: str, key: str | None) -> bool:
+def is_whole(folder: Path, name: str, key: str | None) -> bool:
+    """Say whether every byte of a release is what was deployed."""
     try:
         read(folder, name, key)
     except ArtifactError:
@@ -236,6 +312,8 @@ def _link(path: Path, target: str) -> None:
     temporary.symlink_to(target)
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
+    elif path.exists() and not path.is_symlink():  # somebody's own file: it is out of place, not ours to lose
+        path.replace(path.with_name(path.name + ASIDE))
     os.replace(temporary, path)  # noqa: PTH105
 
 
@@ -295,10 +373,15 @@ def load_deployed(folder: Path, key: str | None = None) -> tuple[Release, Any]:
         When a byte was changed, or the model was fitted by another scikit-learn.
     """
     release = load(folder, key)
+    return release, unpickle(release, folder)
+
+
+def unpickle(release: Release, folder: Path) -> Any:
+    """Load the model of a verified release; `folder` only names where it is deployed."""
     check_versions(release)
     card = release.json("modelcard.json")
     where = folder / "trainedmodel.pkl"
-    return release, load_model(release.files["trainedmodel.pkl"], card["model_sha256"], where)
+    return load_model(release.files["trainedmodel.pkl"], card["model_sha256"], where)
 
 
 def predict(model: Any, X: Any) -> tuple[Any, Any]:
@@ -341,8 +424,12 @@ _TORN = (
 )
 
 
+_RENAMED = {"_loss": "sklearn._loss._loss"}  # as scikit-learn 1.8 writes it
+
+
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
+        module = _RENAMED.get(module, module)
         if (module, name) not in ALLOWED:
             raise ArtifactError(
                 f"the model file asks for {module}.{name}, which no model of ours needs; {MEND}"

@@ -14,8 +14,10 @@ from pathlib import Path
 from risk import artifacts, csvfile, dataset
 from risk.csvfile import Checked
 from risk.dataset import Schema
+from risk.limits import Limits
 
 CHUNK_ROWS = 10_000
+LONGEST_SHOWN = 1_000  # characters of a bad value that are kept: what is set aside is held in memory
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,9 @@ def sort_rows(
         cells = {name: row.cells[position[name]] if name in position else "" for name in columns}
         problem = dataset.find_problem(cells, schema) if schema else None
         if problem:
-            result.rejected.append(Rejection(row.line, problem.column, problem.value, problem.reason))
+            value = problem.value
+            shown = value if len(value) <= LONGEST_SHOWN else value[:LONGEST_SHOWN] + "…"
+            result.rejected.append(Rejection(row.line, problem.column, shown, problem.reason))
         else:
             result.good.append(cells)
     return result
@@ -69,14 +73,14 @@ def sort_file(
     checked: Checked, columns: Sequence[str], schema: Schema | None, *, chunk_rows: int = CHUNK_ROWS
 ) -> Iterator[Sorted]:
     """Sort the rows of a checked file, a chunk at a time."""
-    rows = csvfile.read_rows(checked.path, checked.header, checked.separator)
+    rows = csvfile.read_rows(checked)
     while chunk := list(islice(rows, chunk_rows)):
         yield sort_rows(chunk, checked.header, columns, schema)
 
 
 def has_good_row(checked: Checked) -> bool:
     """Say whether a file holds a row of the right shape; reads no further than the first."""
-    return any(not row.problem for row in csvfile.read_rows(checked.path, checked.header, checked.separator))
+    return any(not row.problem for row in csvfile.read_rows(checked))
 
 
 def refuse_header(header: Sequence[str], needed: Sequence[str]) -> str | None:
@@ -89,7 +93,12 @@ def refuse_header(header: Sequence[str], needed: Sequence[str]) -> str | None:
 
 
 def read_folder(
-    folder: Path, schema: Schema, separator: str | None, *, needed: Sequence[str]
+    folder: Path,
+    schema: Schema,
+    separator: str | None,
+    *,
+    needed: Sequence[str],
+    limits: Limits = csvfile.DEFAULT,
 ) -> tuple[list[dict[str, str]], list[FileFacts]]:
     """Read the good rows of every CSV file of a folder that has the columns `needed`.
 
@@ -101,7 +110,7 @@ def read_folder(
     good: list[dict[str, str]] = []
     files = []
     for name in artifacts.list_inputs(folder):
-        checked = csvfile.check(folder / name, schema.columns, separator)
+        checked = csvfile.check(folder / name, schema.columns, separator, limits)
         reason = checked.refusal or refuse_header(checked.header, needed)
         if reason:
             files.append(FileFacts(name, refused=reason))

@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from risk import ranking
+from risk import ranking, samples
 from risk.ranking import Ranking
 
 LEVEL = 0.95
 N_RESAMPLES = 2_000
-N_QUANTILES = 1_000  # of one posterior; a p-value is right to about one part in so many
 N_SIDE = 120  # quantiles of each of two posteriors that are multiplied out
 
 
@@ -82,24 +81,18 @@ def _beta_interval(successes: float, failures: float, level: float) -> tuple[flo
 def f1_drop_p_value(reference: Sequence[int], new: Sequence[int]) -> float:
     """Test whether F1 is lower than it was, counting the noise of both.
 
-    The p-value is the chance that the new F1 is not lower, both J of `f1_interval` having their Jeffreys
-    posteriors; the integral is a mean over quantiles of the one.
+    Equal F1 is equal J (see `f1_interval`), and of the rows that count for J a number is true positive
+    that is binomial. So it is Fisher's exact test of two shares, which holds its level for any number of
+    rows and leavers. Two Jeffreys posteriors in its place alarm in up to 5.6 % of the cases for 5 %, and
+    see a drop in up to 10 % more of them.
 
     Parameters
     ----------
     reference, new : sequence of int
         True positives, false positives, false negatives, true negatives, of different rows.
-
-    References
-    ----------
-    .. [1] A. Agresti, Y. Min, "Frequentist Performance of Bayesian Confidence Intervals for Comparing
-       Proportions in 2 x 2 Contingency Tables", Biometrics 61 (2005), pp. 515-523.
     """
-    from scipy.special import betainc, betaincinv
-
     (n_tp, n_fp, n_fn, _), (m_tp, m_fp, m_fn, _) = new, reference
-    jaccard = betaincinv(n_tp + 0.5, n_fp + n_fn + 0.5, _midpoints(N_QUANTILES))
-    return float(betainc(m_tp + 0.5, m_fp + m_fn + 0.5, jaccard).mean())
+    return samples.share_drop_p_value(m_tp, m_tp + m_fp + m_fn, n_tp, n_tp + n_fp + n_fn)
 
 
 def f1_drop_at_share_p_value(reference: Sequence[int], new: Sequence[int], share: float) -> float:
@@ -124,13 +117,10 @@ def _f1_at_share(counts: Sequence[int], share: float) -> np.ndarray:
     from scipy.special import betaincinv
 
     n_tp, n_fp, n_fn, n_tn = counts
-    called = betaincinv(n_tp + 0.5, n_fn + 0.5, _midpoints(N_SIDE))[:, None] * share
-    falsely = betaincinv(n_fp + 0.5, n_tn + 0.5, _midpoints(N_SIDE)) * (1 - share)
+    middles = (np.arange(N_SIDE) + 0.5) / N_SIDE
+    called = betaincinv(n_tp + 0.5, n_fn + 0.5, middles)[:, None] * share
+    falsely = betaincinv(n_fp + 0.5, n_tn + 0.5, middles) * (1 - share)
     return np.sort((2 * called / (called + falsely + share)).ravel())
-
-
-def _midpoints(n: int) -> np.ndarray:
-    return (np.arange(n) + 0.5) / n
 
 
 def bootstrap_f1_interval(
@@ -201,7 +191,9 @@ def bootstrap_auc_interval(
 # --- both --------------------------------------------------------------------------------------------------
 
 
-def compute_score(y_true: np.ndarray, y_pred: np.ndarray, probability: np.ndarray) -> Score:
+def compute_score(
+    y_true: np.ndarray, y_pred: np.ndarray, probability: np.ndarray, *, ranked: Ranking | None = None
+) -> Score:
     """Score labelled rows.
 
     Parameters
@@ -210,13 +202,15 @@ def compute_score(y_true: np.ndarray, y_pred: np.ndarray, probability: np.ndarra
         1 leaves, 0 stays.
     probability : ndarray of shape (n_samples,)
         Of leaving.
+    ranked : Ranking, optional
+        What `ranking.rank` says of these rows, where it is known already.
     """
     from sklearn.metrics import average_precision_score
 
     counts = count_confusion(y_true, y_pred)
     n_tp, n_fp, n_fn, n_tn = counts
     n, n_positive = sum(counts), n_tp + n_fn
-    ranked = ranking.rank(y_true, probability)
+    ranked = ranked or ranking.rank(y_true, probability)
     low, high = f1_interval(n_tp, n_fp + n_fn) if n_positive else (None, None)
     auc_low, auc_high = auc_interval(ranked) if ranked else (None, None)
     return Score(

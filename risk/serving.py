@@ -9,11 +9,11 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeGuard, TypeVar
 
 import numpy as np
 
-from risk import dataset, direct, releases
+from risk import artifacts, dataset, direct, releases
 from risk.anatomy import Anatomy
 from risk.dataset import Schema
 from risk.direct import Columns
@@ -72,15 +72,33 @@ class Served:
         return (probability >= threshold).astype(int)
 
 
-class Deployed:
-    """The deployed release: read once, and again only when it changes; safe between threads."""
+@dataclass(frozen=True)
+class Found(Generic[T]):
+    """What was made of a release, and by which link it was found.
 
-    def __init__(self, folder: Path, key: str | None) -> None:
+    `damage` says what is wrong with the deployed release where this is an earlier one in its place;
+    `seen` are the facts of the deployed files then, by which it is noticed that they were mended.
+    """
+
+    made: T
+    link: str | None
+    damage: str | None
+    seen: list[Any]
+
+
+class Deployed:
+    """The deployed release: read once, and again only when it changes; safe between threads.
+
+    In place of a damaged one the newest good one before it is served, and `tell` is told so.
+    """
+
+    def __init__(self, folder: Path, key: str | None, tell: Callable[[str], None] = lambda _: None) -> None:
         self._folder = folder
         self._key = key
+        self._tell = tell
         self._loading = threading.Lock()
-        self._release: Release | None = None
-        self._served: Served | None = None
+        self._release: Found[Release] | None = None
+        self._served: Found[Served] | None = None
 
     def release(self) -> Release:
         """Give the release deployed now, verified; its model may be of another scikit-learn.
@@ -88,13 +106,12 @@ class Deployed:
         Raises
         ------
         ArtifactError
-            When nothing is deployed, or it is damaged.
+            When nothing is deployed, or it is damaged and there is no good one before it.
         """
-        release = self._release
-        if self._is_current(release):
-            return release
-        self._release = read_steadily(self._folder, lambda: releases.load(self._folder, self._key))
-        return self._release
+        found = self._release
+        if not self._is_current(found):
+            found = self._release = self._find(lambda release: release)
+        return found.made
 
     def get(self) -> Served:
         """Give the release deployed now, ready to be asked.
@@ -102,28 +119,71 @@ class Deployed:
         Raises
         ------
         ArtifactError
-            When nothing is deployed, or it is damaged, or of another scikit-learn.
+            As `release`; and when it is of another scikit-learn.
         """
-        served = self._served
-        if served is not None and self._is_current(served.release):
-            return served
+        found = self._served
+        if self._is_current(found):
+            return found.made
         with self._loading:
-            served = self._served
-            if served is None or not self._is_current(served.release):
-                served = self._served = self._load()
-            return served
+            found = self._served
+            if not self._is_current(found):
+                found = self._served = self._find(self._prepare)
+                if found.damage is not None:
+                    self._tell(f"{found.damage}; release {found.made.release.id} is served in its place")
+            return found.made
 
-    def _load(self) -> Served:
+    @property
+    def damage(self) -> str | None:
+        """Say what is wrong with the deployed release, if another one is served in its place."""
+        return self._served.damage if self._served else None
+
+    def _find(self, use: Callable[[Release], T]) -> Found[T]:
+        folder, key = self._folder, self._key
+        link, seen = releases.current(folder), releases.facts(folder)
+        made, damage = read_steadily(folder, lambda: releases.load_good(folder, key, use))
+        return Found(made, link, damage, seen)
+
+    def _prepare(self, release: Release) -> Served:
         from threadpoolctl import ThreadpoolController
 
-        release, model = read_steadily(self._folder, lambda: releases.load_deployed(self._folder, self._key))
+        model = releases.unpickle(release, self._folder)
         card = release.json("modelcard.json")
         schema = Schema.from_json(card["schema"])
         return Served(release, model, schema, direct.take_apart(model, schema, card), ThreadpoolController())
 
-    def _is_current(self, release: Release | None) -> TypeGuard[Release]:
-        name = releases.current(self._folder)
-        return release is not None and name is not None and release.id == releases.release_id(name)
+    def _is_current(self, found: Found[T] | None) -> TypeGuard[Found[T]]:
+        if found is None or found.link is None or found.link != releases.current(self._folder):
+            return False
+        return found.damage is None or found.seen == releases.facts(self._folder)
+
+
+class Facts:
+    """A JSON artifact that is read again only when it changes."""
+
+    def __init__(self, path: Path, remedy: str) -> None:
+        self._path = path
+        self._remedy = remedy
+        self._known: tuple[tuple[int, ...], dict[str, Any]] | None = None
+
+    def read(self) -> dict[str, Any]:
+        """Read what the artifact says now.
+
+        Raises
+        ------
+        ArtifactError
+            When it is not there yet, or damaged.
+        """
+        known, stamp = self._known, self._stamp()
+        if known is None or known[0] != stamp:
+            known = self._known = stamp, artifacts.read_json(self._path, self._remedy)
+        return known[1]
+
+    def _stamp(self) -> tuple[int, ...]:
+        try:
+            status = self._path.stat()
+        except FileNotFoundError:
+            return ()
+        return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def current_id(folder: Path) -> str:

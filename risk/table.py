@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from risk import artifacts
+from risk import artifacts, escapes
 from risk.errors import ArtifactError, MissingArtifactError
 
 FORMAT = 1
@@ -99,8 +99,16 @@ def render_files(files: Iterable[FileEntry]) -> str:
     rows = [("name", "rows", "new", "duplicate", "rejected", "sha256")]
     for e in files:
         if e.refused is None:
-            name = e.name.encode("unicode_escape").decode() if not e.name.isprintable() else e.name
-            rows.append((name, str(e.read), str(e.new), str(e.duplicate), str(e.rejected), e.sha256))
+            rows.append(
+                (
+                    escapes.for_screen(e.name),
+                    str(e.read),
+                    str(e.new),
+                    str(e.duplicate),
+                    str(e.rejected),
+                    e.sha256,
+                )
+            )
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
     for row in rows:

@@ -5,6 +5,9 @@ tick.json is put last: it is the commit of a tick. Standard library only: an idl
 
 from __future__ import annotations
 
+import errno
+import hashlib
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,8 +16,9 @@ from typing import Any
 from risk import artifacts
 
 FORMAT = 1
-UNREADABLE = "unreadable"
+UNREADABLE, TOO_LARGE = "unreadable", "too large"
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 600.0, 86_400.0
+NOT_THERE = (errno.ENOENT, errno.ELOOP, errno.EINVAL)  # gone, or a link or a pipe in its place
 Listing = dict[str, list[Any]]
 
 
@@ -23,8 +27,8 @@ class State:
     """What a tick saw, and what it left to do.
 
     `files` and `test_files` hold [size, mtime_ns, ctime_ns, inode, sha256] by name; `marks` the tick
-    mark of each input folder; `impossible` why no model could be trained; `pending` the steps behind
-    a decision that failed, how often, and when they are due.
+    mark of each input folder; `release_files` the facts of the deployed files; `impossible` why no model
+    could be trained; `pending` the steps behind a decision that failed, how often, and when they are due.
     """
 
     source: str = ""
@@ -35,6 +39,7 @@ class State:
     other_key: str | None = None
     library: list[int] | None = None
     release: str | None = None
+    release_files: list[Any] | None = None
     verdict: dict[str, Any] | None = None
     impossible: str | None = None
     pending: dict[str, Any] | None = None
@@ -59,22 +64,35 @@ def save(path: Path, state: State) -> None:
     artifacts.put_json(path, {"format": FORMAT, **asdict(state)})
 
 
-def list_files(folder: Path, known: Listing) -> Listing:
+def list_files(folder: Path, known: Listing, max_bytes: int) -> Listing:
     """List the CSV files of a folder; one whose facts are as they were keeps its digest unread.
 
-    One that may not be read has no digest: it is met again when its mode changes.
+    One that may not be read has no digest: it is met again when its mode changes. Neither has one that
+    is too large to be read at all.
     """
     listing: Listing = {}
     for name, facts in artifacts.list_inputs(folder).items():
         old = known.get(name)
         try:
-            digest = old[4] if old and old[:4] == facts else artifacts.file_sha256(folder / name)
-        except FileNotFoundError:
-            continue
+            digest = old[4] if old and old[:4] == facts else digest_input(folder / name, max_bytes)
         except PermissionError:
             digest = UNREADABLE
+        except OSError as error:
+            if error.errno not in NOT_THERE:
+                raise
+            continue
         listing[name] = [*facts, digest]
     return listing
+
+
+def digest_input(path: Path, max_bytes: int) -> str:
+    """Digest a regular file, opened as itself; what took its place meanwhile is an OSError."""
+    from risk import csvfile
+
+    with csvfile.open_regular(path) as handle:
+        if os.fstat(handle.fileno()).st_size > max_bytes:
+            return TOO_LARGE
+        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def known_digests(path: Path, source: str, listing: Mapping[str, list[int]]) -> dict[str, str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import functools
 import math
+import textwrap
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -380,7 +381,7 @@ def render_text(trends: Mapping[str, Any], *, since: str | None = None) -> str:
         if count:
             lines.append(f"and {count:,} more columns of {panel!r}, which moved less")
     held = count_held(trends)
-    lines += [f"{held}.", ""] if held else [""]
+    lines += [*textwrap.wrap(f"{held}.", WIDTH), ""] if held else [""]
     lines += _tell_events(trends)
     return "\n".join(lines) + "\n"
 

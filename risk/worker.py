@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import socket
 import struct
+import sys
 import termios
 import time
 from collections import deque
@@ -34,6 +35,7 @@ LARGE = 1024 * 1024
 LARGE_AT_ONCE, LARGE_WAITING = 2, 16
 MOST_WAITING = 256
 LINGER_S = 5.0
+SWITCH_S = 0.001  # a thread that computes is asked that often to let the main loop go on
 SLOW_READER_S = 5.0
 _STATUS = {errors.LimitRequestLine: 414, errors.LimitRequestHeaders: 431, errors.ExpectationFailed: 417}
 
@@ -66,7 +68,16 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         self.leaving: dict[TConn, float] = {}
         self.rests: dict[TConn, bytes] = {}
         self.held = 0
+        self.noticed = 0.0
+        sys.setswitchinterval(SWITCH_S)
         super().init_process()
+
+    def notify(self) -> None:
+        """Show that the main loop is alive; once a second, for each time it may wait for a thread."""
+        now = time.monotonic()
+        if now - self.noticed >= 1.0:
+            self.noticed = now
+            super().notify()
 
     # --- a request arrives -------------------------------------------------------------------------------
 

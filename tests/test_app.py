@@ -445,17 +445,41 @@ def damage(path):
     path.write_bytes(path.read_bytes()[:-1] + b"!")
 
 
-def test_a_damaged_new_release_is_503_with_reason_and_remedy(copy):
-    client = client_of(copy)
-    assert client.get("/ready").status_code == 200
+def test_in_place_of_a_damaged_new_release_the_one_before_is_served_and_health_says_so(copy):
+    before = client_of(copy).get("/ready").get_json()["release"]
     deploy_new_world(copy)
+    damage(copy / "production_deployment" / "trainedmodel.pkl")
+    client = client_of(copy)
+    assert ask(client, [GOOD]).get_json()["release"] == before
+    assert client.get("/scoring").get_json()["release"] == before
+    for name in ("/health", "/ready"):
+        told = client.get(name).get_json()
+        assert told["status"] == "degraded" and "was changed after deployment" in told["problem"]
+        assert "deployment.py" in told["problem"] and str(copy) not in told["problem"]
+    assert deployment.main(["--config", str(copy / "config.json"), "--rollback"]) == 0
+    assert client.get("/ready").get_json() == {"status": "ready", "release": before}
+
+
+def test_a_release_put_right_without_another_link_is_served_again(copy):
+    deploy_new_world(copy)
+    path = (copy / "production_deployment" / "metrics.json").resolve()
+    good = path.read_bytes()
+    damage(path)
+    client = client_of(copy)
+    assert client.get("/ready").get_json()["status"] == "degraded"
+    path.write_bytes(good)
+    assert client.get("/ready").get_json()["status"] == "ready"
+
+
+def test_a_damaged_release_with_none_before_it_is_503_with_reason_and_remedy(copy):
+    client = client_of(copy)
     damage(copy / "production_deployment" / "trainedmodel.pkl")
     for answer in (client.get("/ready"), ask(client, [GOOD])):
         detail = problem(answer, 503)["detail"]
         assert "was changed after deployment" in detail and "deployment.py" in detail
         assert str(copy) not in answer.text
         assert answer.headers["Retry-After"]
-    assert deployment.main(["--config", str(copy / "config.json"), "--rollback"]) == 0
+    assert deployment.main(["--config", str(copy / "config.json")]) == 0
     assert client.get("/ready").status_code == 200
 
 

@@ -106,7 +106,7 @@ def test_many_known_outcomes_find_how_probabilities_are_off():
     y, probability = draw_known(50_000, 2, slope=0.6, intercept=0.4)
     found = calibration.measure(y, probability)
     assert (found.slope, found.intercept) == (pytest.approx(0.6, abs=0.03), pytest.approx(0.4, abs=0.05))
-    assert found.p_value < 1e-6 and found.unevenness < 0.1
+    assert found.p_value < 1e-6 and np.abs(found.offsets).max() < 0.1
     assert found.correct(probability) == pytest.approx(expit(0.6 * logit(probability) + 0.4), abs=0.01)
 
 
@@ -119,23 +119,29 @@ def test_the_z_of_spiegelhalter_is_the_brier_loss_less_its_mean_over_its_spread(
 
 
 def test_honest_probabilities_are_suspected_as_often_as_alpha_says():
-    suspected = sum(calibration.measure(*draw_known(200, seed)).p_value < 0.05 for seed in range(400))
-    assert 8 <= suspected <= 33  # 99 % range of 20
+    found = [calibration.measure(*draw_known(200, seed)) for seed in range(400)]
+    assert 8 <= sum(one.p_value < 0.05 for one in found) <= 33  # 99 % range of 20
+    assert 4 <= sum(one.p_uneven < 0.05 for one in found) <= 33  # bins of 20 rows: chi2 errs to the safe side
 
 
-def test_what_a_sigmoid_cannot_mend_is_unevenness():
+def test_what_a_sigmoid_cannot_mend_is_found_bin_by_bin():
     draw = np.random.default_rng(4)
     probability = draw.uniform(0.05, 0.95, 20_000)
-    waves = logit(probability) + 0.8 * np.sign(np.sin(25 * probability))
+    waves = logit(probability) + 0.8 * np.sign(np.sin(6 * np.pi * probability))
     y = (draw.random(20_000) < expit(waves)).astype(float)
-    assert calibration.measure(y, probability).unevenness > 0.3
+    found = calibration.measure(y, probability)
+    truth = expit(waves)
+    missed = [np.mean((p - truth) ** 2) for p in (probability, found.correct(probability))]
+    assert found.p_uneven < 1e-6 and missed[1] < missed[0] / 3
+    assert max(found.offset_errors) < 0.1
 
 
 @pytest.mark.parametrize("said", [0.0, 0.5, 1.0])
 def test_few_or_certain_or_constant_probabilities_have_a_sigmoid_all_the_same(said):
     for y in (np.array([0.0]), np.array([1.0]), np.array([0.0, 1.0, 1.0])):
         found = calibration.measure(y, np.full(len(y), said))
-        assert np.isfinite([found.intercept, found.slope, found.z]).all() and 0 <= found.p_value <= 1
+        assert np.isfinite([found.intercept, found.slope, found.z, *found.offsets]).all()
+        assert 0 <= found.p_value <= 1
 
 
 def test_a_reliability_curve_tells_nearly_what_its_rows_told():

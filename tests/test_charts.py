@@ -234,6 +234,45 @@ def test_thinned_series_say_so():
     assert f"{shown} of 1,000 points shown" in said and shown <= 200
 
 
+def lines_of(axes, label):
+    """Give the line of a series, and what else is drawn in its colour."""
+    (named,) = [line for line in axes.lines if line.get_label() == label]
+    return named, [o for o in axes.lines if o is not named and o.get_color() == named.get_color()]
+
+
+def test_of_many_points_each_is_drawn_pale_and_their_mean_as_the_line():
+    found = make_trends(1000)
+    figure = draw(found)
+    (panel,) = [axes for axes in figure.axes if axes.get_title(loc="left").startswith("Missing")]
+    for name in "abc":
+        line, (pale,) = lines_of(panel, name)
+        values = [point["value"] for point in found["series"][f"missing/{name}"]["points"]]
+        assert list(pale.get_ydata()) == values and pale.get_alpha() < 1
+        assert max(values) - min(values) > 3 * (max(line.get_ydata()[20:-20]) - min(line.get_ydata()[20:-20]))
+    told = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert told[-2:] == ["each point", "running mean"]
+
+
+def test_the_mean_of_a_series_ends_where_the_series_ends_and_leaves_a_straight_line_as_it_is():
+    straight = [float(n) for n in range(200)]
+    assert charts.smooth(straight) == straight
+    values = [float(n * 7919 % 101) for n in range(200)]
+    smooth = charts.smooth(values)
+    assert (len(smooth), smooth[0], smooth[-1]) == (200, values[0], values[-1])
+    assert smooth[100] == sum(values[90:111]) / 21
+
+
+def test_the_score_of_a_release_is_drawn_until_the_next_and_of_the_last_until_now():
+    rows = {
+        "releases": [{"at": "2026-01-01T00:00:00Z", "action": "deployed", "release": "r", "score": 0.5}],
+        "drift": [{"at": "2026-02-01T00:00:00Z", "drift": False, "new_score": 0.4}],
+    }
+    axes = draw(trends.build(rows)).axes[0]
+    (batch, _), (release, (rest,)) = lines_of(axes, "F1, new rows"), lines_of(axes, "F1, release")
+    assert list(rest.get_xdata()) == [release.get_xdata()[0], batch.get_xdata()[-1]]
+    assert list(rest.get_ydata()) == [0.5, 0.5]
+
+
 @pytest.mark.parametrize("zone", ["UTC", "Asia/Tokyo"])
 def test_the_same_trends_give_the_same_bytes_wherever_they_are_drawn(zone):
     found, pictures = make_trends(30), []

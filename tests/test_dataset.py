@@ -153,7 +153,7 @@ def test_the_table_read_back_is_the_frame_of_its_rows(before, after):
         path, marks = Path(name) / "table.csv", []
         path.write_bytes(table.render_line(SCHEMA.columns))
         for part in (before, after):
-            with Engine(SCHEMA.columns, Path(name) / "spill") as engine:
+            with Engine(SCHEMA.columns, Path(name) / "spill", reads=Path(name)) as engine:
                 engine.add_rows(0, part)
                 engine.write(Path(name) / "part.csv")
             path.write_bytes(path.read_bytes() + (Path(name) / "part.csv").read_bytes())

@@ -96,7 +96,19 @@ def test_without_a_pair_or_a_leaver_there_is_no_expectation():
 
 # --- the band ----------------------------------------------------------------------------------------------
 
-SURE = calibration.Reliability(10_000, 4_000, 0.0, 1.0, ((0.0, 0.0), (0.0, 0.0)), 0.0, (), 0.0, 1.0)
+SURE = calibration.Reliability(
+    n=10_000,
+    n_positive=4_000,
+    intercept=0.0,
+    slope=1.0,
+    covariance=((0.0, 0.0), (0.0, 0.0)),
+    edges=(),
+    offsets=(0.0,),
+    offset_errors=(0.0,),
+    p_uneven=1.0,
+    z=0.0,
+    p_value=1.0,
+)
 
 
 def say(x, slope=1.0):
@@ -166,7 +178,10 @@ def test_few_known_outcomes_make_a_wider_band_than_many():
 def test_probabilities_that_are_off_are_corrected_and_it_is_said():
     rng = np.random.default_rng(10)
     x, y = draw_rows(rng, 20_000)
-    for slope, said in ((1.0, "right as far as 5,000 known outcomes tell"), (2.5, "off by more than chance")):
+    for slope, said in (
+        (1.0, "right as far as 5,000 known outcomes tell"),
+        (2.5, "off by more than chance on 5,000 known outcomes"),
+    ):
         probability, y_pred = say(x, slope)
         found = estimates.estimate(probability, y_pred, measure(rng, 5_000, slope))
         real = scores.compute_score(y, y_pred, probability)
@@ -175,12 +190,36 @@ def test_probabilities_that_are_off_are_corrected_and_it_is_said():
     assert abs(estimates.expect_f1(probability, y_pred) - real.f1) > 0.04
 
 
-def test_what_a_sigmoid_cannot_mend_makes_the_band_wider():
+def test_what_a_sigmoid_cannot_mend_is_corrected_bin_by_bin():
+    rng = np.random.default_rng(11)
+
+    def draw(n):
+        x = rng.uniform(-1, 1, n)
+        return x, (rng.random(n) < np.where(x < 0, 0.9, 0.1)).astype(float)
+
+    def smooth(x):
+        return expit(-3 * x), (x < 0.1).astype(int)
+
+    x, y = draw(4_000)
+    known = calibration.measure(y, smooth(x)[0])
+    x, y = draw(4_000)
+    probability, y_pred = smooth(x)
+    found = estimates.estimate(probability, y_pred, known)
+    real = scores.compute_score(y, y_pred, probability)
+    assert found.f1 == pytest.approx(real.f1, abs=0.02) and found.auc == pytest.approx(real.auc, abs=0.02)
+    assert abs(estimates.expect_f1(probability, y_pred) - real.f1) > 0.05
+    assert known.p_uneven < 1e-6 and "off by more than chance" in found.sentence
+
+
+def test_the_error_of_that_correction_makes_the_band_wider():
     probability, y_pred = say(np.random.default_rng(11).normal(0, 1, 1_000))
-    known = replace(SURE, edges=tuple(np.linspace(0.1, 0.9, 9)))
-    even, uneven = (estimates.estimate(probability, y_pred, replace(known, unevenness=u)) for u in (0.0, 0.5))
-    assert uneven.auc_high - uneven.auc_low > 1.2 * (even.auc_high - even.auc_low)
-    assert uneven.f1 == even.f1
+    known = replace(SURE, edges=tuple(np.linspace(0.1, 0.9, 9)), offsets=(0.0,) * 10)
+    sure, unsure = (
+        estimates.estimate(probability, y_pred, replace(known, offset_errors=(error,) * 10))
+        for error in (0.0, 0.5)
+    )
+    assert unsure.auc_high - unsure.auc_low > 1.2 * (sure.auc_high - sure.auc_low)
+    assert unsure.f1 == sure.f1
 
 
 def test_concept_drift_is_not_seen_and_the_sentence_says_so():

@@ -369,6 +369,48 @@ def test_a_damaged_release_is_said_once_a_day_and_nothing_is_judged(old_world):
     assert "was changed after deployment" in (old_world.root / "logs" / "pipeline.log").read_text()
 
 
+def deploy_two(world):
+    """Deploy one release, then another for drift; return both ids."""
+    first = world.tick()["release"]
+    world.put("sourcedata/c.csv", make_clients(300, "c", "new"))
+    second = world.tick()["release"]
+    assert first != second
+    return first, second
+
+
+def test_in_place_of_a_damaged_release_the_one_before_is_deployed_and_a_new_one_made(old_world):
+    first, second = deploy_two(old_world)
+    model = (old_world.root / "production_deployment" / "trainedmodel.pkl").resolve()
+    good = model.read_bytes()
+    model.chmod(0o644)
+    model.write_bytes(b"x" + good[1:])
+    assert "the deployed release is damaged" in old_world.tick("--dry-run")["reason"]
+    result = old_world.tick()
+    assert "was changed after deployment; run deployment.py" in old_world.said
+    assert f"now release {first} is deployed" in old_world.said
+    assert result["reason"] == f"release {second} was damaged, {first} took its place"
+    assert (old_world.root / "production_deployment" / "trainedmodel.pkl").read_bytes() == good
+    assert old_world.tick()["new_data"] is False and old_world.said == ""
+
+
+def test_a_release_that_was_only_touched_is_no_news(old_world):
+    old_world.tick()
+    os.utime((old_world.root / "production_deployment" / "trainedmodel.pkl").resolve())
+    assert old_world.tick("--dry-run")["reason"] == "nothing new"
+    assert old_world.tick()["release"] is None and old_world.said == ""
+
+
+def test_a_model_copied_over_the_link_is_put_aside_and_the_release_stays(old_world):
+    release = old_world.tick()["release"]
+    path = old_world.root / "production_deployment" / "trainedmodel.pkl"
+    path.unlink()
+    path.write_bytes(b"my own")
+    assert old_world.tick()["release"] == release
+    assert "a file copied over it?" in old_world.said
+    assert path.is_symlink() and path.with_name("trainedmodel.pkl.aside").read_bytes() == b"my own"
+    assert old_world.tick()["release"] is None and old_world.said == ""
+
+
 def test_a_model_of_another_scikit_learn_is_replaced_by_the_next_tick(old_world, monkeypatch):
     first = old_world.tick()
     from risk import releases

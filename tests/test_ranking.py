@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from risk import ranking
@@ -79,13 +80,35 @@ def test_a_clear_drop_is_found_and_a_rise_is_none():
     assert ranking.auc_drop_p_value(before, better) > 0.999
 
 
-def test_with_many_rows_it_is_the_plain_z_test():
-    from scipy.stats import norm
+@pytest.mark.parametrize(("m", "n", "distance"), [(400, 60, 2.0), (60, 400, 2.0)])
+def test_the_p_value_of_a_fall_is_that_of_its_parts_in_scipy(m, n, distance):
+    """Pooled variances of the placements, Satterthwaite's t, then a Pearson III law of their skewness."""
+    rng = np.random.default_rng(m + n)
+    rows = [draw(rng, size, distance=distance) for size in (m, n)]
+    placed = [ranking.compute_placements(p[y == 1], p[y == 0]) for y, p in rows]
+    variances, moments, freedom = [], [], []
+    for before, now in zip(*placed, strict=True):
+        k, j = len(before), len(now)
+        share = (j - 1) / (k + j - 2)
+        second = (1 - share) * before.var(ddof=1) + share * now.var(ddof=1)
+        third = (1 - share) * stats.kstat(before, 3) + share * stats.kstat(now, 3)
+        variances.append(second * (1 / k + 1 / j))
+        moments.append(third * (1 / j**2 - 1 / k**2))
+        freedom.append(k + j - 2)
+    error = sum(variances) ** 0.5
+    z = (placed[1][0].mean() - placed[0][0].mean()) / error
+    of_both = error**4 / sum(v**2 / f for v, f in zip(variances, freedom, strict=True))
+    normal = stats.norm.ppf(stats.t.cdf(z, of_both))
+    expected = stats.pearson3.cdf(normal, sum(moments) / error**3)
+    found = ranking.auc_drop_p_value(*(ranking.rank(*pair) for pair in rows))
+    assert found == pytest.approx(expected, rel=1e-6)
 
+
+def test_with_many_rows_it_is_the_plain_z_test():
     rng = np.random.default_rng(4)
     before, now = (ranking.rank(*draw(rng, 50_000)) for _ in range(2))
     z = (now.auc - before.auc) / (before.variance + now.variance) ** 0.5
-    assert ranking.auc_drop_p_value(before, now) == pytest.approx(norm.cdf(z), abs=0.002)
+    assert ranking.auc_drop_p_value(before, now) == pytest.approx(stats.norm.cdf(z), abs=0.002)
 
 
 @pytest.mark.parametrize(

@@ -320,7 +320,7 @@ def globals_of(data):
     found, texts = set(), []
     for opcode, argument, _ in pickletools.genops(data):
         if opcode.name == "STACK_GLOBAL":
-            found.add((texts[-2], texts[-1]))
+            found.add((releases._RENAMED.get(texts[-2], texts[-2]), texts[-1]))
         elif "UNICODE" in opcode.name:
             texts.append(argument)
     return found
@@ -474,3 +474,95 @@ def test_a_reader_never_sees_two_releases_mixed(tmp_path):
         release = releases.load(tmp_path)
         assert len({data.split()[0] for data in release.files.values()}) == 1
         assert json.loads((tmp_path / "manifest.json").read_text()) == release.manifest
+
+
+# --- who may write -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("where", ["production_deployment", "models", "."])
+def test_a_folder_that_every_user_may_write_is_warned_about_with_the_remedy(old_world, where):
+    old_world.walk()
+    assert old_world.run("training") and "every user" not in old_world.said
+    folder = (old_world.root / where).resolve()
+    folder.chmod(0o777)
+    old_world.run("deployment")
+    assert f"WARNING security: {folder}: every user may write here" in old_world.said
+    assert f"chmod o-w {folder}" in old_world.said
+    folder.chmod(0o755)
+
+
+def test_a_folder_above_counts_unless_what_lies_in_it_cannot_be_moved(tmp_path):
+    folder = tmp_path / "a" / "b"
+    folder.mkdir(parents=True)
+    (tmp_path / "a").chmod(0o777)
+    assert releases.open_to_all([folder, folder]) == [tmp_path / "a"]
+    (tmp_path / "a").chmod(0o1777)
+    assert releases.open_to_all([folder]) == []
+    folder.chmod(0o1777)
+    assert releases.open_to_all([folder, tmp_path / "none"]) == [folder]
+
+
+def test_idle_ticks_do_not_repeat_the_warning(old_world):
+    old_world.tick()
+    old_world.root.chmod(0o777)
+    old_world.tick()
+    assert old_world.said == ""
+    old_world.put("sourcedata/c.csv", make_clients(50, "c"))
+    old_world.tick()
+    assert "every user may write here" in old_world.said
+    old_world.root.chmod(0o755)
+
+
+# --- a good one in place of a damaged one ------------------------------------------------------------------
+
+
+def load_good(folder, key=None):
+    release, damage = releases.load_good(folder, key, lambda release: release)
+    return release.id, damage
+
+
+def test_the_newest_good_release_below_the_deployed_one_is_loaded_and_none_above(tmp_path):
+    first, second, third, fourth = (publish(tmp_path, text, keep=9) for text in "1234")
+    by_id = {releases.release_id(name): name for name in releases.names(tmp_path)}
+    assert load_good(tmp_path) == (fourth, None)
+    releases.switch(tmp_path, by_id[third])
+    damage_byte(tmp_path)
+    found, damage = load_good(tmp_path)
+    assert found == second and "was changed after deployment" in damage
+    releases.switch(tmp_path, by_id[second])
+    damage_byte(tmp_path)
+    assert load_good(tmp_path)[0] == first
+    releases.switch(tmp_path, by_id[first])
+    damage_byte(tmp_path)
+    with pytest.raises(ArtifactError, match="was changed after deployment"):
+        load_good(tmp_path)
+
+
+def test_an_unsigned_release_takes_no_place_where_a_key_is_set(tmp_path):
+    publish(tmp_path, "unsigned")
+    publish(tmp_path, "signed", key="key")
+    damage_byte(tmp_path)
+    assert load_good(tmp_path)[1] is not None
+    with pytest.raises(ArtifactError):
+        load_good(tmp_path, "key")
+
+
+def test_a_rollback_passes_over_a_damaged_release(old_world):
+    made = [old_world.walk()["release"]]
+    for seed in "cd":
+        old_world.put(f"sourcedata/{seed}.csv", make_clients(60, seed))
+        made.append(old_world.walk()["release"])
+    folder = old_world.root / "production_deployment"
+    path = folder / releases.names(folder)[1] / "metrics.json"
+    path.chmod(0o644)
+    path.write_bytes(b"{}")
+    assert old_world.run("deployment", "--rollback")["release"] == made[0]
+
+
+def test_mending_points_the_links_to_what_is_good(tmp_path):
+    first, _ = publish(tmp_path, "1"), publish(tmp_path, "2")
+    damage_byte(tmp_path)
+    release, damage = releases.mend(tmp_path)
+    assert release.id == first and damage
+    assert releases.load(tmp_path).id == first
+    assert releases.mend(tmp_path)[1] is None

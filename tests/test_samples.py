@@ -207,6 +207,15 @@ def test_shares_without_rows_or_without_a_difference_to_find_have_p_one(table):
     assert samples.compare_shares(*table) == 1.0
 
 
+@pytest.mark.parametrize("table", [(10, 100, 3, 50), (0, 1_000, 3, 50), (900, 1_000, 1, 2), (5, 50, 40, 900)])
+def test_a_smaller_share_is_tested_by_the_lower_tail_of_fisher(table):
+    k_reference, n_reference, k, n = table
+    cells = [[k, n - k], [k_reference, n_reference - k_reference]]
+    expected = stats.fisher_exact(cells, alternative="less").pvalue
+    assert samples.share_drop_p_value(*table) == pytest.approx(expected, rel=1e-9)
+    assert samples.share_drop_p_value(0, 0, k, n) == samples.share_drop_p_value(1, 2, 0, 0) == 1.0
+
+
 def test_shares_of_a_million_rows_are_compared_exactly_and_at_once():
     assert samples.compare_shares(100_000, 1_000_000, 101_500, 1_000_000) < 0.001
     assert samples.compare_shares(100_000, 1_000_000, 100_100, 1_000_000) > 0.5

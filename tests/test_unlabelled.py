@@ -59,7 +59,7 @@ def test_rows_without_a_label_have_an_estimate_wherever_a_verdict_is_told(estima
     models = estimated.root / "models"
     assert json.loads((models / "diagnostics.json").read_text())["verdict"]["estimate"] == found
     assert json.loads((models / "report.json").read_text())["verdict_said"][-1] == f"{found['sentence']}."
-    assert "estimated for 80 rows without label" in report_of(estimated)
+    assert "estimated for 80 rows without a label" in report_of(estimated)
     assert "without labels: F1" in (estimated.root / "logs" / "pipeline.log").read_text()
     release = verdict_of(estimated)["release"]
     expected = [(release, 80, found["f1"], found["auc_high"], None, None)]

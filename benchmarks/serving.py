@@ -1,0 +1,311 @@
+"""Measure the API side by side, in one run: our path, our path through a frame, and `mlflow models serve`.
+
+    python benchmarks/serving.py [--repeats 3] [--mlflow /tmp/venv/bin/python] [--only rate|gets|csv|slow]
+
+One worker each, the same model, the same client, alternately; the median of the runs is taken. The client
+is a process of its own on the same cores. Every answer is read whole and must be a success. mlflow is
+measured where it can be had: an environment of its own with the same scikit-learn, named by its python.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import http.client
+import json
+import os
+import selectors
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
+
+import make_data  # noqa: E402
+import run as other  # noqa: E402
+
+ROW = {"lastmonth_activity": 20.0, "lastyear_activity": 2400.0, "number_of_employees": 700.0}
+CSV_ROWS = 100_000
+FRAMES = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from risk import direct
+direct.take_apart = lambda *_: None
+from gunicorn.app.wsgiapp import run
+sys.argv = ["gunicorn", "--config", sys.argv[1] + "/gunicorn.conf.py", "--chdir", sys.argv[1], "wsgi:app"]
+run()
+"""
+SAVE = """
+import pickle, sys
+import mlflow.sklearn, pandas as pd
+with open(sys.argv[1], "rb") as handle:
+    model = pickle.load(handle)
+frame = pd.DataFrame([{"lastmonth_activity": 20.0, "lastyear_activity": 2400.0, "number_of_employees": 700.0}])
+signature = mlflow.models.infer_signature(frame, model.predict_proba(frame))
+mlflow.sklearn.save_model(
+    model, sys.argv[2], signature=signature, pyfunc_predict_fn="predict_proba", serialization_format="pickle"
+)
+"""
+
+
+# --- the client ------------------------------------------------------------------------------------------
+
+
+def load(port: int, raw: bytes, n_clients: int, duration_s: float) -> dict[str, float]:
+    """Ask again and again over a few connections; give requests per second and latencies in ms."""
+    selector, took = selectors.DefaultSelector(), []
+    for _ in range(n_clients):
+        connection = socket.create_connection(("127.0.0.1", port))
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        selector.register(connection, selectors.EVENT_READ, [time.perf_counter(), b""])
+        connection.sendall(raw)
+    started = time.perf_counter()
+    while (now := time.perf_counter()) < started + duration_s:
+        for key, _ in selector.select(1.0):
+            asked, held = key.data
+            held += key.fileobj.recv(1 << 16)
+            key.data[1] = held
+            if is_whole(held):
+                if not held.startswith(b"HTTP/1.1 200"):
+                    raise SystemExit(f"not answered: {held[:500]!r}")
+                now = time.perf_counter()
+                took.append(now - asked)
+                key.data[:] = [now, b""]
+                key.fileobj.sendall(raw)
+    took.sort()
+    return {
+        "rate": len(took) / (now - started),
+        "p50_ms": 1000 * took[len(took) // 2],
+        "p99_ms": 1000 * took[int(len(took) * 0.99)],
+    }
+
+
+def is_whole(answer: bytes) -> bool:
+    head, end, body = answer.partition(b"\r\n\r\n")
+    if not end:
+        return False
+    _, _, length = head.lower().partition(b"content-length:")
+    return len(body) >= int(length.split(b"\r\n")[0])
+
+
+def write_request(method: str, path: str, body: bytes = b"") -> bytes:
+    kind = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n" if body else ""
+    return f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{kind}\r\n".encode() + body
+
+
+def measure(port: int, raw: bytes, n_clients: int, duration_s: float = 3.0) -> dict[str, float]:
+    """Run the client in a process of its own."""
+    command = [sys.executable, __file__, "--client", str(port), str(n_clients), str(duration_s)]
+    done = subprocess.run(command, input=raw, capture_output=True, check=True)
+    return json.loads(done.stdout)
+
+
+# --- the servers -----------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def serve(command: list[object], port: int, path: str, **more: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a server, wait for its answer, and end it with everything below it."""
+    environment = {**os.environ, **more, "NO_PROXY": "*"}
+    process = subprocess.Popen(
+        [str(part) for part in command], env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+    )
+    try:
+        while status_of(port, path) != 200:
+            if process.poll() is not None:
+                raise SystemExit(f"{command} ended with {process.returncode}")
+            time.sleep(0.1)
+        yield process
+    finally:
+        for pid in reversed(other.tree(process.pid)):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+        process.wait(60)
+
+
+def status_of(port: int, path: str) -> int | None:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status
+    except OSError:
+        return None
+    finally:
+        connection.close()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def serve_ours(folder: Path, config: Path, *, frames: bool) -> contextlib.AbstractContextManager:
+    """Serve a copy of the config that names a free port."""
+    port = free_port()
+    keys = json.loads(config.read_text())
+    keys["api"] = {"port": port, "workers": 1}
+    mine = config.with_name(f"config{port}.json")
+    mine.write_text(json.dumps(keys))
+    command = [sys.executable, ROOT / "app.py", "--config", mine]
+    if frames:
+        command = [sys.executable, "-c", FRAMES, ROOT]
+    return contextlib.nullcontext((command, port, "/ready", {"RISK_CONFIG": str(mine)}))
+
+
+def serve_mlflow(python: Path, saved: Path) -> tuple[list[object], int, str, dict[str, str]]:
+    port = free_port()
+    command = [python, "-m", "mlflow", "models", "serve", "-m", saved, "-p", port, "-w", "1"]
+    more = {"PATH": f"{python.parent}:{os.environ['PATH']}", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    return [*command, "--env-manager", "local"], port, "/ping", more
+
+
+# --- what is measured ------------------------------------------------------------------------------------
+
+
+def measure_rate(folder: Path, config: Path, python: Path | None, repeats: int) -> None:
+    """One row in JSON, whole validation: requests per second of each server, alternately."""
+    asked = write_request("POST", "/prediction", json.dumps([{"corporation": "x", **ROW}]).encode())
+    servers = {}
+    for name, frames in (("ours", False), ("frames", True)):
+        with serve_ours(folder, config, frames=frames) as found:
+            servers[name] = (found, asked)
+    if python is not None:
+        saved = folder / "mlflow-model"
+        model = config.parent / "production_deployment" / "trainedmodel.pkl"
+        subprocess.run([python, "-c", SAVE, model, saved], check=True, capture_output=True)
+        body = json.dumps({"dataframe_records": [ROW]}).encode()
+        servers["mlflow"] = (serve_mlflow(python, saved), write_request("POST", "/invocations", body))
+    found: dict[tuple[str, int], list[dict[str, float]]] = {}
+    for _ in range(repeats):
+        for name, ((command, port, path, more), raw) in servers.items():
+            with serve(command, port, path, **more):
+                measure(port, raw, 1, 1.0)
+                for n_clients in (1, 8):
+                    found.setdefault((name, n_clients), []).append(measure(port, raw, n_clients))
+    for n_clients in (1, 8):
+        rates = {name: statistics.median(one["rate"] for one in found[name, n_clients]) for name in servers}
+        for name, rate in rates.items():
+            p99 = statistics.median(one["p99_ms"] for one in found[name, n_clients])
+            ratio = "" if name == "ours" else f"   ours is {rates['ours'] / rate:.1f} times as fast"
+            print(f"1 row, {n_clients} clients, {name:<8}{rate:>8.0f} requests/s   p99 {p99:6.1f} ms{ratio}")
+
+
+def measure_gets(folder: Path, config: Path, repeats: int) -> None:
+    """What is told: latency of each GET."""
+    with serve_ours(folder, config, frames=False) as (command, port, path, more):
+        with serve(command, port, path, **more):
+            for asked in ("/scoring", "/summarystats", "/diagnostics", "/metrics", "/health"):
+                runs = [measure(port, write_request("GET", asked), 1) for _ in range(repeats)]
+                p50, p99 = (statistics.median(one[name] for one in runs) for name in ("p50_ms", "p99_ms"))
+                print(f"GET {asked:<16}p50 {p50:6.2f} ms   p99 {p99:6.2f} ms   (aim: p99 under 20 ms)")
+
+
+def measure_csv(folder: Path, config: Path, repeats: int) -> None:
+    """A large CSV, answered in CSV: time to the last byte, and the largest memory of the worker."""
+    make_data.make_table(folder / "csv", n_rows=CSV_ROWS, n_files=1, duplicate_share=0.0, seed=5, drift=False)
+    (path,) = (folder / "csv").glob("*.csv")
+    body = path.read_bytes()
+    with serve_ours(folder, config, frames=False) as (command, port, ready, more):
+        with serve(command, port, ready, **more) as process:
+            took = []
+            for _ in range(repeats):
+                started = time.perf_counter()
+                n_lines = post_csv(port, body)
+                took.append(time.perf_counter() - started)
+            worker = other.tree(process.pid)[-1]
+            peak = next(
+                int(line.split()[1]) / 1000
+                for line in Path(f"/proc/{worker}/status").read_text().splitlines()
+                if line.startswith("VmHWM")
+            )
+    print(
+        f"CSV of {n_lines - 1:,} rows, {len(body) / 1e6:.1f} MB: {statistics.median(took):.2f} s (aim: 1.5), "
+        f"peak of the worker {peak:.0f} MB (aim: 300)"
+    )
+
+
+def post_csv(port: int, body: bytes) -> int:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection.request("POST", "/prediction", body, {"Content-Type": "text/csv", "Accept": "text/csv"})
+    answer = connection.getresponse()
+    if answer.status != 200:
+        raise SystemExit(f"not answered: {answer.read(500)!r}")
+    n_lines = answer.read().count(b"\n")
+    connection.close()
+    return n_lines
+
+
+def measure_slow(folder: Path, config: Path, n_slow: int = 40) -> None:
+    """Healthy clients beside slow ones, which send a byte a second of a head or a body, or nothing."""
+    asked = write_request("POST", "/prediction", json.dumps([{"corporation": "x", **ROW}]).encode())
+    with serve_ours(folder, config, frames=False) as (command, port, path, more):
+        with serve(command, port, path, **more), contextlib.ExitStack() as stack:
+            alone = measure(port, asked, 4)
+            slow = [stack.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(n_slow)]
+            done = threading.Event()
+
+            def drip() -> None:
+                for position in range(len(asked) - 1):
+                    for number, connection in enumerate(slow):
+                        if number % 3:
+                            with contextlib.suppress(OSError):
+                                connection.sendall(asked[position : position + 1])
+                    if done.wait(1.0):
+                        return
+
+            dripping = threading.Thread(target=drip)
+            dripping.start()
+            beside = measure(port, asked, 4, 10.0)
+            done.set()
+            dripping.join()
+    print(
+        f"4 healthy clients beside {n_slow} slow ones: {beside['rate']:.0f} requests/s, "
+        f"p99 {beside['p99_ms']:.1f} ms (aim: 250); alone {alone['rate']:.0f}, p99 {alone['p99_ms']:.1f} ms"
+    )
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--mlflow", type=Path, metavar="PYTHON", help="python of an environment with mlflow")
+    parser.add_argument("--only", choices=("rate", "gets", "csv", "slow"))
+    parser.add_argument("--client", nargs=3, help=argparse.SUPPRESS)
+    arguments = parser.parse_args(argv)
+    if arguments.client:
+        port, n_clients, duration_s = arguments.client
+        print(json.dumps(load(int(port), sys.stdin.buffer.read(), int(n_clients), float(duration_s))))
+        return 0
+    started, (all_before, own_before) = time.perf_counter(), other.cpu_seconds()
+    with tempfile.TemporaryDirectory(prefix="risk-serving-") as scratch:
+        folder = Path(scratch)
+        make_data.make_sample(folder)
+        keys = {"test_data_path": "../testdata", "model": {"estimator": "logistic_regression"}}
+        config = other.workspace(folder / "ws", "../sourcedata", **keys)
+        other.run(sys.executable, ROOT / "fullprocess.py", "--config", config)
+        if arguments.only in (None, "rate"):
+            measure_rate(folder, config, arguments.mlflow, arguments.repeats)
+        if arguments.only in (None, "gets"):
+            measure_gets(folder, config, arguments.repeats)
+        if arguments.only in (None, "csv"):
+            measure_csv(folder, config, arguments.repeats)
+        if arguments.only in (None, "slow"):
+            measure_slow(folder, config)
+    all_after, own_after = other.cpu_seconds()
+    busy = (all_after - all_before - own_after + own_before) / (time.perf_counter() - started)
+    print(f"meanwhile other work kept {max(busy, 0):.2f} of {os.cpu_count()} cores busy (a free machine: 0)")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

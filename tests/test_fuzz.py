@@ -1,0 +1,87 @@
+"""The short form of each harness of tests/fuzz; the full one is `make torture`."""
+
+import io
+import random
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.append(str(Path(__file__).resolve().parent / "fuzz"))
+
+import clients
+import csvs
+import days
+import models
+
+from risk import csvfile, dataset, releases, rows, ticks
+
+
+def test_mutated_files_are_taken_up_by_the_rules_or_refused_with_file_line_and_reason():
+    counts = csvs.run(200, seed=1)
+    assert counts["files"] == counts["files through main"] == 200
+    assert counts["refused"] > 40 and counts["rows new"] > 300 and counts["rows rejected"] > 20
+    assert counts["held against a second count"] > 30
+
+
+def test_every_generated_row_is_counted_and_every_bad_one_named():
+    counts = clients.run(10_000, seed=1)
+    assert counts["rows read"] == 10_000 and counts["rows rejected"] > 200 and counts["rows duplicate"] > 50
+
+
+def test_no_mutated_or_hostile_model_is_unpickled_and_without_digests_they_go_wrong():
+    counts = models.run(200, seed=2)
+    assert counts["mutated models"] + counts["mutated companions"] == 200
+    assert counts["hostile pickles, planted in four ways"] == 18
+
+
+def test_random_days_lose_no_row_and_the_deployed_model_answers():
+    counts = days.run(2, number=1, steps=6)
+    assert counts["sequences"] >= 2 and counts["answers"] > 10
+
+
+# --- each harness has teeth ---------------------------------------------------------------------------------
+
+
+def test_unchecked_cells_are_seen(monkeypatch):
+    monkeypatch.setattr(dataset, "find_problem", lambda *_: None)
+    monkeypatch.setattr("ingestion.find_odd", lambda *_: set())
+    with pytest.raises(AssertionError):
+        csvs.run(400, seed=1)
+    with pytest.raises(AssertionError):
+        clients.run(10_000, seed=1)
+
+
+def test_an_unchecked_header_is_seen(monkeypatch):
+    monkeypatch.setattr(csvfile, "_refuse_header", lambda _: None)
+    monkeypatch.setattr(rows, "refuse_header", lambda *_: None)
+    with pytest.raises(AssertionError):
+        csvs.run(400, seed=1)
+
+
+def test_a_rejected_row_without_its_line_is_seen(monkeypatch):
+    monkeypatch.setattr(
+        "ingestion.render_rejection", lambda *cells: b"x,,,,\n" if cells[0] != "file" else b"file\n"
+    )
+    with pytest.raises(AssertionError):
+        csvs.run(200, seed=1)
+
+
+def load_carelessly(folder, key=None):
+    data = (folder / "trainedmodel.pkl").read_bytes()
+    return None, releases._Unpickler(io.BytesIO(data)).load()
+
+
+def test_a_model_loaded_without_its_digest_is_seen(monkeypatch, tmp_path):
+    config = models.deploy(tmp_path / "w", "logistic_regression")
+    models.watch()
+    monkeypatch.setattr(releases, "load_deployed", load_carelessly)
+    with pytest.raises((AssertionError, *releases._TORN)):
+        models.throw_mutants(config, 20, random.Random(0))
+
+
+@pytest.mark.slow
+def test_a_tick_that_forgets_what_it_saw_is_seen(monkeypatch):
+    monkeypatch.setattr(ticks, "save", lambda *_: None)
+    with pytest.raises(AssertionError):
+        days.run(6, number=3, steps=8)
