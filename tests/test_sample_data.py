@@ -79,6 +79,44 @@ def score_deployed(workspace, path):
     return scores.compute_score(y, model.predict(X), model.predict_proba(X)[:, 1])
 
 
+def tell_worked_example(verdict):
+    """Write a verdict as docs/decisions.md does."""
+    found, gate = verdict["evidence"], verdict["gate"]
+    score, kept, leavers, auc = found["score"], found["reference"], found["leavers"], gate["auc"]
+
+    def band(facts, name):
+        return f"{facts[name]:.3f}  ({facts[f'{name}_low']:.3f} to {facts[f'{name}_high']:.3f})"
+
+    def says(rule):
+        return f"{rule:14}{'drift' if found['rules'][rule]['drift'] else 'no drift'}"
+
+    scores_told = [
+        ("recorded score (F1, test data)", f"{verdict['recorded_score']:.3f}"),
+        (f"F1 on {score['n']:,} new rows", band(score, "f1")),
+        (
+            f"reference: F1, AUC on {kept['n']:,} cross-validated rows",
+            f"{kept['f1']:.3f}, {kept['auc']:.3f}",
+        ),
+        ("AUC on the new rows", band(score, "auc")),
+    ]
+    shares = [f"{100 * leavers[name]:.1f} %" for name in ("share_reference", "share")]
+    told = [
+        (says("score"), f"{score['f1']:.3f} < {verdict['recorded_score']:.3f}"),
+        *((says(rule), f"p {found['rules'][rule]['p_value']:.2g}") for rule in ("score_margin", "auto")),
+        ("leavers", f"{shares[0]} before, {shares[1]} now, p {leavers['p_value']:.2g}"),
+    ]
+    for one in sorted(found["shifts"], key=lambda s: s["column"]):
+        moved = "moved" if one["column"] in found["moved"] else "not moved"
+        psi = f"PSI {one['psi']:.3f} (limit {one['psi_critical']:.3f}), KS {one['ks']:.3f}"
+        told.append((one["column"], f"{psi}, p {one['p_adjusted']:.2g}, {moved}"))
+    against = f"AUC {auc['candidate']:.3f} against {auc['deployed']:.3f} on {gate['n']:,} rows"
+    gained = f"{auc['delta']:+.3f} ({auc['low']:+.3f} to {auc['high']:+.3f})"
+    told.append((f"{'gate':14}{gate['decision']}", f"{against}: {gained}"))
+    return "".join(
+        f"{left:{width}}{right}\n" for width, rows in ((52, scores_told), (24, told)) for left, right in rows
+    )
+
+
 def test_the_practice_model_is_decent_production_drifts_and_the_retrained_model_is_better(story):
     practice = json.loads((story.root / "practicemodels" / "metrics.json").read_text())
     assert practice["f1"] >= practice["floor_f1"] + 0.10
@@ -91,6 +129,8 @@ def test_the_practice_model_is_decent_production_drifts_and_the_retrained_model_
     verdict = story.state()["verdict"]
     assert verdict["drift"] is True
     assert verdict["new_score"] < verdict["recorded_score"] == practice["f1"]
+    told = (ROOT / "docs" / "decisions.md").read_text(encoding="utf-8").partition("```text\n")[2]
+    assert tell_worked_example(verdict) == told.partition("```")[0]
     new = score_deployed(story, first)
     assert new.f1 >= old.f1 + 0.05
 
