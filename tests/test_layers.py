@@ -65,7 +65,7 @@ FLOORS = [
         "risk.appendix",
         "risk.pages",
     },
-    {"risk.delivery", "risk.drift", "risk.answers", "risk.cards"},
+    {"risk.delivery", "risk.drift", "risk.answers", "risk.cards", "risk.screen"},
     {"config", "pretty_confusion_matrix"},
     {"stage"},
     {"ingestion", "training", "scoring", "deployment", "diagnostics", "reporting", "dbsetup"},
