@@ -168,8 +168,9 @@ def render_svg(sketch: Sketch) -> str:
     """Render a chart as inline SVG; colours come from classes, `k-` and the look."""
     title = escape(sketch.title)
     shapes = "".join(_render_shape(shape) for shape in sketch.shapes)
+    square = ' class="square"' if sketch.width == sketch.height else ""
     return (
-        f'<svg viewBox="0 0 {sketch.width:g} {sketch.height:g}" role="img" aria-label="{title}">'
+        f'<svg{square} viewBox="0 0 {sketch.width:g} {sketch.height:g}" role="img" aria-label="{title}">'
         f"<title>{title}</title>{shapes}</svg>"
     )
 
