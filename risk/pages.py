@@ -15,6 +15,7 @@ from reportlab.platypus import Flowable, Image, PageBreak, Paragraph, SimpleDocT
 from risk import paper, sketch, summary
 from risk.paper import BODY, BOLD, FONT, MARGIN, NOTE, PADDING, TITLE, WARNING, WIDTH, say, style
 
+LONGEST_NAME = 80
 CALM, CARE = "#1c6b3a", "#8a5a00"
 ANSWERS = {summary.YES: CALM, summary.NO: paper.ALARM, summary.UNKNOWN: CARE}
 HEADLINE = partial(style, "headline", fontName=BOLD, fontSize=15, leading=20, spaceBefore=8, spaceAfter=12)
@@ -150,7 +151,7 @@ def tell_clients(clients: Mapping[str, Any]) -> list[Flowable]:
     ]
     if not clients["lines"]:
         return story
-    header, widths = ["", "client", "risk", "place", "because"], [-0.6, 3, 1.9, -1.3, 5.2]
+    header, widths = ["", "client", "risk", "place", "because"], [-0.85, 3, 1.9, -1.3, 5]
     if clients["has_loss"]:
         header.insert(3, "loss")
         widths.insert(3, -1.2)
@@ -163,7 +164,8 @@ def cells_of(line: Mapping[str, Any], *, has_loss: bool) -> list[str]:
     risk = "\n".join(filter(None, (f"{line['probability']} {line['risk']}", line["band"])))
     loss = [line["loss"] or "-"] if has_loss else []
     because = "\n".join(line["reasons"]) or "nothing stands out"
-    return [line["rank"], line["name"], risk, *loss, line["change"], because]
+    name = line["name"] if len(line["name"]) <= LONGEST_NAME else f"{line['name'][: LONGEST_NAME - 1]}…"
+    return [line["rank"], name, risk, *loss, line["change"], because]
 
 
 # --- the data scientist's appendix -------------------------------------------------------------------------

@@ -32,8 +32,8 @@ def test_a_text_without_such_letters_stays_as_it_is(text):
         ("Acme 12 שלום 34", "Acme 12 34 םולש"),
         ("שלום!", "!םולש"),
     ],
-    ids=["word", "inside Latin", "number", "Latin inside", "brackets", "two words", "numbers", "sign at the end"],
-)  # fmt: skip
+    ids=["word", "inside Latin", "number", "Latin inside", "brackets", "two words", "numbers", "last sign"],
+)
 def test_words_stand_in_the_order_in_which_they_are_read(logical, visual):
     assert scripts.to_visual(logical) == visual
 

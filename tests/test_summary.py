@@ -134,8 +134,8 @@ def test_many_columns_are_named_in_part_and_long_ones_cut():
 def test_no_sentence_of_page_1_needs_a_legend():
     codes = (*summary.FORCED, "constant")
     cards = [{}, *(warning(code, "c") for code in codes)]
-    verdicts = [None, DRIFTED, HELD, verdict(margin=True), verdict(auto=True, moved=["c"]), verdict(auto=None),
-                verdict(drift=None)]  # fmt: skip
+    told = (verdict(margin=True), verdict(auto=True, moved=["c"]), verdict(auto=None), verdict(drift=None))
+    verdicts = [None, DRIFTED, HELD, *told]
     for card in cards:
         for found in verdicts:
             for release in ("r", "other"):
