@@ -39,8 +39,8 @@ SAFE_HEADERS = (
     ("Referrer-Policy", "no-referrer"),
     ("Cross-Origin-Resource-Policy", "same-origin"),
     ("Cache-Control", "no-store"),
+    ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
 )
-NOTHING_RUNS = "default-src 'none'; frame-ancestors 'none'"
 _ABSOLUTE = re.compile(r"(?<![\w./])/(?:[^\s/:'\"]+/)+")
 
 
@@ -207,7 +207,7 @@ def _add_page(app: Flask, config: Config, deployed: serving.Deployed, files: Con
         found = gauges.collect(*where, time.time())
         view = View.of(request.args)
         html = screen.render_page(told, listed, view, config.prod_deployment, found, problem)
-        return Response(html, status, {"Content-Security-Policy": screen.POLICY})
+        return Response(html, status, screen.HEADERS)
 
     @app.get("/")
     def page() -> Response:
@@ -289,9 +289,9 @@ def _open_and_close(app: Flask, config: Config) -> None:
     @app.after_request
     def mark(answer: Response) -> Response:
         release = g.get("release") or serving.current_id(config.prod_deployment)
-        answer.headers.extend([*SAFE_HEADERS, ("X-Release", release)])
-        if "Content-Security-Policy" not in answer.headers:  # a page has its own
-            answer.headers["Content-Security-Policy"] = NOTHING_RUNS
+        own = answer.headers  # the page has some of these
+        own.extend([(name, value) for name, value in SAFE_HEADERS if name not in own])
+        own["X-Release"] = release
         rule, duration_ms = request.url_rule, 1000 * (time.perf_counter() - g.started)
         requestlog.note(request.method, rule.rule if rule else "-", answer.status_code, duration_ms)
         return answer
@@ -332,7 +332,6 @@ def render_refusal(config: Config, status: int, detail: str) -> bytes:
     body = render_json(problems.describe(status, detail)).encode()
     headers = [
         *SAFE_HEADERS,
-        ("Content-Security-Policy", NOTHING_RUNS),
         *problems.headers_of(status),
         ("X-Release", serving.current_id(config.prod_deployment)),
         ("Content-Type", problems.MEDIA_TYPE),

@@ -22,6 +22,8 @@ LONGEST_SEARCH = 200
 RISKS = ("high", "medium", "low")
 ORDERS = ("moved", "name")
 POLICY = "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'"
+# With no referrer at all, a browser sends a form with `Origin: null`, as a page from elsewhere would.
+HEADERS = {"Content-Security-Policy": POLICY, "Referrer-Policy": "same-origin"}
 FILES = {"report.css": "text/css", "icon.svg": "image/svg+xml"}
 UNITS = (("day", 86_400), ("hour", 3_600), ("minute", 60))
 
