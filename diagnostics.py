@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import stage
 from config import SECRETS, Config
-from risk import artifacts, dataset, escapes, outbox, packages, releases, rows, table, ticks, trends
+from risk import artifacts, dataset, escapes, outbox, packages, releases, rows, table, ticks, timeline, trends
 from risk.dataset import Schema
 from risk.errors import DatasetError, MissingArtifactError, UsageError
 
@@ -78,7 +78,7 @@ class Past:
         if self.exported:
             return "".join(f"{name}.csv  {count:,} rows\n" for name, count in self.exported.items())
         late = f"{self.waiting:,} batches of records wait for the database\n" if self.waiting else ""
-        return trends.render_text(self.trends, since=self.since) + late
+        return timeline.render_text(self.trends, since=self.since) + late
 
 
 # --- compute ---------------------------------------------------------------------------------------------

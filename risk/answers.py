@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from risk import escapes
 from risk.questions import Asked, Clients
 from risk.serving import Served
 
+_SIGN = re.compile("[=+\\-@\t\r\uff1d\uff0b\uff0d\uff20]")  # those of `escapes`
 ADDED = ("predicted_class", "predicted_probability", "problem")
 
 
@@ -31,31 +33,38 @@ def to_csv(served: Served, asked: Asked) -> Iterator[bytes]:
     No cell is such that a spreadsheet would run it. Columns of an earlier answer are replaced.
     """
     kept = [index for index, name in enumerate(asked.header) if name not in ADDED]
-    yield write_rows([[*(escapes.for_spreadsheet(asked.header[index]) for index in kept), *ADDED]])
+    yield write_rows([make_safe([*(asked.header[index] for index in kept), *ADDED])])
     for clients in asked.chunks:
-        yield write_rows(_rows(served, clients, kept))
+        columns = [make_safe(clients.cells[index]) for index in kept]
+        yield write_rows(zip(*columns, *_say(served, clients), strict=True))
 
 
-def _rows(served: Served, clients: Clients, kept: Sequence[int]) -> Iterator[Sequence[str]]:
+def _say(served: Served, clients: Clients) -> list[list[str]]:
+    """Say class, probability and problem of every client, good or bad."""
     classes, probability = served.say(clients.columns)
-    good = zip(map(str, classes.tolist()), map(repr, probability.tolist()), strict=True)
-    width = max(kept, default=-1) + 1
-    for k, cells in enumerate(clients.cells):
+    said = [[str(c) for c in classes.tolist()], [repr(p) for p in probability.tolist()], [""] * len(classes)]
+    if not clients.problems:
+        return said
+    good, found = zip(*said, strict=True), list[tuple[str, ...]]()
+    for k in range(len(said[0]) + len(clients.problems)):
         problem = clients.problems.get(k)
-        if problem is None:
-            said = (*next(good), "")
-        else:
-            cells = [*cells, *[""] * (width - len(cells))]
-            column = "" if problem["column"] is None else f"{problem['column']} "
-            said = ("", "", escapes.for_spreadsheet(f"line {problem['line']}: {column}{problem['reason']}"))
-        yield [*(_safe(cells[index]) for index in kept), *said]
+        found.append(next(good) if problem is None else ("", "", escapes.for_spreadsheet(_explain(problem))))
+    return [list(column) for column in zip(*found, strict=True)]
 
 
-def _safe(cell: str) -> str:
-    return cell if not cell or cell.isalnum() else escapes.for_spreadsheet(cell)
+def _explain(problem: Mapping[str, Any]) -> str:
+    column = "" if problem["column"] is None else f"{problem['column']} "
+    return f"line {problem['line']}: {column}{problem['reason']}"
 
 
-def write_rows(rows: Iterator[Sequence[str]] | list[list[str]]) -> bytes:
+def make_safe(cells: Sequence[str]) -> Sequence[str]:
+    """Let no cell be such that a spreadsheet would run it; without one of its signs none is."""
+    if _SIGN.search("".join(cells)) is None:
+        return cells
+    return [cell if cell.isalnum() else escapes.for_spreadsheet(cell) for cell in cells]
+
+
+def write_rows(rows: Iterable[Sequence[str]]) -> bytes:
     """Write rows as CSV."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)

@@ -20,6 +20,7 @@ import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -357,6 +358,34 @@ def read_open_rows(
     csv.field_size_limit(limits.cell_length)
     with io.TextIOWrapper(binary, encoding="utf-8-sig", newline="") as text:
         yield from parse_rows(text, header, separator)
+
+
+def read_plain(
+    binary: IO[bytes], header: tuple[str, ...], separator: str, n_rows: int
+) -> Iterator[list[list[str]] | None]:
+    """Read the columns of blocks of rows, trimmed, as long as nothing is odd; closes the file.
+
+    Many times faster than row by row. Each line below the first is then a row as wide as the header, with
+    a filled cell, and not the header again. A block of which that is not true is None, and the last.
+    """
+    with io.TextIOWrapper(binary, encoding="utf-8-sig", newline="") as text:
+        next(text, None)
+        while lines := list(islice(text, n_rows)):
+            columns = _read_block(lines, header, separator)
+            yield columns
+            if columns is None:
+                return
+
+
+def _read_block(lines: list[str], header: tuple[str, ...], separator: str) -> list[list[str]] | None:
+    try:
+        rows = list(_reader(lines, separator))
+        columns = [[cell.strip(BLANKS) for cell in cells] for cells in zip(*rows, strict=True)]
+    except (csv.Error, ValueError):
+        return None
+    if len(rows) != len(lines) or len(columns) != len(header) or header[0] in columns[0]:
+        return None
+    return columns if all(map(any, zip(*columns, strict=True))) else None
 
 
 class _EndlessError(Exception):

@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from risk import csvfile, dataset, rows
-from risk.csvfile import Row
+from risk.csvfile import Checked
 from risk.dataset import Schema
 from risk.problems import Refusal
 
@@ -39,9 +39,9 @@ class Clients:
     labels : callable
         Says of the k-th good client where it stood, with its ids.
     cells : list of sequence of str
-        Every cell of all of them, bad ones too, in the order of the header.
+        Every column of the header as text, of all of them, bad ones too.
     problems : dict of int to dict
-        What is wrong with a bad one, by its place in `cells`.
+        What is wrong with a bad one, by its place in each of `cells`.
     """
 
     columns: Mapping[str, Any]
@@ -139,7 +139,7 @@ def read_rows(found: list[Any], schema: Schema, max_rows: int) -> Asked:
     def label(k: int) -> dict[str, Any]:
         return {"row": k + 1, **{name: found[k].get(name) for name in schema.ids}}
 
-    cells_of_all = [[row[name] for name in names] for row in texts]
+    cells_of_all = [[row[name] for row in texts] for name in names]
     return Asked(names, iter([Clients(dataset.to_columns(texts, schema), label, cells_of_all)]))
 
 
@@ -183,8 +183,7 @@ def find_problem(cells: Mapping[str, str | None], schema: Schema) -> dict[str, s
 
 def read_csv(data: bytes, schema: Schema, separator: str | None, max_rows: int) -> Asked:
     """Read a CSV text: its good rows are answered, its bad ones listed."""
-    binary = io.BytesIO(data)
-    checked = csvfile.check_open(binary, Path("body.csv"), schema.columns, separator)
+    checked = csvfile.check_open(io.BytesIO(data), Path("body.csv"), schema.columns, separator)
     reason = checked.refusal or rows.refuse_header(checked.header, schema.features)
     if reason:
         lacking = [] if checked.refusal else [name for name in schema.features if name not in checked.header]
@@ -192,57 +191,73 @@ def read_csv(data: bytes, schema: Schema, separator: str | None, max_rows: int) 
         raise Refusal(400, f"the CSV {reason}", **({"problems": problems} if problems else {}))
     if data.count(b"\n") > max_rows + 1:
         raise Refusal(413, f"the CSV has over {max_rows:,} lines")
-    binary.seek(0)
-    found = csvfile.read_open_rows(binary, checked.header, checked.separator)
-    return Asked(checked.header, _read_chunks(found, checked.header, schema), is_partial=True)
+    return Asked(checked.header, _read_chunks(data, checked, schema), is_partial=True)
 
 
-def _read_chunks(found: Iterator[Row], header: tuple[str, ...], schema: Schema) -> Iterator[Clients]:
-    first = 1
+def _read_chunks(data: bytes, checked: Checked, schema: Schema) -> Iterator[Clients]:
+    """Read blocks in which nothing is odd at once, and from the first other one on row by row."""
+    header, separator, n_read = checked.header, checked.separator, 0
+    if not checked.odd:
+        for plain in csvfile.read_plain(io.BytesIO(data), header, separator, CHUNK_ROWS):
+            if plain is None:
+                break
+            lines = range(n_read + 2, n_read + 2 + len(plain[0]))
+            yield _read_chunk(plain, lines, {}, n_read, header, schema)
+            n_read += len(plain[0])
+        else:
+            return
+    found = islice(csvfile.read_open_rows(io.BytesIO(data), header, separator), n_read, None)
     while chunk := list(islice(found, CHUNK_ROWS)):
-        yield _read_chunk(chunk, first, header, schema)
-        first += len(chunk)
+        width = len(header)
+        cells = [*map(list, zip(*((*row.cells, *[""] * width)[:width] for row in chunk), strict=True))]
+        wrong = {k: {"column": None, "reason": row.problem} for k, row in enumerate(chunk) if row.problem}
+        yield _read_chunk(cells, [row.line for row in chunk], wrong, n_read, header, schema)
+        n_read += len(chunk)
 
 
-def _read_chunk(chunk: list[Row], first: int, header: tuple[str, ...], schema: Schema) -> Clients:
-    position = {name: index for index, name in enumerate(header) if name}
-    problems: dict[int, dict[str, Any]] = {
-        k: {"column": None, "reason": row.problem} for k, row in enumerate(chunk) if row.problem
-    }
-    good = [k for k in range(len(chunk)) if k not in problems]
-    columns = _read_columns([chunk[k].cells for k in good], position, schema)
+def _read_chunk(
+    cells: list[list[str]],
+    lines: Sequence[int],
+    problems: dict[int, dict[str, Any]],
+    n_before: int,
+    header: tuple[str, ...],
+    schema: Schema,
+) -> Clients:
+    """Sort the rows of some columns into good and bad ones; `problems` are of rows that are none."""
+    place = {name: index for index, name in enumerate(header) if name}
+    features = {name: cells[place[name]] for name in schema.features}
+    columns = _read_columns(features, problems, schema)
     if columns is None:  # the exact way names what is wrong
-        for k in good:
-            cells = {name: chunk[k].cells[position[name]] for name in schema.features}
-            if problem := find_problem(cells, schema):
+        for k in range(len(lines)):
+            row = {name: texts[k] for name, texts in features.items()}
+            if k not in problems and (problem := find_problem(row, schema)):
                 problems[k] = problem
-        good = [k for k in good if k not in problems]
-        columns = _read_columns([chunk[k].cells for k in good], position, schema) or {}
-    ids = [(name, position[name]) for name in schema.ids if name in position]
+        columns = _read_columns(features, problems, schema) or {}
+    good = [k for k in range(len(lines)) if k not in problems] if problems else range(len(lines))
+    ids = {name: cells[place[name]] if name in place else None for name in schema.ids}
 
-    def label(k: int) -> dict[str, Any]:
-        row = chunk[good[k]]
-        where = {"row": first + good[k], "line": row.line}
-        return {**where, **{name: None for name in schema.ids}, **{n: row.cells[at] or None for n, at in ids}}
+    def label(n: int) -> dict[str, Any]:
+        k = good[n]
+        named = {name: texts[k] or None if texts else None for name, texts in ids.items()}
+        return {"row": n_before + k + 1, "line": lines[k], **named}
 
-    told = {k: {"row": first + k, "line": chunk[k].line, **problems[k]} for k in sorted(problems)}
-    return Clients(columns, label, [row.cells for row in chunk], told)
+    told = {k: {"row": n_before + k + 1, "line": lines[k], **problems[k]} for k in sorted(problems)}
+    return Clients(columns, label, cells, told)
 
 
 def _read_columns(
-    cells: Sequence[Sequence[str]], position: Mapping[str, int], schema: Schema
+    features: Mapping[str, list[str]], problems: Mapping[int, Any], schema: Schema
 ) -> dict[str, Any] | None:
-    """Read the features of rows, a whole column at once; None when a cell is not such as its column."""
-    of_all = list(zip(*cells, strict=True)) if cells else [()] * (max(position.values()) + 1)
+    """Read features, a whole column of good rows at once; None when a cell is not such as its column."""
     columns: dict[str, Any] = {}
-    for name in schema.features:
-        texts = of_all[position[name]]
+    for name, texts in features.items():
+        good = [text for k, text in enumerate(texts) if k not in problems] if problems else texts
         if schema.kinds[name] == "number":
-            columns[name] = read_numbers(texts)
+            columns[name] = read_numbers(good)
             if columns[name] is None:
                 return None
         else:
-            columns[name] = [text or None for text in texts]
+            columns[name] = [text or None for text in good]
     return columns
 
 

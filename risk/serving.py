@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeGuard, TypeVar
 import numpy as np
 
 from risk import artifacts, dataset, direct, releases
-from risk.anatomy import Anatomy
 from risk.dataset import Schema
-from risk.direct import Columns
+from risk.direct import Columns, Direct
 from risk.errors import ArtifactError
 from risk.releases import Release
 
@@ -30,12 +29,12 @@ _PREDICTING = threading.Lock()  # limits on threads hold for the whole process
 
 @dataclass(frozen=True)
 class Served:
-    """A release as this process serves it; `parts` are those of a linear model."""
+    """A release as this process serves it; `direct` asks its model without a frame, if it can."""
 
     release: Release
     model: Any = field(repr=False)
     schema: Schema = field(repr=False)
-    parts: Anatomy | None = field(repr=False)
+    direct: Direct | None = field(repr=False)
     threads: ThreadpoolController = field(repr=False)
 
     def say(self, columns: Columns) -> tuple[np.ndarray, np.ndarray]:
@@ -48,15 +47,21 @@ class Served:
         """
         if not len(columns[self.schema.features[0]]):
             return np.empty(0, dtype=int), np.empty(0)
-        if self.parts is None:
+        if self.direct is None:
             return self._ask_pipeline(columns)
-        probability = direct.probabilities(self.parts, columns)
-        classes = (probability >= self.parts.threshold).astype(int)
-        close = np.flatnonzero(np.abs(probability - self.parts.threshold) < CLOSE)
+        probability = self._ask_directly(self.direct, columns)
+        classes = (probability >= self.direct.threshold).astype(int)
+        close = np.flatnonzero(np.abs(probability - self.direct.threshold) < CLOSE)
         if len(close):
             few = {name: [cells[i] for i in close] for name, cells in columns.items()}
             classes[close] = self._ask_pipeline(few)[0]
         return classes, probability
+
+    def _ask_directly(self, direct: Direct, columns: Columns) -> np.ndarray:
+        if direct.anatomy.is_linear:
+            return direct.probabilities(columns)
+        with _PREDICTING, self.threads.limit(limits=1):
+            return direct.probabilities(columns)
 
     def _ask_pipeline(self, columns: Columns) -> tuple[np.ndarray, np.ndarray]:
         frame = dataset.frame_of(columns, self.schema)

@@ -47,8 +47,8 @@ def make_rows(n, seed, missing):
 def serve(X, y, recipe, threshold=0.5):
     model = models.make_estimator(recipe, threshold=threshold, n_rows=len(y)).fit(X, y)
     card = json.loads(json.dumps({"features": training.describe(X, SCHEMA)}))
-    parts = direct.take_apart(model, SCHEMA, card)
-    return serving.Served(Release("r", {}, {}), model, SCHEMA, parts, ThreadpoolController())
+    found = direct.take_apart(model, SCHEMA, card)
+    return serving.Served(Release("r", {}, {}), model, SCHEMA, found, ThreadpoolController())
 
 
 numbers = st.none() | st.floats(-1e6, 1e6) | st.sampled_from([0.0, -0.0, 1e100, -1e100, 1e-300, 1.0])
@@ -58,6 +58,22 @@ texts = (
     | st.text(min_size=1, max_size=5)
 )
 cells = st.fixed_dictionaries({**dict.fromkeys(NUMBERS, numbers), **dict.fromkeys(TEXTS, texts)})
+
+
+quick = settings(
+    deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+)
+
+
+def check_same(served, rows):
+    """Compare what is said directly with what the pipeline says."""
+    assert served.direct is not None
+    columns = {name: [np.nan if row[name] is None else row[name] for row in rows] for name in NUMBERS}
+    columns |= {name: [row[name] for row in rows] for name in TEXTS}
+    frame = dataset.frame_of(columns, SCHEMA)
+    classes, probability = served.say(columns)
+    assert np.abs(probability - served.model.predict_proba(frame)[:, 1]).max() <= 1e-12
+    assert classes.tolist() == served.model.predict(frame).tolist()
 
 
 @given(
@@ -76,14 +92,7 @@ cells = st.fixed_dictionaries({**dict.fromkeys(NUMBERS, numbers), **dict.fromkey
 def test_a_linear_model_says_the_same_directly_to_1e_12(seed, missing, logged, calibrated, params, rows):
     X, y = make_rows(150, seed, missing)
     recipe = Recipe(LINEAR, NUMBERS, TEXTS, logged=logged, calibrated=calibrated, params=params)
-    served = serve(X, y, recipe, threshold=float(y.mean()))
-    assert served.parts is not None
-    columns = {name: [np.nan if row[name] is None else row[name] for row in rows] for name in NUMBERS}
-    columns |= {name: [row[name] for row in rows] for name in TEXTS}
-    frame = dataset.frame_of(columns, SCHEMA)
-    classes, probability = served.say(columns)
-    assert np.abs(probability - served.model.predict_proba(frame)[:, 1]).max() <= 1e-12
-    assert classes.tolist() == served.model.predict(frame).tolist()
+    check_same(serve(X, y, recipe, threshold=float(y.mean())), rows)
 
 
 def test_a_probability_on_the_threshold_itself_is_decided_by_the_model():
@@ -97,15 +106,18 @@ def test_a_probability_on_the_threshold_itself_is_decided_by_the_model():
             assert served.say(columns)[0].tolist() == served.model.predict(X).tolist()
 
 
-@pytest.mark.parametrize("calibrated", [False, True])
-def test_a_boosted_model_is_asked_through_its_pipeline_and_says_the_same(calibrated):
-    X, y = make_rows(300, 0, 0.1)
-    served = serve(X, y, Recipe(BOOSTED, NUMBERS, TEXTS, calibrated=calibrated), threshold=float(y.mean()))
-    assert served.parts is None
-    columns = {name: X[name].tolist() for name in KINDS}
-    classes, probability = served.say(columns)
-    assert probability.tolist() == served.model.predict_proba(X)[:, 1].tolist()
-    assert classes.tolist() == served.model.predict(X).tolist()
+@given(
+    seed=st.integers(0, 10_000),
+    missing=st.sampled_from([0.0, 0.1, 0.7]),
+    calibrated=st.booleans(),
+    params=st.sampled_from([{}, {"max_iter": 5}, {"max_leaf_nodes": 4, "class_weight": "balanced"}]),
+    rows=st.lists(cells, min_size=1, max_size=30),
+)
+@settings(quick, max_examples=8)
+def test_a_boosted_model_says_the_same_directly_to_1e_12(seed, missing, calibrated, params, rows):
+    X, y = make_rows(300, seed, missing)
+    recipe = Recipe(BOOSTED, NUMBERS, TEXTS, calibrated=calibrated, params={"max_iter": 20, **params})
+    check_same(serve(X, y, recipe, threshold=float(y.mean())), rows)
 
 
 def test_a_model_that_others_built_is_asked_through_its_pipeline():

@@ -44,6 +44,7 @@ FLOORS = [
         "risk.packages",
         "risk.reference",
         "risk.estimates",
+        "risk.timeline",
         "risk.engine",
         "risk.selection",
         "risk.outbox",

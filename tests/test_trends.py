@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from risk import trends
+from risk import timeline, trends
 
 
 def day(number):
@@ -68,8 +68,8 @@ def test_an_estimate_is_a_point_and_once_labels_came_its_error_is_another():
     (point,) = found["series"]["auc/estimate_error"]["points"]
     assert point == {"at": day(3), "value": 0.9 - 0.8, "low": 0.7 - 0.8, "high": 0.9 - 0.8, "release": "r"}
     held = "the band of an estimate held for F1 in 1 of 2 (mean error -0.050), for AUC in 1 of 1"
-    assert held in trends.count_held(found) and held in " ".join(trends.render_text(found).split())
-    assert "F1 0.600 (0.500-0.700) of new rows, estimated" in trends.render_text(found)
+    assert held in trends.count_held(found) and held in " ".join(timeline.render_text(found).split())
+    assert "F1 0.600 (0.500-0.700) of new rows, estimated" in timeline.render_text(found)
 
 
 def test_before_any_label_came_nothing_is_said_of_estimates_that_held():
@@ -216,7 +216,7 @@ def test_whatever_a_row_holds_the_trends_can_be_written_continued_and_told(table
     found = trends.build(tables)
     json.dumps(found, allow_nan=False)
     assert trends.merge(found, found) == found
-    assert max(map(len, trends.render_text(found).splitlines()), default=0) <= 80
+    assert max(map(len, timeline.render_text(found).splitlines()), default=0) <= 80
 
 
 # --- thinning and merging -------------------------------------------------------------------------------
@@ -395,10 +395,10 @@ def test_the_text_fits_80_columns_and_prints_no_control_sign():
         {"at": day(1), "drift": True, "new_score": 0.5, "new_low": 0.4, "new_high": 0.6, "release": "abc"},
         {"at": day(2), "drift": True, "release": "\x1b[31m" + "r" * 250},
     ]
-    text = trends.render_text(trends.build(rows))
+    text = timeline.render_text(trends.build(rows))
     assert max(map(len, text.splitlines())) <= 80 and "\x1b" not in text
     assert "2026-01-01 08:00:00  DRIFT of abc" in text and "F1 0.500 (0.400-0.600) of new rows" in text
-    assert trends.render_text(trends.build({}), since="2026-01-01") == "nothing is known since 2026-01-01\n"
+    assert timeline.render_text(trends.build({}), since="2026-01-01") == "nothing is known since 2026-01-01\n"
 
 
 @pytest.mark.parametrize(
@@ -406,7 +406,7 @@ def test_the_text_fits_80_columns_and_prints_no_control_sign():
 )
 def test_figures_stand_below_each_other_whatever_the_name(name):
     rows = columns("missing_values", "percent", **{name: [-1.2345678e-5, -1.2345e17]})
-    head, line, *_ = trends.render_text(trends.build(rows)).splitlines()
+    head, line, *_ = timeline.render_text(trends.build(rows)).splitlines()
     cells = [0 if unicodedata.combining(c) else 1 + (unicodedata.east_asian_width(c) in "WF") for c in line]
     assert sum(cells) == len(head) <= 80
     assert ("…" in line) == (len(unicodedata.normalize("NFC", name)) > 18)
@@ -418,7 +418,7 @@ def test_the_text_of_a_few_trends():
         "timings": [{"at": day(n), "stage": "training", "duration_s": n / 4} for n in (1, 2, 3)],
         "ingested_files": [{"at": day(n), "rows_new": 10 * n, "rows_total": 12000} for n in (1, 2)],
     }
-    assert trends.render_text(trends.build(rows)).splitlines() == [
+    assert timeline.render_text(trends.build(rows)).splitlines() == [
         "trend                            n       first   previous       last   vs first",
         "f1/release                       1         0.5          -        0.5          -",
         "rows/total                       2      12,000     12,000     12,000         +0",

@@ -1,0 +1,75 @@
+"""How have things moved, told on a terminal of 80 columns?
+
+Standard library only, pure.
+"""
+
+from __future__ import annotations
+
+import textwrap
+import unicodedata
+from collections.abc import Mapping
+from typing import Any
+
+from risk.trends import count_held, latest
+
+NAME_WIDTH, WIDTH = 26, 80
+
+
+def render_text(moved: Mapping[str, Any], *, since: str | None = None) -> str:
+    """Render trends for a terminal of 80 columns: the series, then what happened when."""
+    if not moved["series"] and not moved["marks"]:
+        return f"nothing is known{f' since {since}' if since else ''}\n"
+    lines = [f"{'trend':{NAME_WIDTH}} {'n':>7}  {'first':>10} {'previous':>10} {'last':>10} {'vs first':>10}"]
+    for key, told in latest(moved).items():
+        values = [point["value"] for point in moved["series"][key]["points"]]
+        previous = _short(values[-2]) if len(values) > 1 else "-"
+        change = "-" if told["change_first"] is None else _short(told["change_first"], signed=True)
+        figures = (_short(values[0]), previous, _short(told["last"]), change)
+        lines.append(f"{_fit(key, NAME_WIDTH)} {told['n']:>7,}  {' '.join(f'{f:>10}' for f in figures)}")
+    for panel, count in moved["others"].items():
+        if count:
+            lines.append(f"and {count:,} more columns of {panel!r}, which moved less")
+    held = count_held(moved)
+    lines += [*textwrap.wrap(f"{held}.", WIDTH), ""] if held else [""]
+    lines += _tell_events(moved)
+    return "\n".join(lines) + "\n"
+
+
+def _tell_events(moved: Mapping[str, Any]) -> list[str]:
+    """Give a line to each deployment, rollback, alarm and judged batch, in order of time."""
+    words = {"deployed": "deployed", "rollback": "rolled back to", "alarm": "DRIFT of"}
+    events = [(m["at"], f"{words[m['kind']]} {m['release'] or 'a release'}") for m in moved["marks"]]
+    words_of = {"f1/release": "release", "f1/batch": "new rows", "f1/estimate": "new rows, estimated"}
+    for key, word in words_of.items():
+        for point in moved["series"].get(key, {}).get("points", ()):
+            band = f" ({point['low']:.3f}-{point['high']:.3f})" if "low" in point and "high" in point else ""
+            events.append((point["at"], f"F1 {point['value']:.3f}{band} of {word}"))
+    told = (f"{at[:19].replace('T', ' ')}  {said}" for at, said in sorted(events))
+    return [_fit(line, WIDTH).rstrip() for line in told]
+
+
+def _short(value: float, *, signed: bool = False) -> str:
+    sign = "+" if signed else ""
+    if isinstance(value, int) and abs(value) < 10_000_000:
+        return f"{value:{sign},}"
+    return f"{value:{sign}.4g}"
+
+
+def _fit(text: str, width: int) -> str:
+    """Cut or fill a text to a width in the cells of a terminal; some signs take two, some none."""
+    fitted, used = "", 0
+    cells = [_cells(sign if sign.isprintable() else "?") for sign in text]
+    room = width if sum(n for _, n in cells) <= width else width - 1
+    for sign, n in cells:
+        if used + n > room:
+            break
+        fitted, used = fitted + sign, used + n
+    if room < width:
+        fitted, used = fitted + "…", used + 1
+    return fitted + " " * (width - used)
+
+
+def _cells(sign: str) -> tuple[str, int]:
+    if unicodedata.combining(sign):
+        return sign, 0
+    return sign, 2 if unicodedata.east_asian_width(sign) in ("W", "F") else 1
