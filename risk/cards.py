@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from risk.appendix import figure, part, say_gate
@@ -40,6 +40,7 @@ def make_card(card: Facts, metrics: Facts, trends: Facts) -> list[dict[str, Any]
             [2, 3, -1, -1, -1, -1],
         ),
         *make_gate(card.get("gate")),
+        *make_slices(card.get("slices")),
         make_features(card),
         part("Who is told what", "", ["reader", "is told"], READERS, [1.2, 4]),
     ]
@@ -116,6 +117,20 @@ def make_gate(gate: Facts | None) -> list[dict[str, Any]]:
     said = f"{say_gate(gate)} Judged on {gate['judged_on']}, {gate['n']:,} rows."
     header = ["score", "this model", "the one before", "difference", "from", "to"]
     return [part("Gate", said, header, rows, [2, -1, -1.3, -1, -1, -1])]
+
+
+def make_slices(found: Sequence[Facts] | None) -> list[dict[str, Any]]:
+    """Make the table of slices in which the model does clearly worse; an earlier version sought none."""
+    if found is None:
+        return []
+    title = "Where it does clearly worse"
+    if not found:
+        return [part(title, "In none of the slices of single columns that have enough rows.")]
+    said = (
+        "Of all slices of single columns with enough rows; chance alone would name one in 20 cards at most."
+    )
+    rows = [[one["text"], f"{one['n']:,}", figure3(one["found"]), figure3(one["promised"])] for one in found]
+    return [part(title, said, ["where", "rows", "found", "promised"], rows, [5, -1, -1, -1])]
 
 
 def make_features(card: Facts) -> dict[str, Any]:
