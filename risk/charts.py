@@ -33,13 +33,13 @@ MARKERS = ("o", "s", "^", "D", "v", "P")
 LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (1, 1)))
 # panel: title, unit, height in inches
 PANELS = {
-    "clients": ("Clients at risk", "clients", 1.0),
-    "scores": ("Score of releases (test data) and of new rows", "F1, AUC", 2.1),
-    "rows": ("Rows in the table", "rows", 1.0),
-    "new_rows": ("New rows in a run", "rows", 1.0),
-    "missing": ("Missing cells", "percent", 1.25),
-    "durations": ("Duration", "seconds", 1.25),
-    "psi": ("Shift of columns since training", "PSI", 1.4),
+    "clients": ("Clients at risk", "clients", 0.8),
+    "scores": ("Score of releases (test data) and of new rows", "F1, AUC", 1.9),
+    "rows": ("Rows in the table", "rows", 0.9),
+    "new_rows": ("New rows in a run", "rows", 0.9),
+    "missing": ("Missing cells", "percent", 1.15),
+    "durations": ("Duration", "seconds", 1.05),
+    "psi": ("Shift of columns since training", "PSI", 1.3),
 }
 NAMES = {
     "clients/at_risk": "at risk",
