@@ -21,6 +21,7 @@ test: $(VENV)/.dev
 
 torture: $(VENV)/.dev
 	$(BIN)/python -m pytest -m torture
+	tests/environments.sh
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .

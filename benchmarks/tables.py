@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from scipy import stats
 
 LEVEL = 0.99
+Run = Callable[[Callable[[int], Counter[Any]], int], Counter[Any]]  # counts of so many repetitions
 MANY = 1_000  # repetitions from which on tenths of a per cent are told
 
 

@@ -40,6 +40,16 @@ def test_random_days_lose_no_row_and_the_deployed_model_answers():
     assert counts["sequences"] >= 2 and counts["answers"] > 10
 
 
+@pytest.mark.torture
+@pytest.mark.parametrize(
+    ("harness", "n"), [(csvs, 100_000), (clients, 1_000_000), (models, 20_000), (days, 1_000)]
+)
+def test_the_full_form_finds_nothing(harness, n, capsys):
+    counts = harness.run(n)
+    with capsys.disabled():
+        print(f"\n{harness.__name__}: " + ", ".join(f"{count:,} {name}" for name, count in counts.items()))
+
+
 # --- each harness has teeth ---------------------------------------------------------------------------------
 
 

@@ -211,7 +211,9 @@ def count_plainly(data):
     text = read_text(data)
     if text is None or '"' in text:
         return None
-    lines = [line for line in re.split("\r\n|\n|\r", text) if line.strip(BLANKS)]
+    lines = re.split("\r\n|\n|\r", text)
+    while lines and not lines[0].strip(BLANKS):
+        del lines[0]
     found = [[cell.strip(BLANKS) for cell in lines[0].split(s)] for s in ",;\t|"] if lines else []
     header = max(found, key=lambda names: (len(set(HEADER) & set(names)), len(names)), default=[])
     separator = ",;\t|"[found.index(header)] if found else ","

@@ -1,0 +1,91 @@
+#!/usr/bin/env bash
+# Does the suite pass where nothing is as on a developer's machine: without a network, as nobody, in three
+# time zones, and with every warning an error?
+#
+#   tests/environments.sh                  the quick part of the suite, in each of the six
+#   tests/environments.sh --short          a minute of it, for CI
+#   tests/environments.sh tests/test_x.py  what pytest is to run instead; "tests" is the whole suite
+#
+# PYTHON names the interpreter (default: .venv/bin/python). No network and nobody need root, or a kernel
+# that lets users make namespaces; where neither is there, that is an error, not a skip.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+PYTHON=$(realpath -s "${PYTHON:-.venv/bin/python}")
+QUICK=(tests/test_inputs.py tests/test_limits.py tests/test_escapes.py tests/test_secrets.py
+    tests/test_releases.py tests/test_fullprocess.py tests/test_exit_codes.py tests/test_cron.py
+    tests/test_delivery.py tests/test_trends.py tests/test_packages.py tests/test_apicalls.py
+    tests/test_whole_story.py)
+SHORT=(tests/test_whole_story.py tests/test_exit_codes.py tests/test_escapes.py)
+if [ "${1:-}" = --short ]; then
+    asked=("${SHORT[@]}")
+elif [ $# -gt 0 ]; then
+    asked=("$@")
+else
+    asked=("${QUICK[@]}")
+fi
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+chmod 755 "$work"
+run=(-m pytest -p no:cacheprovider "${asked[@]}")
+failed=()
+
+try() { # NAME COMMAND...: run one environment, keep its output, say how it ended
+    local name=$1
+    shift
+    if "$@" > "$work/log" 2>&1; then
+        echo "$name: $(tail -n 1 "$work/log")"
+    else
+        cat "$work/log"
+        echo "$name: FAILED"
+        failed+=("$name")
+    fi
+}
+
+# A network namespace of its own: nothing but loopback, which must be brought up first.
+LOOPBACK='import fcntl, os, socket, struct, sys
+fcntl.ioctl(socket.socket(), 0x8914, struct.pack("16sh", b"lo", 0x41) + bytes(14))
+try:
+    socket.create_connection(("192.0.2.1", 80), 2)
+except OSError:
+    os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+sys.exit("there is a network here")'
+unshare=(unshare -n)
+[ "$(id -u)" = 0 ] || unshare=(unshare -rn)
+try "no network" "${unshare[@]}" "$PYTHON" -c "$LOOPBACK" "${run[@]}"
+
+# Nobody, in a copy of the tree that is nobody's. Whoever is no root already is unprivileged.
+nobody() {
+    local tree=$work/tree
+    mkdir "$tree"
+    git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents -t "$tree"
+    if [ "$(id -u)" = 0 ]; then
+        local python=$PYTHON as=(setpriv --reuid=65534 --regid=65534 --clear-groups)
+        if ! "${as[@]}" test -x "$python"; then # it lies where root alone may go: take copies
+            cp -r "$("$python" -c 'import sys; print(sys.base_prefix)')" "$work/base"
+            "$work/base/bin/python3" -m venv --without-pip "$work/venv"
+            cp -r "$("$python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/." \
+                "$("$work/venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
+            python=$work/venv/bin/python
+            chmod -R a+rX "$work/base" "$work/venv"
+        fi
+        chown -R 65534:65534 "$tree"
+        mkdir -m 777 "$work/tmp"
+        (cd "$tree" && HOME=$tree TMPDIR=$work/tmp "${as[@]}" env PYTHONDONTWRITEBYTECODE=1 "$python" "${run[@]}")
+    else
+        (cd "$tree" && "$PYTHON" "${run[@]}")
+    fi
+}
+try "as nobody" nobody
+
+# Rules written out, so that no list of zones need be installed: half an hour and summer time, a quarter
+# of an hour, and a day ahead.
+for zone in 'NST3:30NDT,M3.2.0,M11.1.0' '<+0545>-5:45' '<+14>-14'; do
+    try "TZ=$zone" env TZ="$zone" "$PYTHON" "${run[@]}"
+done
+try "warnings are errors" env PYTHONWARNINGS=error "$PYTHON" "${run[@]}"
+
+if [ ${#failed[@]} -gt 0 ]; then
+    echo "environments: failed in: ${failed[*]}"
+    exit 1
+fi
+echo "environments: passed in all six"
