@@ -10,24 +10,25 @@ import re
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http import HTTPStatus
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
 from flask import Flask, Request, Response, g, jsonify, request
 from flask.json.provider import DefaultJSONProvider
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, NotFound, RequestEntityTooLarge
 
 import stage
 from config import Config, load_config
-from risk import access, answers, gauges, outbox, problems, questions, requestlog, serving
+from risk import access, answers, gauges, outbox, problems, questions, requestlog, screen, serving
 from risk.access import Asker
 from risk.confined import Confined
 from risk.dataset import Schema
 from risk.errors import ArtifactError, ConfigError, PipelineError, ServiceError
 from risk.problems import Refusal
 from risk.questions import Asked
+from risk.screen import View
 
 LOG = stage.log("app")
 HERE = Path(__file__).resolve().parent
@@ -38,8 +39,8 @@ SAFE_HEADERS = (
     ("Referrer-Policy", "no-referrer"),
     ("Cross-Origin-Resource-Policy", "same-origin"),
     ("Cache-Control", "no-store"),
+    ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
 )
-NOTHING_RUNS = "default-src 'none'; frame-ancestors 'none'"
 _ABSOLUTE = re.compile(r"(?<![\w./])/(?:[^\s/:'\"]+/)+")
 
 
@@ -196,7 +197,53 @@ def create_app(config: Config) -> Flask:
         release = deployed.get().release.id
         return answer_of(release, {"status": "ready", **told_damage(deployed, config)})
 
+    _add_page(app, config, deployed, files)
     return app
+
+
+def _add_page(app: Flask, config: Config, deployed: serving.Deployed, files: Confined) -> None:
+    """Add the page for people; what refuses an upload is said on it."""
+    reported = serving.Facts(config.report, "run fullprocess.py, or reporting.py")
+
+    def show(problem: str | None = None, status: int = 200) -> Response:
+        told = tell(reported.read, config)
+        listed = "The list of clients is not there yet."
+        where = config.prod_deployment, config.diagnostics, config.tick_state, config.outbox
+        found = gauges.collect(*where, time.time())
+        view = View.of(request.args)
+        html = screen.render_page(told, listed, view, config.prod_deployment, found, problem)
+        return Response(html, status, screen.HEADERS)
+
+    @app.get("/")
+    def page() -> Response:
+        return show()
+
+    @app.post("/")
+    def upload() -> Response:
+        try:
+            served = deployed.get()
+            asked = read_question(config, files, served.schema)
+        except Refusal as error:
+            return show(error.detail, error.status)
+        except RequestEntityTooLarge as error:
+            return show(f"the file is over {config.max_body_mb} MiB", error.code)
+        except ArtifactError as error:
+            return show(hide_paths(str(error), config), 503)
+        return answer_csv(served.release.id, answers.to_csv(served, asked))
+
+    @app.get("/static/<name>")
+    def static_file(name: str) -> Response:
+        if name not in screen.FILES:
+            raise NotFound
+        return Response((HERE / "static" / name).read_bytes(), mimetype=screen.FILES[name])
+
+
+def tell(read: Callable[[], dict[str, Any]], config: Config) -> dict[str, Any] | str:
+    """Read an artifact for the page, or say why it cannot be read."""
+    try:
+        return read()
+    except ArtifactError as error:
+        return hide_paths(str(error), config)
 
 
 def told_damage(deployed: serving.Deployed, config: Config) -> dict[str, str]:
@@ -247,9 +294,9 @@ def _open_and_close(app: Flask, config: Config) -> None:
     @app.after_request
     def mark(answer: Response) -> Response:
         release = g.get("release") or serving.current_id(config.prod_deployment)
-        answer.headers.extend([*SAFE_HEADERS, ("X-Release", release)])
-        if "Content-Security-Policy" not in answer.headers:  # a page has its own
-            answer.headers["Content-Security-Policy"] = NOTHING_RUNS
+        own = answer.headers  # the page has some of these
+        own.extend([(name, value) for name, value in SAFE_HEADERS if name not in own])
+        own["X-Release"] = release
         rule, duration_ms = request.url_rule, 1000 * (time.perf_counter() - g.started)
         requestlog.note(request.method, rule.rule if rule else "-", answer.status_code, duration_ms)
         return answer
@@ -291,7 +338,6 @@ def render_refusal(config: Config, status: int, detail: str) -> bytes:
     body = render_json(problems.describe(status, detail)).encode()
     headers = [
         *SAFE_HEADERS,
-        ("Content-Security-Policy", NOTHING_RUNS),
         *problems.headers_of(status),
         ("X-Release", serving.current_id(config.prod_deployment)),
         ("Content-Type", problems.MEDIA_TYPE),

@@ -179,6 +179,10 @@ class Config:
         return self.output_model / "report.json"
 
     @property
+    def report_page(self) -> Path:
+        return self.output_model / "report.html"
+
+    @property
     def summary_report(self) -> Path:
         return self.output_model / "summary_report.pdf"
 

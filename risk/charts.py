@@ -33,14 +33,16 @@ MARKERS = ("o", "s", "^", "D", "v", "P")
 LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (1, 1)))
 # panel: title, unit, height in inches
 PANELS = {
-    "scores": ("Score of releases (test data) and of new rows", "F1, AUC", 2.1),
-    "rows": ("Rows in the table", "rows", 1.0),
-    "new_rows": ("New rows in a run", "rows", 1.0),
-    "missing": ("Missing cells", "percent", 1.25),
-    "durations": ("Duration", "seconds", 1.25),
-    "psi": ("Shift of columns since training", "PSI", 1.4),
+    "clients": ("Clients at risk", "clients", 0.8),
+    "scores": ("Score of releases (test data) and of new rows", "F1, AUC", 1.9),
+    "rows": ("Rows in the table", "rows", 0.9),
+    "new_rows": ("New rows in a run", "rows", 0.9),
+    "missing": ("Missing cells", "percent", 1.15),
+    "durations": ("Duration", "seconds", 1.05),
+    "psi": ("Shift of columns since training", "PSI", 1.3),
 }
 NAMES = {
+    "clients/at_risk": "at risk",
     "f1/release": "F1, release",
     "auc/release": "AUC, release",
     "f1/batch": "F1, new rows",
@@ -173,7 +175,7 @@ def _limit(axes: Axes, panel: str, points: Sequence[Mapping[str, Any]]) -> None:
         for label, (level, line) in LEVELS.items():
             axes.axhline(level, color=GREY, linewidth=0.8, linestyle=line, label=label)
             top = max(top, level * 1.2)
-    if panel.endswith("rows"):
+    if panel.endswith("rows") or panel == "clients":
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _count(value)))
     axes.set_ylim(0, top * 1.12 if top > 0 else 1)
 

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from risk.databases import BUDGET_S
 from risk.errors import ServiceError
 
-VERSION = 3
+VERSION = 4
 LOCK_NAME, LOCK_NUMBER = "dynamic_risk_history", 7_241_966
 NAME, DIGEST, TIME, SENTENCE = sa.String(255), sa.String(64), sa.String(32), sa.String(1000)
 MYSQL: dict[str, Any] = {
@@ -174,6 +174,15 @@ ESTIMATES = _table(
     realised_auc=sa.Double,
     told=SENTENCE,
 )
+CLIENT_LISTS = _table(
+    "client_lists",
+    release=NAME,
+    table_digest=DIGEST,
+    n_clients=sa.Integer,
+    n_at_risk=sa.Integer,
+    share_at_risk=sa.Double,
+    value_at_risk=sa.Double,
+)
 RELEASES = _table(
     "releases",
     release=NAME,
@@ -307,7 +316,12 @@ def _to_version_3(connection: sa.Connection) -> None:
         table.create(connection, checkfirst=True)
 
 
+def _to_version_4(connection: sa.Connection) -> None:
+    CLIENT_LISTS.create(connection, checkfirst=True)
+
+
 STEPS: dict[int, tuple[str, Callable[[sa.Connection], None]]] = {
     2: ("add rows_total to ingested_files, model_sha256 to releases, the table column_drift", _to_version_2),
     3: ("add the evidence to drift and column_drift, gate to ticks, tables gates, estimates", _to_version_3),
+    4: ("add the table client_lists", _to_version_4),
 }

@@ -2,81 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
-from xml.sax.saxutils import escape
 
 from reportlab.lib import colors
-from reportlab.lib.enums import TA_RIGHT
 from reportlab.lib.pagesizes import A4
-from reportlab.lib.styles import ParagraphStyle
 from reportlab.lib.units import mm
-from reportlab.lib.utils import ImageReader
-from reportlab.pdfbase import pdfmetrics
-from reportlab.pdfbase.ttfonts import TTFont
-from reportlab.platypus import (
-    CondPageBreak,
-    Flowable,
-    Image,
-    KeepTogether,
-    PageBreak,
-    Paragraph,
-    SimpleDocTemplate,
-    Spacer,
-    Table,
-)
+from reportlab.platypus import Flowable, Image, PageBreak, Paragraph, SimpleDocTemplate, Spacer, Table
 
-FONT, BOLD = "DejaVuSans", "DejaVuSans-Bold"
-INK, MUTED, LINE, SHADE, ALARM = "#1a202c", "#4a5568", "#cbd5e0", "#f7fafc", "#9b2c2c"
-MARGIN = 18 * mm
-PADDING = 6  # of a frame of platypus, in points, on each side
-WIDTH = A4[0] - 2 * (MARGIN + PADDING)
-HEAD_OF_TABLE = 40 * mm  # heading, note, header and the first rows; less room begins a new page
-LONGEST = 300
+from risk import paper, sketch, summary
+from risk.paper import BODY, BOLD, FONT, MARGIN, NOTE, PADDING, TITLE, WARNING, WIDTH, say, style
 
-
-def register_fonts() -> None:
-    """Register DejaVu Sans, which matplotlib ships: the PDF standard fonts know no Ł and no Ω."""
-    import matplotlib
-
-    folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
-    for name in (FONT, BOLD):
-        pdfmetrics.registerFont(TTFont(name, str(folder / f"{name}.ttf")))
-    pdfmetrics.registerFontFamily(FONT, normal=FONT, bold=BOLD, italic=FONT, boldItalic=BOLD)
-
-
-def printable(text: str) -> str:
-    """Give a text of any origin as markup that prints as it is; signs without a glyph as \\uXXXX."""
-    if len(text) > LONGEST:
-        text = text[: LONGEST - 1] + "…"
-    known = pdfmetrics.getFont(FONT).face.charToGlyph
-    signs = (sign if ord(sign) in known and sign.isprintable() else ascii(sign)[1:-1] for sign in text)
-    return escape("".join(signs)).replace("  ", " \N{NO-BREAK SPACE}")
-
-
-def style(name: str, **changes: Any) -> ParagraphStyle:
-    """Make a paragraph style."""
-    given = {
-        "fontName": FONT,
-        "fontSize": 9,
-        "leading": 12.5,
-        "textColor": colors.HexColor(INK),
-        "splitLongWords": 1,
-    }
-    return ParagraphStyle(name, **(given | changes))
-
-
-TITLE = partial(style, "title", fontName=BOLD, fontSize=18, leading=24)
-HEADING = partial(style, "heading", fontName=BOLD, fontSize=11.5, leading=15, spaceBefore=12, spaceAfter=4)
-BODY = partial(style, "body", spaceAfter=4)
-NOTE = partial(style, "note", fontSize=8, leading=11, textColor=colors.HexColor(MUTED), spaceAfter=4)
-WARNING = partial(style, "warning", textColor=colors.HexColor(ALARM), spaceAfter=4)
+LONGEST_NAME = 80
+CALM, CARE = "#1c6b3a", "#8a5a00"
+ANSWERS = {summary.YES: CALM, summary.NO: paper.ALARM, summary.UNKNOWN: CARE}
+HEADLINE = partial(style, "headline", fontName=BOLD, fontSize=15, leading=20, spaceBefore=8, spaceAfter=12)
+LARGE = partial(style, "large", fontName=BOLD, fontSize=20, leading=25)
+ANSWER = partial(style, "answer", fontName=BOLD, fontSize=12, leading=16, spaceAfter=3)
+BULLET = partial(style, "bullet", leftIndent=10, bulletIndent=0, spaceAfter=2)
 
 
 def render_pdf(handle: IO[bytes], report: Mapping[str, Any], matrix: Path, trends: Path) -> int:
     """Write the PDF of a report; the same facts and pictures give the same bytes.
+
+    Page 1 is the executive's, the pages after it the client managers', the rest the data scientist's.
 
     Parameters
     ----------
@@ -91,7 +42,7 @@ def render_pdf(handle: IO[bytes], report: Mapping[str, Any], matrix: Path, trend
     -------
     n_pages : int
     """
-    register_fonts()
+    paper.register_fonts()
     document = SimpleDocTemplate(
         handle,
         pagesize=A4,
@@ -112,80 +63,149 @@ def draw_foot(canvas: Any, document: Any, *, text: str) -> None:
     """Draw release, date and page number below a page."""
     canvas.saveState()
     canvas.setFont(FONT, 7.5)
-    canvas.setFillColor(colors.HexColor(MUTED))
+    canvas.setFillColor(colors.HexColor(paper.MUTED))
     canvas.drawString(MARGIN + PADDING, 10 * mm, text)
     canvas.drawRightString(A4[0] - MARGIN - PADDING, 10 * mm, str(document.page))
     canvas.restoreState()
 
 
 def tell(report: Mapping[str, Any], matrix: Path, trends: Path) -> list[Flowable]:
-    """Tell the report in the order in which a person asks."""
+    """Tell the report in the order in which its readers come."""
+    pages = (tell_front(report), tell_clients(report["clients"]), tell_appendix(report, matrix, trends),
+             tell_card(report["card"]))  # fmt: skip
+    return [flowable for page in pages for flowable in (*page, PageBreak())][:-1]
+
+
+# --- page 1 ------------------------------------------------------------------------------------------------
+
+
+def tell_front(report: Mapping[str, Any]) -> list[Flowable]:
+    """Tell the executive: state and change, figures, trend, trust."""
+    told = report["summary"]
     story: list[Flowable] = [
         Paragraph("Attrition risk", TITLE()),
-        Paragraph(printable(report["subtitle"]), NOTE()),
+        Paragraph(report["date"], NOTE()),
+        say(told["headline"], HEADLINE()),
     ]
-    story += chapter(
-        "How good is the model?", *(Paragraph(printable(t), BODY()) for t in report["score_said"])
-    )
-    story += [Paragraph(printable(text), WARNING()) for text in report["warnings"]]
-    verdict = [Paragraph(printable(text), BODY()) for text in report["verdict_said"]]
-    story += chapter("Has the world changed?", *verdict)
-    story += chapter("Right and wrong on the test data", Image(str(matrix), width=120 * mm, height=100 * mm))
-    for part in report["tables"]:
-        story += tell_table(part)
-    story.append(PageBreak())
-    story += chapter("Trends", Paragraph(printable(report["trends_said"]), NOTE()), whole_width(trends))
-    story += tell_table(report["trends_table"])
+    if told["figures"]:
+        story += [make_tiles(told["figures"]), Spacer(1, 10)]
+    story += tell_trend(report["trends"])
+    story += tell_trust(told["trust"])
+    story += paper.chapter("What happened last", say(told["news"], BODY()))
+    story.append(Spacer(1, 8))
+    story.append(Paragraph(summary.READING, NOTE()))
     return story
 
 
-def tell_table(part: Mapping[str, Any]) -> list[Flowable]:
-    """Tell one table under its heading."""
-    body: list[Flowable] = [Paragraph(printable(part["said"]), NOTE())] if part["said"] else []
-    if part["rows"]:
-        body.append(make_table(part["header"], part["rows"], part["widths"]))
-    return chapter(part["title"], *body)
-
-
-def whole_width(picture: Path) -> Image:
-    """Show a picture as wide as the text."""
-    width, height = ImageReader(str(picture)).getSize()
-    return Image(str(picture), width=WIDTH, height=WIDTH * height / width)
-
-
-def chapter(title: str, *body: Flowable) -> list[Flowable]:
-    """Keep a heading with the first thing below it."""
-    heading = Paragraph(escape(title), HEADING())
-    if body and isinstance(body[-1], Table) and len(body[-1]._cellvalues) > 12:
-        return [CondPageBreak(HEAD_OF_TABLE), heading, *body]
-    return [KeepTogether([heading, *body]), Spacer(1, 2)]
-
-
-def make_table(header: Sequence[str], rows: Sequence[Sequence[str]], widths: Sequence[float]) -> Table:
-    """Make a table whose header is repeated on each page; figures stand right."""
-    left, right = (
-        style("cell", fontSize=8, leading=10),
-        style("figure", fontSize=8, leading=10, alignment=TA_RIGHT),
-    )
-    head, head_right = (
-        style("head", fontName=BOLD, fontSize=8, leading=10, alignment=a) for a in (0, TA_RIGHT)
-    )
-    wide = [width > 0 for width in widths]
-    cells = [[Paragraph(escape(t), head if w else head_right) for t, w in zip(header, wide, strict=True)]]
-    for row in rows:
-        cells.append([Paragraph(printable(t), left if w else right) for t, w in zip(row, wide, strict=True)])
-    whole = sum(map(abs, widths))
-    table = Table(cells, colWidths=[WIDTH * abs(width) / whole for width in widths], repeatRows=1)
+def make_tiles(figures: list[Mapping[str, Any]]) -> Table:
+    """Make the figures that are shown large, side by side."""
+    cells = [
+        [
+            say(one["name"], NOTE(spaceAfter=0)),
+            say(one["shown"], LARGE()),
+            say(one["note"], NOTE()),
+        ]
+        for one in figures
+    ]
+    table = Table([cells], colWidths=[WIDTH / len(cells)] * len(cells))
     table.setStyle(
         [
             ("VALIGN", (0, 0), (-1, -1), "TOP"),
-            ("LINEBELOW", (0, 0), (-1, 0), 0.8, colors.HexColor(INK)),
-            ("LINEBELOW", (0, 1), (-1, -1), 0.25, colors.HexColor(LINE)),
-            ("ROWBACKGROUNDS", (0, 1), (-1, -1), [colors.white, colors.HexColor(SHADE)]),
-            ("TOPPADDING", (0, 0), (-1, -1), 2),
-            ("BOTTOMPADDING", (0, 0), (-1, -1), 3),
-            ("LEFTPADDING", (0, 0), (-1, -1), 3),
-            ("RIGHTPADDING", (0, 0), (-1, -1), 3),
+            ("BACKGROUND", (0, 0), (-1, -1), colors.HexColor(paper.SHADE)),
+            ("LINEABOVE", (0, 0), (-1, 0), 2, colors.HexColor(paper.ACCENT)),
+            ("LINEAFTER", (0, 0), (-2, -1), 6, colors.white),
+            ("LEFTPADDING", (0, 0), (-1, -1), 8),
         ]
     )
     return table
+
+
+def tell_trend(trends: Mapping[str, Any]) -> list[Flowable]:
+    """Tell how the number of clients at risk has moved, where more than one count is known."""
+    chart = sketch.draw_trend(trends, summary.TREND, summary.TREND_NAME)
+    if chart is None:
+        return []
+    return paper.chapter(
+        f"{summary.TREND_NAME} over time", paper.draw(chart), Paragraph(summary.TREND_NOTE, NOTE())
+    )
+
+
+def tell_trust(trust: Mapping[str, Any]) -> list[Flowable]:
+    """Tell whether the model can be trusted, and why."""
+    colour = colors.HexColor(ANSWERS[trust["answer"]])
+    said = [Paragraph(trust["answer"].capitalize(), ANSWER(textColor=colour))]
+    said += [say(reason, BULLET(), bulletText="•") for reason in trust["because"]]
+    box = Table([[said]], colWidths=[WIDTH])
+    box.setStyle([("LINEBEFORE", (0, 0), (0, -1), 3, colour), ("LEFTPADDING", (0, 0), (-1, -1), 10)])
+    return paper.chapter("Can the model be trusted?", box)
+
+
+# --- the client managers' pages ----------------------------------------------------------------------------
+
+
+def tell_clients(clients: Mapping[str, Any]) -> list[Flowable]:
+    """Tell whom to call first, and why."""
+    story: list[Flowable] = [
+        Paragraph("Whom to call first", TITLE()),
+        say(clients["said"], NOTE()),
+    ]
+    if not clients["lines"]:
+        return story
+    header, widths = ["", "client", "risk", "place", "because"], [-0.85, 3, 1.9, -1.3, 5]
+    if clients["has_loss"]:
+        header.insert(3, "loss")
+        widths.insert(3, -1.2)
+    rows = [cells_of(line, has_loss=clients["has_loss"]) for line in clients["lines"]]
+    return [*story, paper.make_table(header, rows, widths)]
+
+
+def cells_of(line: Mapping[str, Any], *, has_loss: bool) -> list[str]:
+    """Give the cells of one client."""
+    risk = "\n".join(filter(None, (f"{line['probability']} {line['risk']}", line["band"])))
+    loss = [line["loss"] or "-"] if has_loss else []
+    because = "\n".join(line["reasons"]) or "nothing stands out"
+    name = line["name"] if len(line["name"]) <= LONGEST_NAME else f"{line['name'][: LONGEST_NAME - 1]}…"
+    return [line["rank"], name, risk, *loss, line["change"], because]
+
+
+# --- the data scientist's appendix -------------------------------------------------------------------------
+
+
+def tell_appendix(report: Mapping[str, Any], matrix: Path, trends: Path) -> list[Flowable]:
+    """Tell the evidence: scores, verdict, calibration, columns, rows, trends."""
+    story: list[Flowable] = [
+        Paragraph("Appendix", TITLE()),
+        say(report["subtitle"], NOTE()),
+    ]
+    scores = [say(t, BODY()) for t in report["score_said"]]
+    story += paper.chapter("How good is the model?", *scores)
+    story += [say(text, WARNING()) for text in report["warnings"]]
+    verdict = [say(text, BODY()) for text in report["verdict_said"]]
+    story += paper.chapter("Has the world changed?", *verdict)
+    picture = Image(str(matrix), width=120 * mm, height=100 * mm)
+    story += paper.chapter("Right and wrong on the test data", picture)
+    story += tell_calibration(report["calibration"])
+    for part in report["tables"]:
+        story += paper.tell_table(part)
+    story.append(PageBreak())
+    said = say(report["trends_said"], NOTE())
+    story += paper.chapter("Trends", said, paper.whole_width(trends))
+    story += paper.tell_table(report["trends_table"])
+    return story
+
+
+def tell_calibration(calibration: Mapping[str, Any]) -> list[Flowable]:
+    """Tell whether probabilities mean what they say."""
+    chart = sketch.draw_reliability(calibration["curve"])
+    said = say(calibration["said"], NOTE())
+    return paper.chapter(
+        "Do probabilities mean what they say?", said, *([paper.draw(chart)] if chart else [])
+    )
+
+
+def tell_card(card: list[Mapping[str, Any]]) -> list[Flowable]:
+    """Tell what the deployed model is."""
+    story: list[Flowable] = [Paragraph("Model card", TITLE())]
+    for part in card:
+        story += paper.tell_table(part)
+    return story

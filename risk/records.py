@@ -28,6 +28,7 @@ TREND_TABLES = {
     "column_drift": ("at", "column_name", "psi"),
     "scores": ("at", "data", "model_sha256", "f1", "f1_low", "f1_high", "auc"),
     "releases": ("at", "release", "action", "score", "model_sha256"),
+    "client_lists": ("at", "release", "n_at_risk"),
     "estimates": (
         *("at", "release", "f1", "f1_low", "f1_high", "auc", "auc_low", "auc_high"),
         *("n_labelled", "realised_f1", "realised_auc"),

@@ -18,6 +18,7 @@ LARGEST = 2**63  # of whole numbers: what SQL can hold
 Tables = Mapping[str, Sequence[Mapping[str, Any]]]
 Trends = dict[str, Any]
 PANELS = {
+    "clients/at_risk": "clients",
     "f1/release": "scores",
     "auc/release": "scores",
     "f1/batch": "scores",
@@ -74,6 +75,8 @@ def build(
     _add_batches(found, tables.get("drift", ()))
     _add_estimates(found, tables.get("estimates", ()))
     _add_files(found, tables.get("ingested_files", ()))
+    for row in tables.get("client_lists", ()):
+        _add(found["clients/at_risk"], row, row.get("n_at_risk"))
     for row in tables.get("timings", ()):
         if f"duration_s/{row.get('stage')}" in found:
             _add(found[f"duration_s/{row['stage']}"], row, row.get("duration_s"))

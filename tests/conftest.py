@@ -24,7 +24,7 @@ import ingestion
 import reporting
 import scoring
 import training
-from risk import packages
+from risk import packages, releases
 
 # How long an example takes is a matter of what else the machine does.
 hypothesis.settings.register_profile(
@@ -123,6 +123,9 @@ class Workspace:
 
     def release(self):
         return json.loads((self.root / "production_deployment" / "manifest.json").read_text())
+
+    def release_id(self):
+        return releases.release_id(releases.current(self.root / "production_deployment"))
 
     def bytes(self, *left_out):
         """Give the bytes of every artifact that has no time in it."""

@@ -90,7 +90,7 @@ def test_the_config_of_the_readme_is_the_shipped_one():
 
 
 def test_the_endpoints_of_the_readme_are_those_of_the_app(workspace):
-    stated = set(re.findall(r"`(?:GET|POST) (/[a-z.]+)`", README))
+    stated = set(re.findall(r"`(?:GET|POST) (/[a-z.]*)`", README)) | {"/static/<name>"}
     rules = app.create_app(config.load_config(workspace.config_path)).url_map.iter_rules()
     assert stated == {rule.rule for rule in rules}
 

@@ -258,8 +258,11 @@ def test_an_upgrade_that_was_cut_off_is_taken_up_again(database_url, path):
     with databases.connect(database_url) as connection:
         if path.stem == "version_1":
             connection.exec_driver_sql("alter table releases add column model_sha256 varchar(64)")
-        connection.exec_driver_sql("alter table drift add column advice varchar(1000)")
-        history.GATES.create(connection)
+        if path.stem == "version_3":
+            history.CLIENT_LISTS.create(connection)
+        else:
+            connection.exec_driver_sql("alter table drift add column advice varchar(1000)")
+            history.GATES.create(connection)
     write(database_url, {"drift": [{"advice": "look"}]})
     assert rows_of(database_url, "ingested_files")[0]["rows_total"] == 10
     assert {row["advice"] for row in rows_of(database_url, "drift")} == {None, "look"}
@@ -346,7 +349,7 @@ def test_old_detail_is_pruned_and_scores_verdicts_and_releases_stay(database_url
     with records.open(database_url) as opened:
         assert opened.prune("2026-01-01T00:00:00.000000Z") == 5
     left = {name: len(rows_of(database_url, name)) for name in rows}
-    kept = {"scores", "drift", "releases", "gates", "estimates"}
+    kept = {"scores", "drift", "releases", "gates", "estimates", "client_lists"}
     assert {name for name, count in left.items() if count == 2} == kept
     assert set(left.values()) == {1, 2}
 

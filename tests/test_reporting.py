@@ -1,5 +1,6 @@
 """The report: what is printed, that nothing from data breaks it, and that it repeats itself."""
 
+import html
 import io
 import json
 import os
@@ -13,9 +14,10 @@ import pytest
 from conftest import make_clients
 from PIL import Image
 from pypdf import PdfReader
+from report_kit import LISTED, make_line, make_reported
 
 import reporting
-from risk import pages
+from risk import appendix, listing, pages
 
 VERDICT = {"rule": "score", "drift": True, "reason": "r", "release": "x", "auc": 0.8, "leaver_share": 0.25}
 
@@ -78,12 +80,12 @@ def test_names_from_data_are_printed_as_they_are_and_run_no_markup(workspace):
     assert column in text and '<i>a"&.csv' in text
 
 
-def test_a_sign_without_a_glyph_is_printed_by_its_code(workspace):
-    rows = [[f"c{i}", str(i % 10), str(int(i % 10 > 4))] for i in range(200)]
+def test_a_sign_without_a_glyph_is_printed_by_its_code_and_chinese_as_it_is(workspace):
+    rows = [[f"c{i}", str(i % 10), str(i % 7), str(int(i % 10 > 4))] for i in range(200)]
     for folder in ("sourcedata", "testdata"):
-        workspace.put(f"{folder}/t.csv", rows, ["corporation", "客户", "exited"])
+        workspace.put(f"{folder}/t.csv", rows, ["corporation", "ไทย", "客户", "exited"])
     workspace.tick()
-    assert "\\u5ba2\\u6237" in text_of(workspace)
+    assert "\\u0e44\\u0e17\\u0e22" in text_of(workspace) and "客户" in text_of(workspace)
 
 
 def test_long_tables_break_over_pages_with_their_header_on_each(workspace):
@@ -149,13 +151,13 @@ def test_after_a_rollback_nothing_is_said_of_the_deployed_model_that_is_true_of_
 
 def test_a_release_that_came_by_hand_did_not_take_the_place_of_the_one_judged():
     verdict = {**VERDICT, "drift": False}
-    said = " ".join(reporting.say_verdict(verdict, "y", {"why": {}}))
+    said = " ".join(appendix.say_verdict(verdict, "y", {"why": {}}))
     assert "x was judged; it is not the one deployed now" in said and "took its place" not in said
 
 
 def test_the_share_of_leavers_is_told_without_an_auc():
     verdict = {**VERDICT, "auc": None}
-    assert "25.0 % are leavers." in reporting.say_verdict(verdict, "x", {"why": {}})[0]
+    assert "25.0 % are leavers." in appendix.say_verdict(verdict, "x", {"why": {}})[0]
 
 
 def test_a_taste_in_figures_of_the_user_changes_no_byte(deployed):
@@ -194,25 +196,25 @@ def test_what_was_never_timed_or_predicted_is_said_and_not_left_out(deployed):
 
 
 def test_of_very_many_files_the_latest_are_listed_and_all_are_counted(old_world):
-    for number in range(reporting.MOST_FILES + 10):
+    for number in range(appendix.MOST_FILES + 10):
         (old_world.root / "sourcedata" / f"n{number:04d}.csv").write_text(
             f"corporation,activity,colour,exited\nn{number},1,red,0\n"
         )
     old_world.walk()
     report(old_world)
     text = text_of(old_world)
-    assert f"{reporting.MOST_FILES + 12} files" in text and f"latest {reporting.MOST_FILES}" in text
-    assert "n0009.csv" not in text and "n0010.csv" in text and f"n{reporting.MOST_FILES + 9:04d}.csv" in text
+    assert f"{appendix.MOST_FILES + 12} files" in text and f"latest {appendix.MOST_FILES}" in text
+    assert "n0009.csv" not in text and "n0010.csv" in text and f"n{appendix.MOST_FILES + 9:04d}.csv" in text
 
 
 def test_of_very_many_refused_files_the_report_says_where_all_are(deployed):
     folder = deployed.root / "sourcedata"
-    for number in range(reporting.MOST_FILES + 1):
+    for number in range(appendix.MOST_FILES + 1):
         (folder / f"page{number:04d}.csv").write_text(f"<html>{number}")
     deployed.run("ingestion", expect=65)
     report(deployed)
     text = text_of(deployed)
-    assert f"these {reporting.MOST_FILES + 1} was taken" in text and "all of them in .finaldata.json" in text
+    assert f"these {appendix.MOST_FILES + 1} was taken" in text and "all of them in .finaldata.json" in text
     assert "page0000.csv" in (deployed.root / "ingesteddata" / ".finaldata.json").read_text()
     assert "page0000.csv" not in text and "page0001.csv" in text
 
@@ -265,3 +267,99 @@ def test_the_same_facts_draw_the_same_trends(old_world):
     first = path.read_bytes()
     old_world.run("reporting", "--today", "2026-01-31")
     assert path.read_bytes() == first
+
+
+# --- for whom each page is ---------------------------------------------------------------------------------
+
+
+def page_texts(workspace):
+    pages = PdfReader(workspace.root / "models" / "summary_report.pdf").pages
+    return [" ".join(page.extract_text().split()) for page in pages]
+
+
+def list_clients(workspace, n=3):
+    """Let diagnostics.json hold a list of clients at risk."""
+    path = workspace.root / "models" / "diagnostics.json"
+    facts = json.loads(path.read_text())
+    lines = [make_line(number) for number in range(1, n + 1)]
+    facts["clients"] = LISTED | {"release": workspace.release_id(), "clients": lines}
+    path.write_text(json.dumps(facts))
+
+
+def test_report_json_pdf_and_html_say_the_same_numbers(deployed):
+    deployed.run("diagnostics")
+    list_clients(deployed)
+    deployed.run("reporting", "--today", "2026-01-31")
+    models = deployed.root / "models"
+    told = json.loads((models / "report.json").read_text())
+    first, *_ = pages_read = page_texts(deployed)
+    paper = " ".join(pages_read)
+    screen = " ".join(re.sub(r"<[^>]+>", " ", html.unescape((models / "report.html").read_text())).split())
+    at_risk, share, value = told["summary"]["figures"]
+    for text in (first, screen):
+        found = re.search(r"([\d,]+) of ([\d,]+) clients are at risk of leaving, ([\d,]+) more", text)
+        assert [int(one.replace(",", "")) for one in found.groups()] == [at_risk["value"], 850, 12]
+        assert float(re.search(r"share of all clients ([\d.]+) %", text).group(1)) == round(
+            100 * share["value"], 1
+        )
+        shown = int(re.search(r"value at risk ([\d,]+)", text).group(1).replace(",", ""))
+        assert shown == round(value["value"])
+        times = int(re.search(r"higher risk (\d+) times in 100", text).group(1))
+        assert times == round(100 * told["score"]["auc"])
+    for text in (paper, screen):
+        found = re.search(r"F1 ([\d.]+) on ([\d,]+) test rows", text)
+        assert float(found.group(1)) == round(told["score"]["f1"], 3)
+        for line in told["clients"]["lines"]:
+            assert line["name"] in text and line["loss"] in text and all(r in text for r in line["reasons"])
+
+
+def test_page_1_needs_no_legend_and_page_2_names_whom_to_call(old_world):
+    old_world.tick()
+    old_world.put("sourcedata/c.csv", make_clients(300, "c", "new"))
+    old_world.tick()
+    list_clients(old_world)
+    old_world.run("reporting")
+    first, second, *rest = page_texts(old_world)
+    assert "Can the model be trusted?" in first and "took its place" in first
+    assert not re.search(r"F1|AUC|PSI|p-value|drift|pickle", first, re.IGNORECASE)
+    assert "Whom to call first" in second and "client-1" in second and "activity 3, usually 156" in second
+    assert "Appendix" in rest[0] and any("Model card" in page for page in rest)
+
+
+def test_a_list_of_another_release_is_not_told_as_that_of_the_deployed_one(deployed):
+    deployed.run("diagnostics")
+    list_clients(deployed)
+    path = deployed.root / "models" / "diagnostics.json"
+    path.write_text(path.read_text().replace(deployed.release_id(), "0" * 12))
+    deployed.run("reporting")
+    first, second, *_ = page_texts(deployed)
+    assert "is not known yet" in first and "run diagnostics.py" in second and "client-1" not in second
+
+
+@pytest.mark.parametrize("name", ["株式会社東京電力", "삼성전자", "שלום בע״מ", "Łódź Ω"])
+def test_a_client_of_any_script_is_named_on_paper(report_told, tmp_path, name):
+    """The reader turns Hebrew, which stands on paper from right to left, back into its logical order."""
+    assert name in paper_of(with_lines(report_told, make_line(1, name)), tmp_path)
+
+
+def test_a_thousand_clients_with_long_names_fill_pages_and_break_none(report_told, tmp_path):
+    lines = [make_line(number, "Long " * 50) for number in range(1, 1001)]
+    text = paper_of(with_lines(report_told, *lines), tmp_path)
+    assert " 1,000 Long Long" in text and "Long…" in text
+
+
+@pytest.fixture(scope="module")
+def report_told(tmp_path_factory):
+    return make_reported(tmp_path_factory.mktemp("reported"))
+
+
+def with_lines(told, *lines):
+    return told | {"clients": listing.describe_clients(LISTED | {"clients": list(lines)})}
+
+
+def paper_of(told, folder):
+    picture = folder / "small.png"
+    Image.new("RGB", (6, 5)).save(picture)
+    handle = io.BytesIO()
+    pages.render_pdf(handle, told, picture, picture)
+    return " ".join(" ".join(page.extract_text() for page in PdfReader(handle).pages).split())

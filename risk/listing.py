@@ -1,0 +1,69 @@
+"""How is a client at risk shown to a person: one line of the list in, texts out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+ROW = "row"
+NAMELESS = "without a name"
+
+
+def describe_clients(listed: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Say the top of the list: how much of it this is, and its lines.
+
+    Parameters
+    ----------
+    listed : mapping or None
+        As `atrisk.write_list` gives it; None when there is no list yet.
+    """
+    if listed is None:
+        return {"said": "There is no list yet; run diagnostics.py.", "has_loss": False, "lines": []}
+    lines = [describe_line(line) for line in listed["clients"]]
+    by = "by expected loss" if listed["value_column"] else "by risk"
+    said = (
+        f"The first {len(lines):,} of {listed['n_clients']:,} clients, {by}; atrisk.csv holds all of them. "
+        "Reasons are what raises a client's risk most, against what is usual."
+    )
+    return {"said": said, "has_loss": listed["value_column"] is not None, "lines": lines}
+
+
+def describe_line(line: Mapping[str, Any]) -> dict[str, Any]:
+    """Say one line of the list; reasons are texts, or objects with one."""
+    low, high = line["probability_low"], line["probability_high"]
+    loss = line["expected_loss"]
+    return {
+        "rank": f"{line['rank']:,}",
+        "name": name_client(line["id"]),
+        "probability": say_percent(line["probability"]),
+        "band": "" if low is None else f"{say_percent(low, '')} to {say_percent(high)}",
+        "risk": line["risk"],
+        "loss": "" if loss is None else f"{loss:,.0f}",
+        "change": say_change(line["rank_change"]),
+        "reasons": [one if isinstance(one, str) else one["text"] for one in line["reasons"]],
+    }
+
+
+def name_client(ids: Mapping[str, str | None]) -> str:
+    """Name a client by its ids; without any by its row."""
+    if list(ids) == [ROW]:
+        return f"row {ids[ROW]}"
+    return " · ".join(filter(None, ids.values())) or NAMELESS
+
+
+def say_percent(share: float, sign: str = " %") -> str:
+    """Write a share in whole percent; none is certain."""
+    percent = round(100 * share)
+    return f"{'over 99' if percent >= 100 else 'under 1' if percent < 1 else percent}{sign}"
+
+
+def say_change(change: int | None) -> str:
+    """Say how many places a client has moved in the list."""
+    if change is None:
+        return "new"
+    return "same" if not change else f"{abs(change):,} {'up' if change > 0 else 'down'}"
+
+
+def count_levels(risk: Mapping[str, int]) -> Sequence[str]:
+    """Count the clients of each level of risk."""
+    return [f"{n:,} {level}" for level, n in risk.items()]

@@ -1,0 +1,215 @@
+"""What does an executive need to know: the state, what changed, and can the model be trusted?
+
+Facts in, figures and sentences out. Page 1 of the PDF, report.html and the page show them as they are; no
+word here needs a legend.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+YES, NO, UNKNOWN = "yes", "no", "unknown"
+CHANCE = 50
+N_NAMED = 3
+MOST_LETTERS = 60
+# What is said of a warning on page 1: which answer it forces, and why.
+FORCED = {
+    "no_signal": (NO, "it may do no better than guessing"),
+    "leak": (NO, "{columns} seems to know the answer beforehand, so the model looks better than it is"),
+    "few_test_rows": (UNKNOWN, "only {n_test} rows were there to test it on"),
+    "test_rows_in_training": (UNKNOWN, "it was tested on rows it had learned from"),
+}
+
+TREND, TREND_NAME = "clients/at_risk", "Clients at risk"
+TREND_NOTE = "Dashed: a new model was put to work."
+READING = (
+    "The next pages name the clients to call first, with reasons. What follows them is for those who check "
+    "the figures."
+)
+
+Facts = Mapping[str, Any]
+
+
+def summarise(
+    listed: Facts | None, metrics: Facts, card: Facts, verdict: Facts | None, release: str, why: Facts
+) -> dict[str, Any]:
+    """Say what page 1 says.
+
+    Parameters
+    ----------
+    listed : mapping or None
+        The summary of the list of clients, as `atrisk.write_list` gives it; None when there is none yet.
+    metrics, card : mapping
+        Of the deployed release.
+    verdict : mapping or None
+        Of the last check, as `drift.Verdict.to_json` gives it.
+    why : mapping
+        Why the release was deployed, as its manifest says.
+
+    Returns
+    -------
+    summary : dict
+        `headline`: state and change in one sentence. `figures`: what is shown large, each with `name`,
+        `value` and `before` as numbers, `shown` and `note` as texts. `trust`: `answer` and `because`.
+        `news`: what the last check led to.
+    """
+    return {
+        "headline": say_headline(listed),
+        "figures": make_figures(listed) if listed else [],
+        "trust": judge_trust(metrics, card, verdict, release),
+        "news": say_news(verdict, release, why),
+    }
+
+
+# --- clients -----------------------------------------------------------------------------------------------
+
+
+def say_headline(listed: Facts | None) -> str:
+    """Say the state and the change in one sentence."""
+    if listed is None:
+        return "Which clients are at risk is not known yet."
+    n, n_at_risk = listed["n_clients"], listed["n_at_risk"]
+    if not n:
+        return "There is no client to look after: all in the table have left."
+    verb = "is" if n_at_risk == 1 else "are"
+    return f"{n_at_risk:,} of {n:,} clients {verb} at risk of leaving, {_say_change(listed)}."
+
+
+def _say_change(listed: Facts) -> str:
+    before = (listed["before"] or {}).get("n_at_risk")
+    if before is None:
+        return "the first time they are counted"
+    change = listed["n_at_risk"] - before
+    if not change:
+        return "as many as last time"
+    return f"{abs(change):,} {'more' if change > 0 else 'fewer'} than last time"
+
+
+def make_figures(listed: Facts) -> list[dict[str, Any]]:
+    """Make what is shown large: clients at risk, their share, and what is at stake."""
+    before = listed["before"] or {}
+    share, share_before = listed["share_at_risk"], before.get("share_at_risk")
+    n_before = before.get("n_at_risk")
+    counts = (listed["n_at_risk"], n_before, f"{listed['n_at_risk']:,}", _last_time(n_before, "{:,}"))
+    shares = (
+        share,
+        share_before,
+        "-" if share is None else f"{100 * share:.1f} %",
+        _last_time(None if share_before is None else 100 * share_before, "{:.1f} %"),
+    )
+    named = zip(("clients at risk", "share of all clients", "value at risk"),
+                (counts, shares, _value(listed, before)), strict=True)  # fmt: skip
+    return [
+        dict(zip(("name", "value", "before", "shown", "note"), (name, *of), strict=True))
+        for name, of in named
+    ]
+
+
+def _value(listed: Facts, before: Facts) -> tuple[float | None, float | None, str, str]:
+    value, value_before = listed["value_at_risk"], before.get("value_at_risk")
+    if value is None:
+        return None, None, "not known", "no column with the value of a client is named"
+    note = f"expected loss, by {shorten(listed['value_column'])}"
+    return value, value_before, f"{value:,.0f}", f"{note}; {_last_time(value_before, '{:,.0f}')}"
+
+
+def _last_time(value: float | None, how: str) -> str:
+    return "not counted before" if value is None else f"{how.format(value)} last time"
+
+
+def shorten(text: str) -> str:
+    """Cut a name from data to what fits a sentence."""
+    return text if len(text) <= MOST_LETTERS else text[: MOST_LETTERS - 1] + "…"
+
+
+# --- trust -------------------------------------------------------------------------------------------------
+
+
+def judge_trust(metrics: Facts, card: Facts, verdict: Facts | None, release: str) -> dict[str, Any]:
+    """Say whether the deployed model can be trusted, and why: no outweighs unknown, unknown yes."""
+    found = [*_look_at_warnings(metrics, card), *_look_at_verdict(verdict, release)]
+    for answer in (NO, UNKNOWN):
+        because = [reason for forced, reason in found if forced == answer]
+        if because:
+            return {"answer": answer, "because": [to_sentence(reason) for reason in because]}
+    reasons = [say_skill(metrics), *(reason for _, reason in found)]
+    return {"answer": YES, "because": [to_sentence(reason) for reason in reasons]}
+
+
+def to_sentence(text: str) -> str:
+    """Begin with a capital, end with a full stop."""
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def say_skill(metrics: Facts) -> str:
+    """Say how often the model tells a leaver from a stayer."""
+    times = f"{100 * metrics['auc']:.0f} times in 100 (guessing: {CHANCE})"
+    return (
+        f"of a client who left and one who stayed, it gave the one who left the higher risk {times}, among "
+        f"{metrics['n']:,} rows it had not seen"
+    )
+
+
+def _look_at_warnings(metrics: Facts, card: Facts) -> list[tuple[str, str]]:
+    found = []
+    for warning in [*metrics.get("warnings", ()), *card.get("warnings", ())]:
+        if warning["code"] in FORCED:
+            answer, said = FORCED[warning["code"]]
+            columns = name_columns(warning["columns"])
+            found.append((answer, said.format(columns=columns, n_test=f"{metrics['n']:,}")))
+    if metrics["f1"] <= metrics["floor_f1"] and not any(answer == NO for answer, _ in found):
+        found.append((NO, "it does no better than calling everyone a leaver"))
+    if metrics["auc"] is None:
+        found.append((UNKNOWN, "it was tested on rows of clients who all left"))
+    return found
+
+
+def _look_at_verdict(verdict: Facts | None, release: str) -> list[tuple[str, str]]:
+    if verdict is None or verdict["release"] != release:
+        return [(YES, "no newer rows have come yet to check it on")]
+    evidence = verdict.get("evidence")  # an earlier version kept none
+    if not evidence:
+        return []
+    rules, found = evidence["rules"], []
+    auto, moved = rules["auto"]["drift"], evidence["moved"]
+    if rules["score_margin"]["drift"] or (auto and not moved):
+        found.append((NO, f"about the newest {verdict['n']:,} rows it was right less often than before, "
+                          "by more than chance explains"))  # fmt: skip
+    if auto and moved:
+        found.append((UNKNOWN, f"the newest {evidence['n']:,} rows differ from those it learned from, in "
+                               f"{name_columns(moved)}"))  # fmt: skip
+    if auto is None and not found:
+        found.append((UNKNOWN, "whether it is right about the newest rows cannot be told yet"))
+    return found or [(YES, f"the newest {evidence['n']:,} rows are as it expected them")]
+
+
+def name_columns(columns: Sequence[str]) -> str:
+    """Name the first columns, and count the rest."""
+    named = [shorten(name) for name in columns[:N_NAMED]]
+    left = len(columns) - len(named)
+    if left:
+        return f"{', '.join(named)} and {left:,} more"
+    return " and ".join(filter(None, [", ".join(named[:-1]), *named[-1:]]))
+
+
+# --- news --------------------------------------------------------------------------------------------------
+
+
+def say_news(verdict: Facts | None, release: str, why: Facts) -> str:
+    """Say what the last check found and what became of the model."""
+    if verdict is None:
+        return "The model is new: no rows have come since to check it on."
+    n = (verdict.get("evidence") or verdict)["n"]
+    if verdict["drift"] is None:
+        return "The newest rows could not be checked yet: too little is known of them."
+    if not verdict["drift"]:
+        return f"The newest {n:,} rows were checked, and the model did as well as expected."
+    seen = f"The newest {n:,} rows were not as the model expected them"
+    if why.get("verdict") == verdict:
+        return f"{seen}; a model trained anew took its place."
+    if (verdict.get("gate") or {}).get("decision") == "HOLD":
+        return f"{seen}; a model trained anew was not shown to be better and was held back."
+    if verdict["release"] == release:
+        return f"{seen}; it could not be trained anew yet."
+    return f"{seen}; since then another model was put in its place by hand."
