@@ -4,8 +4,9 @@ The band of a probability is where the share of leavers lies, with 95 % probabil
 that were given such a probability. The reliability curve of the model card says it for ten bins of training
 rows that the model was not fitted on: each bin has the Jeffreys interval of its share. Between bins the
 distance from the promised to the found log-odds is interpolated, so that a probability keeps its own
-place. The band tells of clients with such a probability together; what one client does stays open. Where
-training rows were too few for a curve there is no band.
+place; where it lies beside the band, the band is stretched to it. The band tells of clients with such a
+probability together; what one client does stays open. Where training rows were too few for a curve there
+is no band.
 
 The risk in words goes by the threshold of the model: below it low; above it medium, from half way between
 the threshold and certainty on high. Medium and high are the clients the model calls leavers.
@@ -45,9 +46,9 @@ class Bands:
         """Compute the lower and upper end of the band of each probability, given by its log-odds."""
         from scipy.special import expit
 
-        low = expit(log_odds + np.interp(log_odds, self.promised, self.low))
-        high = expit(log_odds + np.interp(log_odds, self.promised, self.high))
-        return np.asarray(low), np.asarray(high)
+        low = np.minimum(np.interp(log_odds, self.promised, self.low), 0)
+        high = np.maximum(np.interp(log_odds, self.promised, self.high), 0)
+        return np.asarray(expit(log_odds + low)), np.asarray(expit(log_odds + high))
 
 
 def read_card(card: Mapping[str, Any]) -> Bands | None:

@@ -226,7 +226,7 @@ def render_effects(effects: Mapping[str, Any] | None) -> list[str]:
     rows.append((_signed(effects["log_odds"]), "together, the log-odds of the probability", "", ""))
     lines = []
     for figure, name, value, usual in rows:
-        cells = f"{fit(name, 26)} {fit(value, 20)} {fit(usual, 20)}" if value else fit(name, 60)
+        cells = f"{fit(name, 22)} {fit(value, 20)} {fit(usual, 25)}" if value else fit(name, 60)
         lines.append(f"{figure:>9}  {cells}".rstrip())
     return lines
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from risk.releases import Release
 
-CLOSE, TOLERANCE = 1e-9, 1e-12
+CLOSE, TOLERANCE, HALF = 1e-9, 1e-12, 0.5
 DIGITS = 4
 # What `anatomy` meets in a model that this project did not build.
 _OTHER_BUILD = (AttributeError, IndexError, KeyError, TypeError, ValueError)
@@ -79,7 +79,8 @@ class Predictor:
 
     @property
     def threshold(self) -> float:
-        return float(self.model.threshold)
+        """From which probability on a client is called a leaver; a half where the model does not say."""
+        return float(getattr(self.model, "threshold", HALF))
 
     def say(self, X: pd.DataFrame) -> Said:
         """Compute probability, class and risk of each row."""
@@ -92,7 +93,8 @@ class Predictor:
             probability = self.model.predict_proba(X)[:, 1]
             log_odds = logit(probability)
         leaves = probability >= self.threshold
-        close = np.flatnonzero(np.abs(probability - self.threshold) < CLOSE)
+        near = CLOSE if self.explainer is not None else np.inf
+        close = np.flatnonzero(np.abs(probability - self.threshold) < near)
         if len(close):
             leaves[close] = self.model.predict(X.iloc[close]) == 1
         return Said(log_odds, probability, leaves, bands.say_risk(probability, leaves, self.threshold))
