@@ -89,7 +89,7 @@ def write_list(
         "value_column": wanted.value_column,
         **count(standing, n_known, has_value=wanted.value_column is not None),
     }
-    top = [line | {"reasons": [one.to_json() for one in reasons[line["rank"]]]} for line in lines]
+    top = [line | {"reasons": [one.to_json() for one in reasons.get(line["rank"], ())]} for line in lines]
     return {**facts, "before": numbers_before(facts, before), "clients": top}
 
 
