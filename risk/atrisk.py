@@ -10,6 +10,7 @@ numbers they had.
 from __future__ import annotations
 
 import csv
+import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -210,7 +211,7 @@ def write_lines(
         f"select {listed} from standing join newest using (row_no) left join before on {matched} "
         "left join reasoned on reasoned.rank = standing.rank order by standing.rank"
     )
-    rows = spill / f"{artifacts.TEMPORARY}atrisk.rows"  # swept away if we die here
+    rows = spill / f"{artifacts.TEMPORARY}{os.getpid()}-{path.name}.rows"  # swept away if we die here
     source.connection.execute(
         f"copy ({select}) to {engine.literal(str(rows))} (format csv, header false, use_tmp_file false)"
     )

@@ -90,7 +90,7 @@ def refuse_table(schema: Schema, predictor: Predictor, value_column: str | None)
     """
     problem = dataset.explain_kinds(predictor.schema.kinds, schema.kinds)
     if problem:
-        raise DatasetError(f"no list of clients: {problem}")
+        raise DatasetError(problem)
     if value_column is not None and value_column not in schema.columns:
         raise ConfigError(
             f"report.value_column: the table has no column {value_column!r}; it has "

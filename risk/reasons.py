@@ -10,8 +10,8 @@ Boosting: what the column changes, alone and in company, half and half. In compa
 client minus those with this column set to what is usual. Alone: the log-odds of a client who is usual in
 everything but this column minus those of one who is usual in this, too. That is the Shapley value where
 no more than two columns act together (tested), and near it elsewhere; either half by itself would miss
-what two columns say together. base + sum of effects need not reach the log-odds; the rest belongs to no
-single column.
+what two columns say together. Of a text its six most frequent categories are what is usual. base + sum of
+effects need not reach the log-odds; the rest belongs to no single column.
 
 What is said of a client (the contract of atrisk.csv, of diagnostics.json and of the API)::
 
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 BATCH_ROWS = 5_000
+MOST_VALUES = 6  # of a column that boosting is asked about: each costs a prediction of every client
 LEAST = 0.1  # log-odds: odds that are a tenth higher
 NONE = -1
 
@@ -89,7 +90,10 @@ class Explainer:
     @classmethod
     def of_card(cls, anatomy: Anatomy, card: Mapping[str, Any], words: Words | None = None) -> Explainer:
         """Make the explainer of a model from its card; an earlier version kept no echoes."""
-        return cls(anatomy, read_card(card), Echoes.from_json(card.get("echoes", {})), words or Words())
+        usual = read_card(card)
+        if not anatomy.is_linear:
+            usual = {name: one.shortened(MOST_VALUES) for name, one in usual.items()}
+        return cls(anatomy, usual, Echoes.from_json(card.get("echoes", {})), words or Words())
 
     def explain(self, X: pd.DataFrame) -> Effects:
         """Compute the effect of every column on every client."""

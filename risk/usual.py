@@ -40,6 +40,11 @@ class Usual:
         """Say whether one value stands for the whole column: a number that has a middle."""
         return self.is_number and len(self.values) == 1
 
+    def shortened(self, n: int) -> Usual:
+        """Give the `n` most frequent values alone."""
+        total = sum(self.shares[:n])
+        return Usual(self.is_number, self.values[:n], tuple(share / total for share in self.shares[:n]))
+
 
 def to_cells(values: Any, *, is_number: bool) -> pd.Series[Any]:
     """Make a column of a model's frame; None is missing."""

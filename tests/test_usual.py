@@ -66,3 +66,9 @@ def test_only_a_number_with_a_middle_is_graded():
     assert Usual(True, (3.0,), (1.0,)).is_graded
     assert not Usual(True, (0.0, 1.0), (0.5, 0.5)).is_graded
     assert not Usual(False, ("a",), (1.0,)).is_graded
+
+
+def test_the_most_frequent_values_can_stand_for_all():
+    one = Usual(False, ("a", "b", None, UNLISTED), (0.4, 0.3, 0.1, 0.2))
+    assert one.shortened(2).values == ("a", "b") and one.shortened(2).shares == pytest.approx((4 / 7, 3 / 7))
+    assert one.shortened(9) == one and MIDDLE.shortened(1) == MIDDLE
