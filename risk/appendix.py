@@ -98,7 +98,9 @@ def make_evidence_tables(verdict: Mapping[str, Any] | None) -> list[dict[str, An
     )
     return [
         part("What each rule says", "", ["rule", "says", "p", "because"], rules, [1.4, 1.2, -0.8, 7]),
-        part("Columns", said, ["column", "PSI", "limit", "p", "change"], columns, [2.8, -1.2, -1.4, -1.4, 4.6]),
+        part(
+            "Columns", said, ["column", "PSI", "limit", "p", "change"], columns, [2.8, -1.2, -1.4, -1.4, 4.6]
+        ),
     ]
 
 
