@@ -69,9 +69,19 @@ def run(config: Config, *, check: bool = False) -> Result:
     before = history.NOTHING if absent else databases.within(LONGEST_S, stand, shown)
     if not check:
         outbox.note_success(config.outbox)
-        stage.deliver(config, "dbsetup")
+        deliver(config)
     n_waiting = len(outbox.waiting(config.outbox))
     return Result(shown, before.version, history.VERSION, before.steps, check, n_waiting)
+
+
+def deliver(config: Config) -> None:
+    """Bring all that waits, as long as the database takes it."""
+    n_waiting = len(outbox.waiting(config.outbox))
+    while n_waiting:
+        stage.deliver(config, "dbsetup")
+        n_before, n_waiting = n_waiting, len(outbox.waiting(config.outbox))
+        if n_waiting >= n_before or outbox.is_paused(config.outbox):
+            break
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

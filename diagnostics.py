@@ -345,14 +345,15 @@ def read_history(config: Config) -> tuple[dict[str, Any], dict[str, Any], dict[s
     if found is not None:
         timings, (rows, left_out) = found
         moved, until = trends.build(rows, left_out=left_out), last_moment(rows)
+        rows = unknown_rows(waiting, None)
     else:
         before = artifacts.read_json_or_none(config.diagnostics) or {}
-        until = before.get("history", {}).get("until")
+        moved = artifacts.read_json_or_none(config.trends) or trends.build({})
+        timings, until = before.get("timings", {}), before.get("history", {}).get("until")
         rows = unknown_rows(waiting, until)
-        timings = continue_timings(before.get("timings", {}), rows.get("timings", []))
-        moved = trends.merge(
-            artifacts.read_json_or_none(config.trends) or trends.build({}), trends.build(rows)
-        )
+    timings = continue_timings(timings, rows.get("timings", []))
+    if rows:
+        moved = trends.merge(moved, trends.build(rows, max_columns=None))
         until = max(filter(None, [until, last_moment(rows)]), default=None)
     return timings, moved, {"until": until, "waiting": len(waiting)}
 

@@ -12,7 +12,7 @@ import itertools
 import math
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from risk.errors import ArtifactError, MissingArtifactError
 
 RETRY = ".retry.json"
 SUFFIX, ASIDE = ".json", ".refused"
-MOST_BYTES, MOST_ASIDE = 64 * 1024 * 1024, 1_000
+MOST_BYTES, MOST_ROWS, MOST_ASIDE = 64 * 1024 * 1024, 1_000, 1_000
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 60.0, 3_600.0
 # What goes first when too much waits; scores, verdicts and releases go last.
 DETAIL = ("timings", "missing_values", "column_drift", "ingested_files", "ticks")
@@ -30,12 +30,23 @@ _NUMBER = itertools.count()
 
 
 def append(folder: Path, rows: Rows, at: str) -> int:
-    """Put a batch of records; return how many older records had to go to make room."""
-    entry = {"at": at, "rows": _finite(rows)}
-    data = artifacts.render_json(entry)
-    lost = _make_room(folder, len(data))
-    artifacts.put_text(folder / f"{at}-{os.getpid()}-{next(_NUMBER):06d}{SUFFIX}", data)
+    """Put records, in batches that a database takes in a moment; return how many older ones had to go."""
+    lost = 0
+    for part in _split(rows):
+        data = artifacts.render_json({"at": at, "rows": _finite(part)})
+        lost += _make_room(folder, len(data))
+        artifacts.put_text(folder / f"{at}-{os.getpid()}-{next(_NUMBER):06d}{SUFFIX}", data)
     return lost
+
+
+def _split(rows: Rows) -> Iterator[Rows]:
+    """Split records into parts of at most so many; nothing makes no part."""
+    listed = [(name, row) for name, rows_of_table in rows.items() for row in rows_of_table]
+    for start in range(0, len(listed), MOST_ROWS):
+        part: dict[str, list[Mapping[str, Any]]] = {}
+        for name, row in listed[start : start + MOST_ROWS]:
+            part.setdefault(name, []).append(row)
+        yield part
 
 
 def _finite(value: Any) -> Any:
@@ -95,13 +106,13 @@ def tell(folder: Path) -> dict[str, Any]:
 
 def _make_room(folder: Path, size: int) -> int:
     """Drop the oldest detail, then the oldest batches, until `size` bytes fit; count what was dropped."""
-    total = size + sum(map(_weigh, waiting(folder)))
+    total = size + sum(map(weigh, waiting(folder)))
     lost = 0
     for spared in (set(DETAIL), None):
         for path in waiting(folder):
             if total <= MOST_BYTES:
                 return lost
-            before, found = _weigh(path), read(path)
+            before, found = weigh(path), read(path)
             rows, at = found or ({}, "")
             kept = {name: rows[name] for name in rows if spared is not None and name not in spared}
             lost += sum(map(len, rows.values())) - sum(map(len, kept.values()))
@@ -109,11 +120,11 @@ def _make_room(folder: Path, size: int) -> int:
                 path.unlink(missing_ok=True)
             elif len(kept) < len(rows):
                 artifacts.put_json(path, {"at": at, "rows": kept})
-            total += _weigh(path) - before
+            total += weigh(path) - before
     return lost
 
 
-def _weigh(path: Path) -> int:
+def weigh(path: Path) -> int:
     """Give the bytes of a batch, 0 when it has been delivered meanwhile."""
     try:
         return path.stat().st_size

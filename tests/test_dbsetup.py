@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import pytest
+from test_delivery import Hurried
 from test_records import EARLIER, make_earlier, rows_of, shape
 
 import dbsetup
-from risk import history, outbox
+from risk import delivery, history, outbox
 
 
 @pytest.fixture
@@ -54,13 +55,16 @@ def test_it_upgrades_an_earlier_version_and_says_the_steps(at_database, database
     assert "up to date" in say(at_database)
 
 
-def test_it_brings_what_waits_at_once(at_database, database_url):
+def test_it_brings_all_that_waits_at_once(at_database, database_url, monkeypatch):
     folder = at_database.root / ".state" / "outbox"
-    outbox.append(folder, {"releases": [{"release": "r"}]}, "2026-01-31T12:00:00.000001Z")
+    for number in range(5):
+        outbox.append(folder, {"releases": [{"key": [number], "release": "r"}]}, "2026-01-31T12:00:00Z")
     outbox.note_failure(folder, 86_400)
-    assert "1 batches of records wait" in say(at_database, "--check")
-    assert "batches of records wait" not in say(at_database)
-    assert [row["release"] for row in rows_of(database_url, "releases")] == ["r"]
+    assert "5 batches of records wait" in say(at_database, "--check")
+    monkeypatch.setattr(delivery, "BATCHES_AT_ONCE", 2)
+    monkeypatch.setattr(delivery, "time", Hurried())
+    assert "batches of records" not in say(at_database)
+    assert len(rows_of(database_url, "releases")) == 5 and not outbox.waiting(folder)
 
 
 def test_a_database_that_does_not_answer_is_said_without_the_password(workspace, monkeypatch):

@@ -41,6 +41,41 @@ def test_what_waits_is_delivered_once_and_in_order(tmp_path, database_url):
     assert sorted(int(row["release"]) for row in rows_of(database_url, "releases")) == list(range(250))
 
 
+class Hurried:
+    """A clock that lets each delivery bring one group and no more."""
+
+    def monotonic(self):
+        self.now = getattr(self, "now", 0) + 1000
+        return self.now
+
+
+def test_a_long_backlog_comes_in_pieces_and_none_of_them_is_a_failure(tmp_path, database_url, monkeypatch):
+    """All at once it would be rolled back at the end of each tick's time, and tried for ever."""
+    monkeypatch.setattr(delivery, "time", Hurried())
+    monkeypatch.setattr(delivery, "BYTES_AT_ONCE", 600)
+    for number in range(20):
+        append(tmp_path / "outbox", number, at=f"2026-01-31T12:00:00.{number:06d}Z")
+    left = [len(outbox.waiting(tmp_path / "outbox"))]
+    while left[-1]:
+        done = delivery.deliver(tmp_path / "outbox", database_url, budget_s=60)
+        left.append(len(outbox.waiting(tmp_path / "outbox")))
+        assert done.n_batches == left[-2] - left[-1] > 0
+    assert len(left) > 5
+    assert sorted(int(row["release"]) for row in rows_of(database_url, "releases")) == list(range(20))
+
+
+def test_many_records_wait_in_several_batches_and_none_in_none(tmp_path, monkeypatch):
+    monkeypatch.setattr(outbox, "MOST_ROWS", 10)
+    rows = {"timings": [{"stage": str(n)} for n in range(24)], "scores": [{"n": n} for n in range(9)]}
+    outbox.append(tmp_path / "outbox", rows, AT)
+    outbox.append(tmp_path / "outbox", {"timings": []}, AT)
+    parts = [outbox.read(path) for path in outbox.waiting(tmp_path / "outbox")]
+    assert [sum(map(len, part.values())) for part, _ in parts] == [10, 10, 10, 3]
+    assert {at for _, at in parts} == {AT}
+    for name, listed in rows.items():
+        assert [row for part, _ in parts for row in part.get(name, [])] == listed
+
+
 def test_a_batch_delivered_twice_is_there_once(tmp_path, database_url):
     """Killed between the commit of the database and the removal of the file."""
     append(tmp_path / "outbox", 1)

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import shutil
 import sqlite3
 import statistics
 
@@ -11,9 +12,10 @@ import pytest
 from conftest import make_clients
 from hypothesis import given
 from hypothesis import strategies as st
+from test_delivery import Hurried
 
 import diagnostics
-from risk import contents, history, layout
+from risk import contents, delivery, history, layout
 
 ROWS = [
     ["a", "1", "red", "0"],
@@ -322,3 +324,20 @@ def test_a_record_not_yet_delivered_is_in_the_timings_of_its_own_tick(old_world)
     old_world.tick()
     found = json.loads((old_world.root / "models" / "diagnostics.json").read_text())
     assert found["timings"]["training"]["n_runs"] == 1 and found["trends"]["f1/release"]["last"] > 0
+
+
+def test_records_that_still_wait_are_in_the_trends_of_a_database_that_answers(old_world, monkeypatch):
+    """After an outage a tick brings a part of what waits, and knows the rest all the same."""
+    old_world.tick()
+    expected = old_world.run("diagnostics", "--history")["series"]
+    (old_world.root / "records.db").unlink()
+    shutil.rmtree(old_world.root / ".state" / "outbox")
+    for name in ("ingesteddata", "models", "production_deployment"):
+        shutil.rmtree(old_world.root / name)
+    (old_world.root / ".state" / "tick.json").unlink()
+    monkeypatch.setattr(delivery, "BATCHES_AT_ONCE", 1)
+    monkeypatch.setattr(delivery, "time", Hurried())
+    assert old_world.tick()["records_waiting"] > 2
+    found = json.loads((old_world.root / "models" / "diagnostics.json").read_text())
+    assert set(found["trends"]) == set(expected) - {key for key in expected if key.startswith("missing/")}
+    assert found["timings"]["training"]["n_runs"] == 1 and found["trends"]["rows/total"]["last"] == 300
