@@ -138,7 +138,7 @@ def keep_reference(choice: Choice, data: Labelled, rule: Rule) -> dict[str, Any]
     y, probability = choice.found.y[newest], choice.found.probability[0, newest]
     threshold = data.y.mean() if rule.threshold == "balanced" else choice.threshold
     kept = reference.make_reference(y, probability >= threshold, probability, y_train=data.y[data.newest])
-    return {"rows": "cross-validated", **kept}
+    return {"rows": folds.CROSS_VALIDATED, **kept}
 
 
 def find_slices(choice: Choice, data: Labelled) -> list[dict[str, Any]]:

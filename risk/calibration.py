@@ -48,6 +48,13 @@ class Reliability:
         listed = {name: tuple(raw[name]) for name in ("edges", "offsets", "offset_errors")}
         return cls(**{**raw, "covariance": (first, second), **listed})
 
+    def widen(self, factor: float) -> Reliability:
+        """Know everything less surely: `factor` times the variance."""
+        (aa, ab), (_, bb) = self.covariance
+        wider = ((factor * aa, factor * ab), (factor * ab, factor * bb))
+        errors = tuple(factor**0.5 * error for error in self.offset_errors)
+        return replace(self, covariance=wider, offset_errors=errors)
+
     def correct(self, probability: np.ndarray) -> np.ndarray:
         """Turn probabilities as said into those that the known outcomes speak for."""
         from scipy.special import expit

@@ -22,6 +22,7 @@ SELECTION_ROWS = 50_000
 ENOUGH = 30  # rows of a class from which on differences are more than chance
 LEVEL = 0.95
 CHANCE_AUC = 0.5
+CROSS_VALIDATED = "cross-validated"  # what is said of rows that were left out in turn
 Metric = Callable[[np.ndarray, np.ndarray], float]
 
 

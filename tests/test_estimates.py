@@ -312,6 +312,20 @@ def test_the_reference_of_a_release_tells_what_its_probabilities_are_worth():
     assert estimates.find_reliability(make_kept(200), {"calibration": {"curve_before": CURVE}}).n == 200
 
 
+def test_of_cross_validated_rows_less_is_known_than_of_rows_that_no_model_had_seen():
+    kept = make_kept(200)
+    plain, crossed = (
+        estimates.find_reliability(kept | more, {}) for more in ({}, {"rows": "cross-validated"})
+    )
+    assert crossed == plain.widen(1.5) and crossed.slope == plain.slope
+    probability, y_pred = say(np.random.default_rng(16).normal(0, 1, 5_000))
+    wide = [
+        found.auc_high - found.auc_low
+        for found in (estimates.estimate(probability, y_pred, known) for known in (plain, crossed))
+    ]
+    assert wide[1] > 1.1 * wide[0]
+
+
 @pytest.mark.parametrize(("used", "n"), [(True, 80), (False, 800)])
 def test_where_it_says_too_little_cross_validation_tells(used, n):
     after = [{**one, "n": 20} for one in CURVE]
