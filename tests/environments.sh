@@ -69,7 +69,7 @@ nobody() {
             chmod -R a+rX "$work/base" "$work/venv"
         fi
         chown -R 65534:65534 "$tree"
-        mkdir -m 777 "$work/tmp"
+        install -d -o 65534 -g 65534 "$work/tmp"
         (cd "$tree" && HOME=$tree TMPDIR=$work/tmp "${as[@]}" env PYTHONDONTWRITEBYTECODE=1 "$python" "${run[@]}")
     else
         (cd "$tree" && "$PYTHON" "${run[@]}")
