@@ -74,8 +74,11 @@ def render_problem(status: int, detail: str, **members: Any) -> Response:
     return answer
 
 
-def hide_paths(text: str, config: Config) -> str:
-    """Name folders as a reader of config.json does: where they lie on this machine is no one's business."""
+def hide_paths(text: str, config: Config, path: str = "") -> str:
+    """Name folders as a reader of config.json does: where they lie on this machine is no one's business.
+
+    Of `path`, which the text names, only the name is told where it is in none of them.
+    """
     folders = [
         config.input_folder,
         config.output_folder,
@@ -84,6 +87,8 @@ def hide_paths(text: str, config: Config) -> str:
         config.prod_deployment,
         config.state_folder,
     ]
+    if path and not path.startswith(tuple(map(str, [config.root, *folders]))):
+        text = text.replace(path, Path(path).name)
     for folder in sorted(map(str, folders), key=len, reverse=True):
         text = text.replace(folder, Path(folder).name)
     return _ABSOLUTE.sub("", text.replace(f"{config.root}/", ""))
@@ -115,7 +120,7 @@ def read_question(config: Config, files: Confined, schema: Schema) -> Asked:
         raise Refusal(
             415, "Content-Type must be application/json, text/csv or multipart/form-data with a file"
         )
-    return read_json_question(questions.parse_json(body), config, files, schema)
+    return read_json_question(questions.parse_json(body, config.max_rows), config, files, schema)
 
 
 def read_json_question(value: Any, config: Config, files: Confined, schema: Schema) -> Asked:
@@ -272,7 +277,8 @@ def _answer_errors(app: Flask, config: Config) -> None:
 
     @app.errorhandler(OSError)
     def unreadable(error: OSError) -> Response:
-        return unavailable(stage.of_system(error))
+        detail = hide_paths(str(stage.of_system(error)), config, str(error.filename or ""))
+        return render_problem(503, detail)
 
     @app.errorhandler(Exception)
     def broken(error: Exception) -> Response:

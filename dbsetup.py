@@ -69,6 +69,7 @@ def run(config: Config, *, check: bool = False) -> Result:
     before = history.NOTHING if absent else databases.within(LONGEST_S, stand, shown)
     if not check:
         outbox.note_success(config.outbox)
+        stage.deliver(config, "dbsetup")
     n_waiting = len(outbox.waiting(config.outbox))
     return Result(shown, before.version, history.VERSION, before.steps, check, n_waiting)
 

@@ -30,8 +30,7 @@ import pairs  # noqa: E402
 import run as plain  # noqa: E402
 import streams  # noqa: E402
 import unlabelled  # noqa: E402
-from streams import Run  # noqa: E402
-from tables import Aim, Table  # noqa: E402
+from tables import Aim, Run, Table  # noqa: E402
 
 README = ROOT / "README.md"
 BEGIN, END = "<!-- benchmarks/decisions.py: begin -->", "<!-- benchmarks/decisions.py: end -->"

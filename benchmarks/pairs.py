@@ -8,19 +8,16 @@ noise of a size that costs a known AUC.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from functools import cache, partial
-from typing import Any
 
 import numpy as np
 from scipy import optimize, special
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
-from tables import Share, Table, right_at_least, wrong_at_most
+from tables import Run, Share, Table, right_at_least, wrong_at_most
 
 from risk import gate
 
-ALPHA = 0.05
 WEIGHTS = np.array([0.8, 0.8, 0.6])
 EXCHANGED = [1, 0, 2]
 TRAIN_ROWS = 500
@@ -28,7 +25,6 @@ KINDS = {"alike": [0, 1, 2], "unlike": [0, 2]}  # the columns that both have see
 EQUAL_ROWS, BALANCES = (50, 200, 1_000), (0.5, 0.1)
 GAPS, UNEQUAL_ROWS, SHARE = (0.02, 0.05, 0.1), (100, 300, 1_000), 0.25
 HELD, PROMOTED = "HOLD by not_worse", "PROMOTE by better"
-Run = Callable[[Callable[[int], Counter[Any]], int], Counter[Any]]
 
 
 def draw(rng: np.random.Generator, n: int, share: float) -> tuple[np.ndarray, np.ndarray]:
@@ -84,7 +80,7 @@ def ask_gate(
     """Ask the gate once: the p-value by which `better` promotes stands beside the decision by `not_worse`."""
     called = [(probability >= cut).astype(int) for probability in (candidate, deployed)]
     found = gate.decide_gate(y, candidate, called[0], deployed, called[1], random_state=seed)
-    promoted = found.auc is not None and found.auc.p_better <= ALPHA
+    promoted = found.auc is not None and found.auc.p_better <= gate.ALPHA
     return Counter({HELD: int(found.decision == "HOLD"), PROMOTED: int(promoted)})
 
 
@@ -98,7 +94,7 @@ def tabulate_equals(run: Run, seed: int, n: int = 1_000) -> list[Table]:
                 bounded.append(shares)
                 rows.append((kind, f"{100 * balance:.0f} %", f"{size:,}", *map(str, shares)))
     aims = [
-        wrong_at_most(f"wrong {what}", [shares[i] for shares in bounded], ALPHA)
+        wrong_at_most(f"wrong {what}", [shares[i] for shares in bounded], gate.ALPHA)
         for i, what in enumerate((HELD, PROMOTED))
     ]
     title = f"Wrong decisions of the gate, % of {n:,} pairs of equal models"

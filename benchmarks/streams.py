@@ -7,19 +7,18 @@ cell of a table all batches are independent.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 import numpy as np
 import worlds
-from tables import Share, Table, right_at_least, wrong_at_most
+from tables import Run, Share, Table, right_at_least, wrong_at_most
 from worlds import World
 
 from risk import evidence, samples, shift
 
-ALPHA = 0.05
-RULES = evidence.RULES
+ALPHA, RULES = evidence.ALPHA, evidence.RULES
 KS, NAMED = "plain KS", "named"
 BATCHES, BALANCES = (50, 200, 1_000, 10_000), (0.5, 0.1)
 CHANGED_BATCHES, SHARE, NEW_SHARE, RELEASE_ROWS = (200, 1_000, 10_000), 0.25, 0.4, 3_000
@@ -38,7 +37,6 @@ CHANGES = {
     "cell then": "+1 σ, old 1e6",
 }
 SEEN = ("moved 1", "turned 60", "unit", "empty")
-Run = Callable[[Callable[[int], Counter[Any]], int], Counter[Any]]
 
 
 def judge(release: worlds.Release, rows: worlds.Rows) -> dict[str, bool]:

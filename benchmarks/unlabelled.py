@@ -7,13 +7,12 @@ when the reasons change, for nothing in unlabelled rows can show that.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import numpy as np
 import worlds
-from tables import Aim, Share, Table, least_allowed, right_at_least
+from tables import Aim, Run, Share, Table, least_allowed, right_at_least
 from worlds import Rows, World
 
 from risk import estimates, scores
@@ -30,7 +29,6 @@ TURNED = "turned 60°"
 MOST_HELD = 0.5  # of what is no longer true, on the larger batches
 N_RESAMPLES = 500
 CLOSE = 1e-9
-Run = Callable[[Callable[[int], Counter[Any]], int], Counter[Any]]
 
 
 def watch(seed: int, number: int) -> Counter[Any]:

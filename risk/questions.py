@@ -62,8 +62,14 @@ class Asked:
 # --- JSON ------------------------------------------------------------------------------------------------
 
 
-def parse_json(data: bytes) -> Any:
-    """Parse strict JSON: no NaN, no key twice, no number beyond the doubles, not too deep."""
+def parse_json(data: bytes, max_rows: int) -> Any:
+    """Parse strict JSON: no NaN, no key twice, no number beyond the doubles, not too deep or too many.
+
+    Before it is parsed, lists and objects are counted by their signs: each takes many times the memory of
+    the two bytes that it can be written in.
+    """
+    if data.count(b"{") + data.count(b"[") > max_rows + 2:
+        raise Refusal(413, f"the request holds over {max_rows:,} rows, or as many lists and objects")
     try:
         value = json.loads(
             data.decode("utf-8-sig"),

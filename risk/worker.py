@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import socket
+import ssl
 import struct
 import sys
 import termios
@@ -32,11 +33,12 @@ from risk.problems import Refusal
 LOG = requestlog.LOG
 RECEIVE = 64 * 1024
 LARGE = 1024 * 1024
-LARGE_AT_ONCE, LARGE_WAITING = 2, 16
+LARGE_AT_ONCE, LARGE_WAITING = 2, 8
 MOST_WAITING = 256
 LINGER_S = 5.0
 SWITCH_S = 0.001  # a thread that computes is asked that often to let the main loop go on
 SLOW_READER_S = 5.0
+_OURS = errors.InvalidResponseHeader, errors.InvalidResponseHeaderName, errors.ConfigurationProblem
 _STATUS = {errors.LimitRequestLine: 414, errors.LimitRequestHeaders: 431, errors.ExpectationFailed: 417}
 
 
@@ -94,10 +96,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             self._feed(conn, rest)
         else:
             self._receive(conn)
-        if self.nr_conns >= self.worker_connections:
-            self._make_room()
 
     def _receive(self, conn: TConn, _: object = None) -> None:
+        if conn not in self.arriving:  # it was parted from in this very round of the main loop
+            return
         try:
             data = conn.sock.recv(RECEIVE)
         except BlockingIOError:
@@ -175,9 +177,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: BaseException) -> None:
         """Answer what is no HTTP as every other error, and log its kind, never what it says."""
-        ours = not isinstance(exc, errors.ParseException) or isinstance(
-            exc, errors.InvalidResponseHeader | errors.InvalidResponseHeaderName | errors.ConfigurationProblem
-        )
+        ours = isinstance(exc, _OURS) or not isinstance(exc, errors.ParseException | ssl.SSLError)
         status = 500 if ours else next((s for kind, s in _STATUS.items() if isinstance(exc, kind)), 400)
         if ours:
             requestlog.note_bug("a request", exc)
@@ -218,6 +218,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         self.poller.register(conn.sock, EVENT_READ, partial(self._discard, conn))
 
     def _discard(self, conn: TConn, _: object) -> None:
+        if conn not in self.leaving:
+            return
         try:
             if conn.sock.recv(RECEIVE):
                 return
@@ -244,8 +246,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     # --- time passes -------------------------------------------------------------------------------------
 
     def murder_pending(self) -> None:
-        """Part from clients whose time is over; called in every round of the main loop."""
+        """Part from clients whose time is over; called at the end of every round of the main loop."""
         super().murder_pending()
+        while self.nr_conns >= self.worker_connections and self._make_room():
+            LOG.debug("a client went, for there are too many")
         now = time.monotonic()
         for conn in _older(self.arriving, now - self.terms.timeout_s, lambda value: value[1]):
             if self.arriving[conn][0].has_begun:
@@ -264,8 +268,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             for conn in [one for one, (arrival, _) in self.arriving.items() if not arrival.has_begun]:
                 self._close(conn)
 
-    def _make_room(self) -> None:
-        """Part from one client, so that another can come: from those that wait for nothing, first."""
+    def _make_room(self) -> bool:
+        """Part from one client, so that another can come: first from those that wait for nothing."""
         if self.leaving:
             self._close(next(iter(self.leaving)))
         elif self.keepalived_conns:
@@ -275,6 +279,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             oldest = next(iter(self.arriving))
             self._send(oldest, self.terms.refuse(503, "too many clients at once; try again later"))
             self._close(oldest)
+        else:
+            return False
+        return True
 
     def _cut_off(self, conn: TConn) -> None:
         """End the sending of an answer that nobody takes; its thread finds a closed connection."""

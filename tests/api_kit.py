@@ -31,13 +31,13 @@ KEYS = {
 }
 DIAGNOSTICS = {
     "n_rows": 300,
-    "n_unlabelled": 0,
+    "n_unlabelled": 2,
     "statistics": {
-        "activity": {"n": 2, "mean": 1.5, "median": 1.5, "mode": 1, "std": None, "min": 1, "max": 2}
+        "activity": {"n": 300, "mean": 49.5, "median": 50, "mode": 1, "std": None, "min": 0, "max": 100}
     },
     "missing": {"colour": {"count": 3, "percent": 1.0}},
     "timings": {
-        "ingestion": {"duration_s": 0.1, "n_runs": 1, "at": "2026-01-01T00:00:00Z"},
+        "ingestion": {"duration_s": 0.1234, "n_runs": 7, "at": "2026-01-01T00:00:00Z"},
         "training": None,
     },
     "dependencies": [{"module": "flask", "installed": "3.1.3", "latest": "unknown"}],
@@ -105,12 +105,17 @@ class Server:
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
 
     @classmethod
-    def of(cls, root, **keys):
-        """Serve a workspace with keys of `api`."""
+    def of(cls, root, *, options=None, **keys):
+        """Serve a workspace with keys of `api`; `options` are those of the process."""
         port = free_port()
         configure(root, api={"max_body_mb": MAX_BODY_MB, **keys, "port": port})
         script = Path(api.HERE / "app.py")
-        return cls([sys.executable, str(script), "--config", str(root / "config.json")], port, cwd=root)
+        return cls(
+            [sys.executable, str(script), "--config", str(root / "config.json")],
+            port,
+            cwd=root,
+            **(options or {}),
+        )
 
     def __enter__(self):
         while not self.is_listening():
@@ -134,6 +139,14 @@ class Server:
             self.said = self.process.communicate(timeout=60)
         finally:
             self.process.kill()
+
+    def workers(self):
+        """Give the ids of the processes that answer."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        return [*map(int, children.read_text().split())]
+
+    def worker(self):
+        return self.workers()[0]
 
     def connect(self):
         return socket.create_connection(("127.0.0.1", self.port), timeout=30)

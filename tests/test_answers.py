@@ -3,7 +3,6 @@
 import csv
 import io
 import shutil
-from pathlib import Path
 
 import pytest
 from api_kit import GOOD, Server, client_of
@@ -121,8 +120,7 @@ def test_a_hundred_thousand_rows_go_through_in_bounded_memory(served, tmp_path):
     body = b"corporation,activity,colour\n" + b"a client with a name,57,red\n" * 100_000
     kinds = {"Content-Type": "text/csv", "Accept": "text/csv"}
     with Server.of(root, workers=1, max_body_mb=16) as server:
-        children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children")
-        (worker,) = children.read_text().split()
+        worker = server.worker()
         server.predict([GOOD])
         before = peak_mb(worker)
         status, lines = server.read_lines("POST", "/prediction", body, kinds)

@@ -1,39 +1,17 @@
 """The calls that write apireturns.txt, against our own server and a running one."""
 
 import json
-import socket
 import socketserver
 import threading
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 import pytest
+from api_kit import DIAGNOSTICS, free_port
 from conftest import make_clients
 
 import apicalls
 import app
 from config import load_config
-
-DIAGNOSTICS = {
-    "n_rows": 300,
-    "n_unlabelled": 2,
-    "statistics": {
-        "activity": {"n": 300, "mean": 49.5, "median": 50, "mode": 1, "std": None, "min": 0, "max": 100}
-    },
-    "missing": {"colour": {"count": 3, "percent": 1.0}},
-    "timings": {
-        "ingestion": {"duration_s": 0.1234, "n_runs": 7, "at": "2026-01-01T00:00:00Z"},
-        "training": None,
-    },
-    "dependencies": [{"module": "flask", "installed": "3.1.3", "latest": "unknown"}],
-    "dependencies_at": "2026-01-01T00:00:00Z",
-    "predictions": None,
-}
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.fixture

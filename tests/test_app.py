@@ -506,6 +506,15 @@ def test_a_file_that_cannot_be_read_is_503_without_its_path(copy):
     assert problem(answer, 503)["detail"].startswith("models/diagnostics.json: Is a directory")
 
 
+def test_no_path_of_this_machine_is_told_whatever_the_system_says(copy, monkeypatch):
+    def fail(_):
+        raise PermissionError(13, "Permission denied", "/var/lib/some body/else's/secret.json")
+
+    monkeypatch.setattr(api.outbox, "tell", fail)
+    detail = problem(client_of(copy).get("/health"), 503)["detail"]
+    assert detail == "secret.json: Permission denied; check owner and mode"
+
+
 def test_many_threads_share_one_model(copy):
     app = api.create_app(load_config(copy / "config.json"))
     with ThreadPoolExecutor(8) as pool:

@@ -25,7 +25,7 @@ def project(tmp_path):
     """A copy of the project with a ready environment and a crontab of its own."""
     folder = tmp_path / "a project"
     folder.mkdir()
-    for name in ("Makefile", "cronjob.txt", "requirements.txt"):
+    for name in ("Makefile", "cronjob.txt", "requirements.txt", "constraints.txt"):
         shutil.copy(ROOT / name, folder)
     (folder / ".venv" / "bin").mkdir(parents=True)
     (folder / ".venv" / "bin" / "python").symlink_to(sys.executable)

@@ -58,7 +58,7 @@ def test_what_the_last_runs_left_is_told(copy):
         0.4,
         0.7,
     )
-    assert found["risk_rows"] == 300 and found["risk_rows_unlabelled"] == 0
+    assert found["risk_rows"] == 300 and found["risk_rows_unlabelled"] == 2
     assert found["risk_outbox_waiting"] >= 1 and found["risk_outbox_refused"] == 0
     assert found["risk_tick_pending"] == 0
     assert {value for name, value in found.items() if name.startswith("risk_artifact_readable")} == {1}

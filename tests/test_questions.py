@@ -144,9 +144,19 @@ def test_the_limit_of_depth_itself_is_allowed(depth, is_deep, brackets):
     body = (brackets[:-1] * depth + ("1" if brackets != "[]" else "") + brackets[-1] * depth).encode()
     if is_deep:
         with pytest.raises(Refusal, match="too deeply"):
-            questions.parse_json(body)
+            questions.parse_json(body, 10**6)
     else:
-        questions.parse_json(body)
+        questions.parse_json(body, 10**6)
+
+
+@pytest.mark.parametrize(
+    "body", [b"[" + b"{}," * 7 + b"{}]", b"[" * 9 + b"]" * 9, b'{"rows": [[], [], [], [], [], [], []]}']
+)
+def test_more_lists_and_objects_than_rows_are_refused_before_they_are_made(body):
+    with pytest.raises(Refusal, match="over 6 rows") as caught:
+        questions.parse_json(body, 6)
+    assert caught.value.status == 413
+    assert questions.parse_json(body, 7) is not None
 
 
 def test_a_cell_beyond_a_double_is_refused_by_column_and_row():

@@ -79,6 +79,13 @@ def test_five_percent_of_unmoved_samples_exceed_the_critical_psi(m, n):
     assert np.mean(psi) == pytest.approx(noise, rel=0.15)
 
 
+def test_the_noise_of_psi_is_that_of_chi_square():
+    reference, current = np.array([500, 300, 200, 0]), np.array([50, 30, 19, 1])
+    scale = 1 / 1_000 + 1 / 100
+    expected = 3 * scale, stats.chi2.ppf(0.95, 3) * scale
+    assert samples.stability_noise(reference, current) == pytest.approx(expected, rel=1e-9)
+
+
 # --- Kolmogorov and Smirnov --------------------------------------------------------------------------------
 
 
@@ -98,6 +105,14 @@ def test_ks_is_that_of_scipy_and_its_p_value_near_the_exact_one_and_not_below_it
     assert ks == pytest.approx(statistic, abs=1e-12)
     assert exact <= p_value * 1.02
     assert p_value == pytest.approx(exact, rel=0.25)
+
+
+@pytest.mark.parametrize(
+    ("gap", "m", "n"), [(0.02, 20_000, 20_000), (0.1, 500, 400), (0.0, 5, 5), (1.0, 60, 90)]
+)
+def test_the_ks_p_value_is_that_of_the_limiting_law(gap, m, n):
+    expected = stats.kstwobign.sf(gap * math.sqrt(m * n / (m + n)))
+    assert samples.ks_p_value(gap, m, n) == pytest.approx(expected, rel=1e-9)
 
 
 def test_ties_make_the_ks_p_value_larger_never_smaller():
