@@ -43,7 +43,8 @@ try() { # NAME COMMAND...: run one environment, keep its output, say how it ende
 
 # A network namespace of its own: nothing but loopback, which must be brought up first.
 LOOPBACK='import fcntl, os, socket, struct, sys
-fcntl.ioctl(socket.socket(), 0x8914, struct.pack("16sh", b"lo", 0x41) + bytes(14))
+with socket.socket() as opened:
+    fcntl.ioctl(opened, 0x8914, struct.pack("16sh", b"lo", 0x41) + bytes(14))
 try:
     socket.create_connection(("192.0.2.1", 80), 2)
 except OSError:
