@@ -43,7 +43,8 @@ try() { # NAME COMMAND...: run one environment, keep its output, say how it ende
 
 # A network namespace of its own: nothing but loopback, which must be brought up first.
 LOOPBACK='import fcntl, os, socket, struct, sys
-fcntl.ioctl(socket.socket(), 0x8914, struct.pack("16sh", b"lo", 0x41) + bytes(14))
+with socket.socket() as opened:
+    fcntl.ioctl(opened, 0x8914, struct.pack("16sh", b"lo", 0x41) + bytes(14))
 try:
     socket.create_connection(("192.0.2.1", 80), 2)
 except OSError:
@@ -69,7 +70,7 @@ nobody() {
             chmod -R a+rX "$work/base" "$work/venv"
         fi
         chown -R 65534:65534 "$tree"
-        mkdir -m 777 "$work/tmp"
+        install -d -o 65534 -g 65534 "$work/tmp"
         (cd "$tree" && HOME=$tree TMPDIR=$work/tmp "${as[@]}" env PYTHONDONTWRITEBYTECODE=1 "$python" "${run[@]}")
     else
         (cd "$tree" && "$PYTHON" "${run[@]}")
