@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from config import Config, load_config
 from risk import artifacts, escapes, outbox, releases
@@ -146,7 +147,8 @@ def of_system(error: OSError) -> PipelineError:
     where = f"{error.filename}: " if error.filename else ""
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return AccessError(f"{where}{error.strerror}; check owner and mode")
-    return StorageError(f"{where}{error.strerror or error}; check the disk, then run again")
+    check = "" if error.errno == errno.ESTALE else "check the disk, then "
+    return StorageError(f"{where}{error.strerror or error}; {check}run again")
 
 
 def _fail(name: str, error: PipelineError, config: Config | None = None) -> int:
@@ -275,7 +277,8 @@ def copy_datasets(config: Config, name: str) -> None:
         status = config.ledger.stat()
     except FileNotFoundError:
         return
-    url = artifacts.sha256(config.database_url.encode())
+    place = urlsplit(config.database_url)  # no digest of a password: it could be guessed from that
+    url = artifacts.sha256(f"{place.scheme}://{place.netloc.rpartition('@')[2]}{place.path}".encode())
     state = {"ledger": [status.st_size, status.st_mtime_ns, status.st_ino], "url": url}
     noted = config.state_folder / "copied.json"
     if artifacts.read_json_or_none(noted) == state:

@@ -84,6 +84,10 @@ class Table:
         return "\n".join([self.title, *laid, *map(str, self.aims)])
 
     def to_markdown(self) -> str:
+        """Lay it out for the README, folded below its title."""
         lines = [self.header, tuple("---" for _ in self.header), *self.rows]
-        table = [f"| {' | '.join(line)} |" for line in lines]
-        return "\n".join([f"**{self.title}**", "", *table, "", *(f"- {aim}" for aim in self.aims)])
+        table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        aims = "\n".join(f"- {aim}" for aim in self.aims)
+        reached = f"{sum(aim.reached for aim in self.aims)} of {len(self.aims)} aims reached"
+        summary = f"<details><summary>{self.title}: {reached}</summary>"
+        return "\n\n".join([summary, table, aims, "</details>"])

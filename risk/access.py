@@ -103,11 +103,14 @@ def _refuse_foreign_page(asker: Asker) -> None:
 
 @lru_cache(maxsize=256)
 def is_loopback(host: str | None) -> bool:
-    """Say whether a host or an address is this machine itself."""
+    """Say whether a host or an address is this machine itself, written as IPv4, as IPv6 or as both."""
+    if host == "localhost":
+        return True
     try:
-        return host == "localhost" or ipaddress.ip_address(host or "").is_loopback
+        address = ipaddress.ip_address(host or "")
     except ValueError:
         return False
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 
 def host_of(url: str) -> str | None:

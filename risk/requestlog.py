@@ -14,6 +14,7 @@ import os
 import sys
 import traceback
 from pathlib import Path
+from typing import IO
 
 LOG = logging.getLogger("risk_requests")  # no child of "risk": a tick that serves itself logs no requests
 MOST_BYTES = 5_000_000
@@ -24,15 +25,27 @@ TIME_FORMAT = "%Y-%m-%dT%H:%M:%S%z"
 class BoundedLog(logging.handlers.WatchedFileHandler):
     """A log that is put aside, as `.1`, when it is full; one full one is kept.
 
-    Whichever process finds it full renames it, and the others see that it is another file now.
+    Whichever process finds it full renames it, and the others see that it is another file now. A line that
+    cannot be written is lost: no answer waits for a disk.
     """
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line."""
-        self.reopenIfNeeded()
-        if self.stream is not None and os.fstat(self.stream.fileno()).st_size > MOST_BYTES:
-            self._put_aside(self.stream.fileno())
-        logging.FileHandler.emit(self, record)
+        try:
+            self.reopenIfNeeded()
+            if self.stream is not None and os.fstat(self.stream.fileno()).st_size > MOST_BYTES:
+                self._put_aside(self.stream.fileno())
+            logging.FileHandler.emit(self, record)
+        except OSError:
+            self.handleError(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Give the line up, and the file; a full disk would otherwise be said with every request."""
+        broken: IO[str] | None = self.stream
+        self.stream = None
+        with contextlib.suppress(OSError):
+            if broken is not None:
+                broken.close()
 
     def _put_aside(self, descriptor: int) -> None:
         path = Path(self.baseFilename)
@@ -44,7 +57,7 @@ class BoundedLog(logging.handlers.WatchedFileHandler):
 
 
 def set_up(path: Path, *, interactive: bool) -> None:
-    """Let requests go to a file, and what is wrong to stderr; with a terminal, all to stderr."""
+    """Let requests and what else is said go to a file, what is wrong to stderr too; a terminal gets all."""
     screen = logging.StreamHandler(sys.stderr)
     screen.setFormatter(logging.Formatter("%(levelname)s app: %(message)s"))
     screen.setLevel(logging.INFO if interactive else logging.WARNING)
@@ -57,8 +70,9 @@ def set_up(path: Path, *, interactive: bool) -> None:
             print(f"WARNING app: {path}: {error.strerror}; requests are not logged", file=sys.stderr)
     for handler in handlers[1:]:
         handler.setFormatter(logging.Formatter(FORMAT, TIME_FORMAT))
-    LOG.handlers, LOG.propagate = handlers, False
-    LOG.setLevel(logging.INFO)
+    for logger in (LOG, logging.getLogger("risk")):
+        logger.handlers, logger.propagate = list(handlers), False
+        logger.setLevel(logging.INFO)
 
 
 def note(method: str, route: str, status: int, duration_ms: float) -> None:

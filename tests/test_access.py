@@ -35,6 +35,7 @@ def wire(text):
 def test_this_machine_needs_no_token(token):
     assert ask(token=token) == 200
     assert ask("::1", "[::1]:8000", token=token) == 200
+    assert ask("::ffff:127.0.0.1", token=token) == 200
     assert ask(method="POST", token=token) == 200
 
 

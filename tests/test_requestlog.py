@@ -2,6 +2,7 @@
 
 import logging
 import multiprocessing
+import shutil
 
 import pytest
 
@@ -12,11 +13,12 @@ from risk import requestlog
 def log(tmp_path):
     """A file to which requests may be logged until the test ends."""
     yield tmp_path / "logs" / "api.log"
-    for handler in list(requestlog.LOG.handlers):
-        requestlog.LOG.removeHandler(handler)
-        handler.close()
-    requestlog.LOG.propagate = True
-    requestlog.LOG.setLevel(logging.NOTSET)
+    for logger in (requestlog.LOG, logging.getLogger("risk")):
+        for handler in list(logger.handlers):
+            logger.removeHandler(handler)
+            handler.close()
+        logger.propagate = True
+        logger.setLevel(logging.NOTSET)
 
 
 def test_a_request_is_a_line_and_says_nothing_on_a_screen(log, capsys):
@@ -24,6 +26,28 @@ def test_a_request_is_a_line_and_says_nothing_on_a_screen(log, capsys):
     requestlog.note("POST", "/prediction", 200, 1.26)
     assert log.read_text().endswith("INFO app: method=POST route=/prediction status=200 duration_ms=1.3\n")
     assert capsys.readouterr() == ("", "")
+
+
+def test_what_else_is_said_goes_there_too(log, capsys):
+    requestlog.set_up(log, interactive=False)
+    logging.getLogger("risk.app").error("an earlier release is served")
+    assert "ERROR app: an earlier release is served" in log.read_text()
+    assert capsys.readouterr().err == "ERROR app: an earlier release is served\n"
+
+
+def test_a_log_that_cannot_be_written_stops_nothing_and_goes_on_when_it_can(log, capsys):
+    requestlog.set_up(log, interactive=False)
+    shutil.rmtree(log.parent)
+    requestlog.note("GET", "/health", 200, 1.0)
+    log.parent.mkdir()
+    requestlog.note("GET", "/ready", 200, 1.0)
+    log.unlink()
+    log.symlink_to("/dev/full")
+    requestlog.note("GET", "/scoring", 200, 1.0)
+    assert capsys.readouterr() == ("", "")
+    log.unlink()
+    requestlog.note("GET", "/metrics", 200, 1.0)
+    assert "route=/metrics" in log.read_text()
 
 
 def test_a_bug_keeps_its_traceback_and_loses_its_text(log, capsys):
