@@ -70,7 +70,7 @@ DEFAULTS: dict[str, Any] = {
         "max_rows": 1_000_000,
         "timeout_s": 60,
     },
-    "report": {},
+    "report": {"top_n": 20, "value_column": None, "words": {}},
     "alerts": {},
 }
 # Values DESIGN knows and this version does not have yet: refused, never accepted and ignored.
@@ -123,6 +123,9 @@ class Config:
     limits: Limits
     max_rows: int
     timeout_s: int
+    top_n: int
+    value_column: str | None
+    words: dict[str, dict[str, str]]
     secrets: dict[str, str] = field(repr=False)
 
     # What lies where (DESIGN 4); the names of files stand here and nowhere else.
@@ -177,6 +180,10 @@ class Config:
     @property
     def report(self) -> Path:
         return self.output_model / "report.json"
+
+    @property
+    def at_risk(self) -> Path:
+        return self.output_model / "atrisk.csv"
 
     @property
     def summary_report(self) -> Path:
@@ -383,6 +390,17 @@ def _is_address(value: Any) -> bool:
         return False
 
 
+def _is_words(value: Any) -> bool:
+    """Names and units of columns, and nothing else."""
+    return isinstance(value, dict) and all(
+        isinstance(said, dict)
+        and said
+        and said.keys() <= {"name", "unit"}
+        and all(map(_is_text, said.values()))
+        for said in value.values()
+    )
+
+
 def _check(root: Path, raw: dict[str, Any], values: dict[str, Any], problems: list[str]) -> None:
     for key in FOLDER_KEYS:
         if key not in raw:
@@ -431,6 +449,12 @@ def _check(root: Path, raw: dict[str, Any], values: dict[str, Any], problems: li
         "limits.max_cell_kb": (lambda v: _is_whole(v, 1, 8192), "a whole number from 1 to 8192"),
         "api.max_rows": (lambda v: _is_whole(v, 1, 10**9), "a whole number from 1"),
         "api.timeout_s": (lambda v: _is_whole(v, 1, 3600), "a whole number of seconds from 1 to 3600"),
+        "report.top_n": (lambda v: _is_whole(v, 1, 1000), "a whole number from 1 to 1000"),
+        "report.value_column": (lambda v: v is None or _is_text(v), "the name of a column"),
+        "report.words": (
+            _is_words,
+            'an object such as {"tenure": {"name": "time with us", "unit": "months"}}',
+        ),
     }
     for key, (rule, wanted) in rules.items():
         value = values[key]
@@ -579,5 +603,8 @@ def _freeze(path: Path, raw: dict[str, Any], values: dict[str, Any], secrets: di
         limits=Limits(**{name: values[f"limits.{name}"] for name in DEFAULTS["limits"]}),
         max_rows=values["api.max_rows"],
         timeout_s=values["api.timeout_s"],
+        top_n=values["report.top_n"],
+        value_column=values["report.value_column"],
+        words=values["report.words"],
         secrets=secrets,
     )

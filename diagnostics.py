@@ -1,4 +1,4 @@
-"""Describe the table, the deployed model's predictions, the timings and the packages."""
+"""Describe the table, list the clients at risk, and say what the deployed model says and why."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import argparse
 import csv
 import datetime
 import os
-import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,18 +14,33 @@ from typing import TYPE_CHECKING, Any
 
 import stage
 from config import SECRETS, Config
-from risk import artifacts, dataset, escapes, outbox, packages, releases, rows, table, ticks, timeline, trends
+from risk import (
+    artifacts,
+    contents,
+    dataset,
+    escapes,
+    outbox,
+    packages,
+    releases,
+    rows,
+    table,
+    ticks,
+    timeline,
+    trends,
+)
 from risk.dataset import Schema
-from risk.errors import DatasetError, MissingArtifactError, UsageError
+from risk.errors import ArtifactError, DatasetError, MissingArtifactError, UsageError
+from risk.layout import WIDTH, align, fit, short
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from risk.predictions import Predictor
+    from risk.releases import Release
+    from risk.rows import Rejection
+    from risk.table import Ledger
 
 LOG = stage.log("diagnostics")
-CHUNK_ROWS = 500_000
-WIDTH = 80
 MOST_POINTS = 10_000
-_EXPONENT = re.compile(r"e(-?)\+?0*")
+MOST_TOLD, FIRST_CLIENTS, MOST_REASONS = 20, 5, 20
 
 
 @dataclass(frozen=True)
@@ -81,80 +95,40 @@ class Past:
         return timeline.render_text(self.trends, since=self.since) + late
 
 
-# --- compute ---------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Predicted:
+    """What became of the rows of a file; the predictions are in `output`, or went to standard output."""
+
+    release: str
+    n_rows: int
+    n_leaving: int
+    n_rejected: int
+    output: str | None = None
+
+    @property
+    def filled_stdout(self) -> bool:
+        return self.output is None
+
+    @property
+    def exit_code(self) -> int:
+        """Bad data when no row was good."""
+        return os.EX_OK if self.n_rows else os.EX_DATAERR
 
 
-def compute_statistics(values: pd.Series[float]) -> dict[str, float | int | None]:
-    """Describe one numeric column.
+@dataclass(frozen=True)
+class Explained:
+    """Where a client's prediction comes from."""
 
-    Parameters
-    ----------
-    values : Series of float64
-        NaN is missing and counts nowhere.
+    facts: Mapping[str, Any] = field(repr=False)
 
-    Returns
-    -------
-    statistics : dict
-        n, mean, median, mode (the smallest of the most frequent), std (ddof 1), min, max; None where
-        it is not defined (no value; std of one value) or no finite double.
-    """
-    import math
+    def to_json(self) -> dict[str, Any]:
+        return dict(self.facts)
 
-    import numpy as np
+    def text(self) -> str:
+        """Tell it in 80 columns."""
+        from risk import lineage
 
-    filled = values.to_numpy(dtype="float64")
-    filled = filled[~np.isnan(filled)]
-    if not len(filled):
-        return {"n": 0, "mean": None, "median": None, "mode": None, "std": None, "min": None, "max": None}
-    distinct, counts = np.unique(filled, return_counts=True)
-    with np.errstate(over="ignore", invalid="ignore"):
-        found = {
-            "mean": float(filled.mean()),
-            "median": float(np.median(filled)),
-            "mode": float(distinct[counts.argmax()]),
-            "std": float(filled.std(ddof=1)) if len(filled) > 1 else math.nan,
-            "min": float(distinct[0]),
-            "max": float(distinct[-1]),
-        }
-    return {"n": len(filled), **{k: v if math.isfinite(v) else None for k, v in found.items()}}
-
-
-def describe_columns(
-    path: Path, schema: Schema, length: int
-) -> tuple[dict[str, dict[str, float | int | None]], dict[str, dict[str, float | int]]]:
-    """Read the table once, in chunks; only the numbers are held.
-
-    Returns
-    -------
-    statistics : dict
-        What `compute_statistics` says of each number column.
-    missing : dict
-        Count and percent of every column. Blank is missing everywhere, the words NA, null and nan in
-        number columns only.
-    """
-    import numpy as np
-    import pandas as pd
-
-    numbers: dict[str, list[np.ndarray]] = {name: [] for name in schema.numbers}
-    counts = dict.fromkeys(schema.columns, 0)
-    n_rows = 0
-    for part in dataset.read_texts(path, schema, stop=length, chunk_rows=CHUNK_ROWS):
-        n_rows += len(part)
-        for name in schema.columns:
-            cells = part[name]
-            if name in numbers:
-                cells = dataset.numbers_of(cells)
-                numbers[name].append(cells.to_numpy())
-            counts[name] += int(cells.isna().sum())
-    statistics = {
-        name: compute_statistics(pd.Series(np.concatenate(parts) if parts else [], dtype="float64"))
-        for name, parts in numbers.items()
-    }
-    missing = {
-        name: {"count": count, "percent": 100 * count / n_rows if n_rows else 0.0}
-        for name, count in counts.items()
-    }
-    return statistics, missing
+        return lineage.render(self.facts)
 
 
 # --- run -------------------------------------------------------------------------------------------------
@@ -168,8 +142,12 @@ def run(
     history: bool = False,
     since: str | None = None,
     export: str | None = None,
-) -> Result | Past:
-    """Describe the present table and the deployed model, and write diagnostics.json and trends.json.
+    predict: str | None = None,
+    reasons: int = 3,
+    output: str | None = None,
+    explain: str | None = None,
+) -> Result | Past | Predicted | Explained:
+    """Describe the present table and the deployed model; write atrisk.csv, diagnostics.json, trends.json.
 
     Parameters
     ----------
@@ -181,6 +159,11 @@ def run(
         Only read the history and tell how things have moved, from the day `since` on.
     export : str, optional
         Only write every table of the history into this folder, as CSV.
+    predict : str, optional
+        Only let the deployed model predict the rows of this CSV file ("-" is standard input), with up to
+        `reasons` reasons each, into the file `output` or to standard output.
+    explain : str, optional
+        Only tell where the prediction of this client comes from.
 
     Raises
     ------
@@ -197,11 +180,16 @@ def run(
         return Past(exported=export_tables(config, Path(export)))
     if history:
         return Past(read_past(config, since), since, len(outbox.waiting(config.outbox)))
+    if predict is not None:
+        return predict_file(config, predict, reasons, output)
+    if explain is not None:
+        return explain_client(config, explain)
     ledger = table.load_ready(config.ledger)
     schema = Schema.from_json(ledger.schema or {})
-    statistics, missing = describe_columns(config.final_data, schema, ledger.length)
+    statistics, missing = contents.describe_columns(config.final_data, schema, ledger.length)
     timings, moved, known = read_history(config)
     listed, asked_at = packages.list_packages(config.requirements, config.package_cache)
+    deployed = load_deployed(config)
     facts: dict[str, Any] = {
         "n_rows": ledger.rows,
         "n_unlabelled": ledger.rows_unlabelled,
@@ -211,7 +199,8 @@ def run(
         "dependencies": listed,
         "dependencies_at": asked_at,
         "verdict": verdict or ticks.last_verdict(config.tick_state),
-        "predictions": predict(config),
+        "predictions": predict_test_data(config, deployed) if deployed else None,
+        "clients": list_clients(config, ledger, deployed) if deployed else None,
         "trends": trends.latest(moved),
         "history": known,
     }
@@ -227,25 +216,114 @@ def run(
     )
 
 
-def predict(config: Config) -> dict[str, Any] | None:
-    """Let the deployed model predict every row of the test data, labelled or not."""
-    from threadpoolctl import threadpool_limits
-
+def load_deployed(config: Config) -> Predictor | None:
+    """Let the deployed release speak; None while nothing is deployed."""
     try:
-        release, model = releases.load_deployed(config.prod_deployment, config.secrets.get("RISK_MODEL_KEY"))
+        return load_release(config)[1]
     except MissingArtifactError as error:
         LOG.info("no predictions: %s", error)
         return None
-    schema = Schema.from_json(release.json("modelcard.json")["schema"])
+
+
+def load_release(config: Config) -> tuple[Release, Predictor]:
+    """Load the deployed release, and let it speak in the words of config.json."""
+    import sklearn.ensemble  # noqa: F401  (its thread pool must be there before it can be limited)
+
+    from risk.predictions import Predictor
+    from risk.words import Words
+
+    release, model = releases.load_deployed(config.prod_deployment, config.secrets.get("RISK_MODEL_KEY"))
+    return release, Predictor.of_release(release, model, Words(config.words))
+
+
+def predict_test_data(config: Config, deployed: Predictor) -> dict[str, Any]:
+    """Let the deployed model predict every row of the test data, labelled or not."""
+    from threadpoolctl import threadpool_limits
+
+    schema = deployed.schema
     good, _ = rows.read_folder(
         config.test_data, schema, config.separator, needed=schema.features, limits=config.limits
     )
     if good:
         with threadpool_limits(1):
-            values = [int(value) for value in model.predict(dataset.to_frame(good, schema))]
+            values = [int(value) for value in deployed.model.predict(dataset.to_frame(good, schema))]
     else:
         values = []
-    return {"release": release.id, "n": len(values), "n_leaving": sum(values), "values": values}
+    return {"release": deployed.release, "n": len(values), "n_leaving": sum(values), "values": values}
+
+
+def list_clients(config: Config, ledger: Ledger, deployed: Predictor) -> dict[str, Any] | None:
+    """Write atrisk.csv and give its summary; None where the deployed model cannot read the table."""
+    from threadpoolctl import threadpool_limits
+
+    from risk import atrisk
+
+    unknown = [name for name in config.words if name not in (ledger.schema or {})["columns"]]
+    if unknown:
+        LOG.warning("report.words: the table has no column %s", ", ".join(map(repr, unknown)))
+    try:
+        before = (artifacts.read_json_or_none(config.diagnostics) or {}).get("clients")
+    except ArtifactError:
+        before = None
+    wanted = atrisk.Wanted(config.top_n, config.value_column, config.memory_limit)
+    places = (config.at_risk, config.final_data, config.spill_folder)
+    try:
+        with threadpool_limits(1):
+            return atrisk.write_list(*places, ledger, deployed, wanted, before)
+    except DatasetError as error:
+        LOG.warning("%s is as it was: %s", config.at_risk.name, error)
+        return None
+
+
+def predict_file(config: Config, path: str, n_reasons: int, output: str | None) -> Predicted:
+    """Let the deployed model predict the rows of a file; nothing of the workspace is written."""
+    from threadpoolctl import threadpool_limits
+
+    from risk import batches, csvfile, pipes
+
+    release, deployed = load_release(config)
+    check_output(config, path, output)
+    with tempfile.TemporaryDirectory(prefix="risk-predict-") as scratch:
+        source = pipes.take_input(path, Path(scratch))
+        checked = csvfile.check(source, deployed.schema.columns, config.separator)
+        with pipes.open_output(output, Path(scratch)) as out, threadpool_limits(1):
+            told = batches.predict_file(checked, deployed, out, n_reasons=n_reasons, spill=Path(scratch))
+    tell_rejected(checked.name, told.rejected, told.n_rows)
+    return Predicted(release.id, told.n_rows, told.n_leaving, len(told.rejected), output)
+
+
+def check_output(config: Config, path: str, output: str | None) -> None:
+    """Refuse an output that is read by the pipeline, or is the input."""
+    if output is None:
+        return
+    target = Path(output).resolve()
+    if target.parent in (config.input_folder.resolve(), config.test_data.resolve()):
+        raise UsageError(f"--output: {target.parent} is read by the pipeline; name another folder")
+    if path != "-" and target == Path(path).resolve():
+        raise UsageError(f"--output: {output} is the file that is read; name another one")
+
+
+def tell_rejected(name: str, rejected: Sequence[Rejection], n_good: int) -> None:
+    """Tell of the bad rows of a file, the first of many."""
+    for one in rejected[:MOST_TOLD]:
+        why = f"{one.column} {one.reason}" if one.column else one.reason
+        LOG.warning("%s: line %s: %s", name, f"{one.line:,}", why)
+    if len(rejected) > MOST_TOLD:
+        LOG.warning("%s: and %s more bad rows", name, f"{len(rejected) - MOST_TOLD:,}")
+    if not n_good:
+        LOG.error("%s: holds no good row", name)
+
+
+def explain_client(config: Config, client: str) -> Explained:
+    """Tell where the prediction of a client comes from; nothing of the workspace is written."""
+    from threadpoolctl import threadpool_limits
+
+    from risk import lineage
+
+    ledger = table.load_ready(config.ledger)
+    release, deployed = load_release(config)
+    with tempfile.TemporaryDirectory(prefix="risk-explain-") as scratch, threadpool_limits(1):
+        return Explained(lineage.explain(client, config.final_data, ledger, release, deployed, Path(scratch)))
 
 
 def read_history(config: Config) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
@@ -406,26 +484,20 @@ def render(facts: Mapping[str, Any]) -> str:
     tables: list[list[tuple[str, ...]]] = [statistics, missing, timings, listed]
     n_rows = f"{facts['n_rows']:,} rows, {facts['n_unlabelled']:,} of them unlabelled"
     blocks = [n_rows, *(align(table) for table in tables), said]
+    if facts["clients"]:
+        blocks.append(render_clients(facts["clients"]))
     return "\n\n".join(blocks) + "\n"
 
 
-def short(value: float | int | None) -> str:
-    """Shorten a number to what fits a column: 4 digits, 1.235e6 for what is large."""
-    if value is None:
-        return "-"
-    return f"{value:,}" if isinstance(value, int) else _EXPONENT.sub(r"e\1", f"{value:.4g}")
-
-
-def align(table: Sequence[Sequence[str]]) -> str:
-    """Align a table: figures right, names left and cut to 24 letters, or to fewer that fit the line."""
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    room = WIDTH - sum(width + 2 for width in widths[1:])
-    widths[0] = min(widths[0], 24, max(room, 6))
-    lines = []
-    for name, *figures in table:
-        cut = name if len(name) <= widths[0] else name[: widths[0] - 1] + "…"
-        cells = [cut.ljust(widths[0]), *(f.rjust(w) for f, w in zip(figures, widths[1:], strict=True))]
-        lines.append("  ".join(cells).rstrip())
+def render_clients(found: Mapping[str, Any]) -> str:
+    """Say how many clients are at risk, and who first."""
+    n, n_at_risk = found["n_clients"], found["n_at_risk"]
+    worth = f", expected loss {found['value_at_risk']:,.0f}" if found["value_at_risk"] is not None else ""
+    lines = [f"{n_at_risk:,} of {n:,} clients at risk{worth}; all of them are in atrisk.csv"]
+    for one in found["clients"][:FIRST_CLIENTS]:
+        why = "; ".join(reason["text"] for reason in one["reasons"])
+        named = " ".join(value or "-" for value in one["id"].values())
+        lines.append(fit(f"{100 * one['probability']:5.1f} %  {named}: {why}", WIDTH).rstrip())
     return "\n".join(lines)
 
 
@@ -436,9 +508,28 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     choice.add_argument("--history", action="store_true", help="only tell how things have moved")
     choice.add_argument("--export", metavar="FOLDER", help="only write every table of the history as CSV")
+    choice.add_argument("--predict", metavar="FILE", help="only predict the rows of a CSV file, - is stdin")
+    choice.add_argument(
+        "--explain", metavar="CLIENT", help="only tell where a client's prediction comes from"
+    )
+    parser.add_argument(
+        "--reasons",
+        metavar="N",
+        type=check_count,
+        default=3,
+        help="with --predict: reasons of each row (default 3; without any it is faster)",
+    )
+    parser.add_argument("--output", metavar="FILE", help="with --predict: write here, not to stdout")
     parser.add_argument(
         "--since", metavar="DATE", type=check_day, help="with --history: from this day on, YYYY-MM-DD"
     )
+
+
+def check_count(text: str) -> int:
+    """Check a number of reasons."""
+    if not text.isdecimal() or int(text) > MOST_REASONS:
+        raise UsageError(f"--reasons: {text!r} is no number from 0 to {MOST_REASONS}")
+    return int(text)
 
 
 def check_day(text: str) -> str:

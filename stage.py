@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 WAIT_S = 10.0
 SAY_AGAIN_S = 86_400.0
-READS = ("dry_run", "list", "history", "export", "check")
+READS = ("dry_run", "list", "history", "export", "check", "predict", "explain")
 LOG_BYTES, LOG_FILES = 5_000_000, 5
 Options = Callable[[argparse.ArgumentParser], None]
 EPILOG = """\
@@ -82,7 +82,8 @@ def main(
                     copy_datasets(settings, name)
         if as_json:
             waiting = {"records_waiting": len(outbox.waiting(settings.outbox))} if by_cron else {}
-            print(json.dumps(facts_of(result) | waiting, allow_nan=False))
+            where = sys.stderr if getattr(result, "filled_stdout", False) else sys.stdout
+            print(json.dumps(facts_of(result) | waiting, allow_nan=False), file=where)
         elif hasattr(result, "text"):
             print(escapes.for_screen_lines(result.text()), end="")
         if by_cron and changes:

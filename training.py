@@ -122,6 +122,7 @@ def make_plan(data: Labelled, wanted: Recipe, estimator: str, rule: Rule, behind
         "rows": {"used": used, **facts},
         "warnings": [one.to_json() for one in warnings],
         "reference": keep_reference(choice, data, rule),
+        "slices": find_slices(choice, data),
     }
     return Plan(choice, used, behind, {**choice.facts, **told})
 
@@ -138,6 +139,17 @@ def keep_reference(choice: Choice, data: Labelled, rule: Rule) -> dict[str, Any]
     threshold = data.y.mean() if rule.threshold == "balanced" else choice.threshold
     kept = reference.make_reference(y, probability >= threshold, probability, y_train=data.y[data.newest])
     return {"rows": "cross-validated", **kept}
+
+
+def find_slices(choice: Choice, data: Labelled) -> list[dict[str, Any]]:
+    """Find where the chosen model is clearly worse, on rows that it was not fitted on."""
+    from scipy.special import expit
+
+    from risk import folds, slices
+
+    rows = folds.sample_to_try(data.X, data.y)
+    probability = expit(choice.found.log_odds.mean(axis=0))
+    return [one.to_json() for one in slices.find_slices(data.X.iloc[rows], choice.found.y, probability)]
 
 
 def describe(X: pd.DataFrame, schema: Schema) -> dict[str, Any]:
@@ -275,7 +287,7 @@ def find_held_back(data: Labelled, wanted: bool) -> np.ndarray:
 
 def write(config: Config, ledger: Ledger, schema: Schema, plan: Plan, data: Labelled, model: Any) -> None:
     """Write the model, what it was trained on, and its card."""
-    from risk import models, shift
+    from risk import echoes, models, shift
 
     pickled, files = models.render_model(model), table.render_files(ledger.files)
     profiles = shift.make_profiles(data.X[data.newest], schema.numbers, schema.texts)
@@ -299,6 +311,7 @@ def write(config: Config, ledger: Ledger, schema: Schema, plan: Plan, data: Labe
         },
         **plan.facts,
         "features": describe(data.X, schema),
+        "echoes": echoes.find(data.X).to_json(),
         "profiles": {name: kept.to_json() for name, kept in profiles.items()},
         "versions": versions(),
     }

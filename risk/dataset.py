@@ -125,6 +125,14 @@ def learn_kind(n_filled: int, n_missing_words: int, n_numbers: int) -> str:
     return "number" if filled > 0 and n_numbers >= NUMBER_SHARE * filled else "text"
 
 
+def explain_kinds(wanted: Mapping[str, str], found: Mapping[str, str]) -> str | None:
+    """Say why a model of some columns cannot read rows of others, or None."""
+    for column, kind in wanted.items():
+        if found.get(column) != kind:
+            return f"the deployed model needs the {kind} column {column!r}, which the table does not have"
+    return None
+
+
 def learn_labels(counts: Mapping[str, int], target: str, positive: str | None) -> tuple[tuple[str, ...], ...]:
     """Find the words for leaving and staying.
 

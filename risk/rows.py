@@ -32,10 +32,14 @@ class Rejection:
 
 @dataclass
 class Sorted:
-    """Good rows by column name, empty where missing, in order; and the rejected ones."""
+    """Good rows by column name, empty where missing, in order; and the rejected ones.
+
+    `places` are those of the good rows among the rows given, from 0.
+    """
 
     good: list[dict[str, str]] = field(default_factory=list)
     rejected: list[Rejection] = field(default_factory=list)
+    places: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ def sort_rows(
     """Sort rows into good and rejected; without a schema only their shape is checked."""
     position = {name: index for index, name in enumerate(header) if name}
     result = Sorted()
-    for row in rows:
+    for place, row in enumerate(rows):
         if row.problem:
             result.rejected.append(Rejection(row.line, "", "", row.problem))
             continue
@@ -66,6 +70,7 @@ def sort_rows(
             result.rejected.append(Rejection(row.line, problem.column, shown, problem.reason))
         else:
             result.good.append(cells)
+            result.places.append(place)
     return result
 
 

@@ -6,13 +6,13 @@ Standard library only, pure.
 from __future__ import annotations
 
 import textwrap
-import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
+from risk.layout import WIDTH, fit
 from risk.trends import count_held, latest
 
-NAME_WIDTH, WIDTH = 26, 80
+NAME_WIDTH = 26
 
 
 def render_text(moved: Mapping[str, Any], *, since: str | None = None) -> str:
@@ -25,7 +25,7 @@ def render_text(moved: Mapping[str, Any], *, since: str | None = None) -> str:
         previous = _short(values[-2]) if len(values) > 1 else "-"
         change = "-" if told["change_first"] is None else _short(told["change_first"], signed=True)
         figures = (_short(values[0]), previous, _short(told["last"]), change)
-        lines.append(f"{_fit(key, NAME_WIDTH)} {told['n']:>7,}  {' '.join(f'{f:>10}' for f in figures)}")
+        lines.append(f"{fit(key, NAME_WIDTH)} {told['n']:>7,}  {' '.join(f'{f:>10}' for f in figures)}")
     for panel, count in moved["others"].items():
         if count:
             lines.append(f"and {count:,} more columns of {panel!r}, which moved less")
@@ -45,7 +45,7 @@ def _tell_events(moved: Mapping[str, Any]) -> list[str]:
             band = f" ({point['low']:.3f}-{point['high']:.3f})" if "low" in point and "high" in point else ""
             events.append((point["at"], f"F1 {point['value']:.3f}{band} of {word}"))
     told = (f"{at[:19].replace('T', ' ')}  {said}" for at, said in sorted(events))
-    return [_fit(line, WIDTH).rstrip() for line in told]
+    return [fit(line, WIDTH).rstrip() for line in told]
 
 
 def _short(value: float, *, signed: bool = False) -> str:
@@ -53,23 +53,3 @@ def _short(value: float, *, signed: bool = False) -> str:
     if isinstance(value, int) and abs(value) < 10_000_000:
         return f"{value:{sign},}"
     return f"{value:{sign}.4g}"
-
-
-def _fit(text: str, width: int) -> str:
-    """Cut or fill a text to a width in the cells of a terminal; some signs take two, some none."""
-    fitted, used = "", 0
-    cells = [_cells(sign if sign.isprintable() else "?") for sign in text]
-    room = width if sum(n for _, n in cells) <= width else width - 1
-    for sign, n in cells:
-        if used + n > room:
-            break
-        fitted, used = fitted + sign, used + n
-    if room < width:
-        fitted, used = fitted + "…", used + 1
-    return fitted + " " * (width - used)
-
-
-def _cells(sign: str) -> tuple[str, int]:
-    if unicodedata.combining(sign):
-        return sign, 0
-    return sign, 2 if unicodedata.east_asian_width(sign) in ("W", "F") else 1

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import diagnostics
-from risk import history
+from risk import contents, history, layout
 
 ROWS = [
     ["a", "1", "red", "0"],
@@ -70,7 +70,7 @@ def test_missing_cells_of_every_column_are_counted_by_its_kind(described):
     ],
 )
 def test_statistics_at_their_edges(values, expected):
-    found = diagnostics.compute_statistics(pd.Series(values, dtype="float64"))
+    found = contents.compute_statistics(pd.Series(values, dtype="float64"))
     assert {key: found[key] for key in expected} == expected
     json.dumps(found, allow_nan=False)
 
@@ -102,14 +102,14 @@ def test_ids_ignored_and_text_columns_keep_the_word_na(workspace):
 def test_chunks_give_what_the_whole_gives(old_world, monkeypatch):
     old_world.run("ingestion")
     whole = old_world.run("diagnostics")
-    monkeypatch.setattr(diagnostics, "CHUNK_ROWS", 7)
+    monkeypatch.setattr(contents, "CHUNK_ROWS", 7)
     pieces = old_world.run("diagnostics")
     assert pieces["statistics"] == whole["statistics"] and pieces["missing"] == whole["missing"]
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=50))
 def test_statistics_are_those_of_the_standard_library(values):
-    found = diagnostics.compute_statistics(pd.Series(values))
+    found = contents.compute_statistics(pd.Series(values))
     assert found["mean"] == pytest.approx(statistics.fmean(values), abs=1e-6)
     assert found["median"] == pytest.approx(statistics.median(values), abs=1e-9)
     assert found["mode"] == min(statistics.multimode(values))
@@ -212,11 +212,11 @@ def test_the_text_fits_80_columns(old_world, capsys):
 
 def test_large_figures_and_long_names_fit_80_columns_too():
     large = {"n": 5_000_000} | dict.fromkeys(["mean", "median", "mode", "std", "min", "max"], -1234567.8)
-    said = diagnostics.align(
+    said = layout.align(
         [
             ("column", *large),
-            ("a" * 40, *map(diagnostics.short, large.values())),
-            ("b", *(diagnostics.short(None) for _ in large)),
+            ("a" * 40, *map(layout.short, large.values())),
+            ("b", *(layout.short(None) for _ in large)),
         ]
     )
     assert max(map(len, said.splitlines())) <= 80 and "-1.235e6" in said and "…" in said
@@ -235,7 +235,7 @@ def test_large_figures_and_long_names_fit_80_columns_too():
     ],
 )
 def test_a_number_is_shortened(value, shown):
-    assert diagnostics.short(value) == shown
+    assert layout.short(value) == shown
 
 
 def test_percent_missing_is_remembered_once_for_each_state_of_the_table(old_world):

@@ -129,7 +129,7 @@ def test_the_script_and_sql_commands_of_the_readme_run(workspace, monkeypatch):
     workspace.tick()
     monkeypatch.chdir(workspace.root)
     lines = [shlex.split(line) for line in console_lines() if line.split()[0] in ("python", "sqlite3")]
-    assert len(lines) == 4
+    assert len(lines) == 6
     for program, target, *arguments in lines:
         if program == "python":
             workspace.run(target.removesuffix(".py"), *arguments)

@@ -9,8 +9,17 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 # A floor may import those before it; the modules of one floor never import each other.
 FLOORS = [
-    {"risk.errors", "risk.limits", "risk.escapes"},
-    {"risk.folds", "risk.samples", "risk.thresholds", "risk.ranking"},
+    {"risk.errors", "risk.limits", "risk.escapes", "risk.layout"},
+    {
+        "risk.folds",
+        "risk.samples",
+        "risk.thresholds",
+        "risk.ranking",
+        "risk.anatomy",
+        "risk.usual",
+        "risk.echoes",
+        "risk.bands",
+    },
     {
         "risk.artifacts",
         "risk.csvfile",
@@ -28,8 +37,8 @@ FLOORS = [
         "risk.gate",
         "risk.problems",
         "risk.requestlog",
-        "risk.escapes",
-        "risk.anatomy",
+        "risk.words",
+        "risk.slices",
     },
     {
         "risk.releases",
@@ -48,6 +57,9 @@ FLOORS = [
         "risk.confined",
         "risk.arrivals",
         "risk.direct",
+        "risk.reasons",
+        "risk.contents",
+        "risk.pipes",
     },
     {
         "risk.records",
@@ -58,8 +70,12 @@ FLOORS = [
         "risk.serving",
         "risk.worker",
         "risk.gauges",
+        "risk.frames",
+        "risk.predictions",
+        "risk.roster",
     },
-    {"risk.delivery", "risk.drift", "risk.answers"},
+    {"risk.delivery", "risk.drift", "risk.answers", "risk.batches", "risk.clients"},
+    {"risk.atrisk", "risk.lineage"},
     {"config", "pretty_confusion_matrix"},
     {"stage"},
     {"ingestion", "training", "scoring", "deployment", "diagnostics", "reporting", "dbsetup"},

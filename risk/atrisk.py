@@ -1,0 +1,229 @@
+"""How is the list of clients at risk written, and how has it changed?
+
+`atrisk.csv` (columns: `roster`) holds every client of the table who has not left (`clients`), and is written
+whole at each run. A change is against the list before: the last one that was made by another release, or
+of another state of the table. Made twice of the same, the list has the same bytes. A list that is damaged,
+or of a table with other id columns, is no list before; without id columns, rows must still have the
+numbers they had.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+
+from risk import artifacts, clients, csvfile, engine, escapes, frames, roster, table
+from risk.bands import LEVELS
+from risk.clients import Source, Standing
+from risk.predictions import DIGITS, Predictor
+from risk.reasons import Reason
+from risk.table import Ledger
+
+LOSS_DIGITS, DATA_DIGITS = 2, 12
+COUNTED = ("n_clients", "n_at_risk", "share_at_risk", "value_at_risk")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What config.json says of the list."""
+
+    top_n: int = 20
+    value_column: str | None = None
+    memory_limit: str | None = None
+
+
+def write_list(
+    path: Path,
+    data: Path,
+    spill: Path,
+    ledger: Ledger,
+    predictor: Predictor,
+    wanted: Wanted,
+    before: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Write atrisk.csv and give its summary.
+
+    Parameters
+    ----------
+    path, data, spill : Path
+        atrisk.csv, the compiled table, and where DuckDB may overflow.
+    before : mapping, optional
+        The summary of the last list, as diagnostics.json has it.
+
+    Returns
+    -------
+    summary : dict
+        `release`, `mark` (of the table), `threshold`, `value_column`; `n_clients`, `n_at_risk`,
+        `share_at_risk`, `value_at_risk` (expected loss of the clients at risk, None without a value
+        column), `risk` (clients by level), `n_left` (left out); `before`: the first four of the list
+        before, or None; `clients`: the first `top_n` lines as `roster.Page.to_json` gives them, with
+        `reasons` as `reasons.Reason` has them.
+
+    Raises
+    ------
+    DatasetError, ConfigError
+        When the table lacks what the model or the order needs.
+    """
+    with clients.open_table(data, ledger, spill, wanted.memory_limit) as source:
+        clients.refuse_table(source.schema, predictor, wanted.value_column)
+        n_known = clients.find_newest(source, data, ledger.rows)
+        standing = clients.find_standing(source, predictor, wanted.value_column)
+        reasons = clients.find_reasons(source, predictor, standing)
+        stamp = {"release": predictor.release, "data": ledger.digest[:DATA_DIGITS]}
+        keep_standing(source, standing, reasons)
+        comparable = bool(source.ids) or table.holds(data, ledger, (before or {}).get("mark"))
+        read_before(source, path, stamp, comparable=comparable)
+        lines = write_lines(source, path, stamp, spill, wanted.top_n)
+    facts = {
+        "release": predictor.release,
+        "mark": ledger.mark,
+        "threshold": predictor.threshold,
+        "value_column": wanted.value_column,
+        **count(standing, n_known, has_value=wanted.value_column is not None),
+    }
+    top = [line | {"reasons": [one.to_json() for one in reasons.get(line["rank"], ())]} for line in lines]
+    return {**facts, "before": numbers_before(facts, before), "clients": top}
+
+
+def count(standing: Standing, n_known: int, *, has_value: bool) -> dict[str, Any]:
+    """Count clients."""
+    at_risk, n = standing.said.leaves, len(standing.rank)
+    return {
+        "n_clients": n,
+        "n_at_risk": int(at_risk.sum()),
+        "share_at_risk": float(at_risk.mean()) if n else None,
+        "value_at_risk": float(np.nansum(standing.expected_loss[at_risk])) if has_value else None,
+        "risk": {level: int((standing.said.risk == level).sum()) for level in LEVELS},
+        "n_left": n_known - n,
+    }
+
+
+def numbers_before(facts: Mapping[str, Any], before: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Give the counts of the list before; a summary of the same list knows them itself."""
+    if before is None:
+        return None
+    if all(before.get(name) == facts[name] for name in ("release", "mark")):
+        known = before.get("before")
+        return dict(known) if known else None
+    return {name: before.get(name) for name in COUNTED}
+
+
+# --- in DuckDB ---------------------------------------------------------------------------------------------
+
+
+def keep_standing(source: Source, standing: Standing, reasons: Mapping[int, list[Reason]]) -> None:
+    """Put what is known of clients beside their ids, in `standing`, and texts in `reasoned`."""
+    known = {
+        "row_no": standing.numbers,
+        "rank": standing.rank,
+        "probability": np.round(standing.said.probability, DIGITS),
+        "probability_low": np.round(standing.low, DIGITS),
+        "probability_high": np.round(standing.high, DIGITS),
+        "risk": standing.said.risk,
+        "expected_loss": np.round(standing.expected_loss, LOSS_DIGITS),
+    }
+    filled = ", ".join(
+        f"nullif({name}, 'nan'::double) as {name}"
+        for name in ("probability_low", "probability_high", "expected_loss")
+    )
+    _keep(source, "standing", known, f"* replace ({filled})")
+    texts = [[escapes.for_spreadsheet(one.text) for one in said] for said in reasons.values()]
+    said = {name: [t[k] if k < len(t) else None for t in texts] for k, name in enumerate(roster.REASONS)}
+    typed = ", ".join(f"{name}::varchar as {name}" for name in roster.REASONS)
+    _keep(source, "reasoned", {"rank": np.array([*reasons], dtype=np.int64), **said}, f"rank, {typed}")
+
+
+def _keep(source: Source, name: str, columns: Mapping[str, Any], select: str) -> None:
+    import pandas as pd
+
+    source.connection.register("known", pd.DataFrame(columns))
+    source.connection.execute(f"create temp table {name} as select {select} from known")
+    source.connection.unregister("known")
+
+
+def read_before(source: Source, path: Path, stamp: Mapping[str, str], *, comparable: bool) -> None:
+    """Take rank and probability of each client from the list before, into `before`.
+
+    A list with the same stamp is this one, made already: what was before it is read off its changes.
+    """
+    keys = ", ".join(f"{key} varchar" for key in source.keys)
+    source.connection.execute(f"create temp table before ({keys}, rank bigint, probability double)")
+    header = roster.make_header(source.ids)
+    try:
+        with csvfile.open_regular(path) as handle:
+            if handle.readline() == roster.render_header(header):
+                scanned = frames.scan(handle, len(header), ",", ", ignore_errors = true")
+                source.connection.execute(
+                    f"insert into before {_say_before(source, header, scanned, stamp, comparable)}"
+                )
+    except (OSError, duckdb.Error):  # gone or damaged: there is no list before
+        source.connection.execute("delete from before")
+
+
+def _say_before(
+    source: Source, header: list[str], scanned: str, stamp: Mapping[str, str], comparable: bool
+) -> str:
+    cell = {name: f"c{position}" for position, name in enumerate(header)}
+    keys = [f"c{1 + position}" for position in range(len(source.keys))]
+    same = " and ".join(f"{cell[name]} = {engine.literal(value)}" for name, value in stamp.items())
+    rank, p = f"try_cast({cell['rank']} as bigint)", f"try_cast({cell['probability']} as double)"
+    rank_change = f"try_cast({cell['rank_change']} as bigint)"
+    p_change = f"try_cast({cell['probability_change']} as double)"
+    rank = f"case when {same} then {rank} + {rank_change} else {rank} end"
+    p = f"case when {same} then {p} - {p_change} else {p} end"
+    return (
+        f"select {', '.join(keys)}, any_value({rank}), any_value({p}) from {scanned} "
+        f"where ({same} or {str(comparable).lower()}) and not ({' and '.join(f'{k} is null' for k in keys)}) "
+        f"group by {', '.join(keys)}"
+    )
+
+
+def write_lines(
+    source: Source, path: Path, stamp: Mapping[str, str], spill: Path, top_n: int
+) -> list[dict[str, Any]]:
+    """Write the list, and give its first lines as data."""
+    header = roster.make_header(source.ids)
+    matched = " and ".join(f"newest.{key} is not distinct from before.{key}" for key in source.keys)
+    changes = {
+        "rank_change": "before.rank - standing.rank",
+        "probability_change": f"round(standing.probability - before.probability, {DIGITS})",
+    }
+    numbers = [name for name in roster.NUMBERS if name not in roster.WHOLE and name not in changes]
+    texts = {
+        **{name: f"format('{{:.{DIGITS}f}}', standing.{name})" for name in numbers},
+        "expected_loss": f"format('{{:.{LOSS_DIGITS}f}}', expected_loss)",
+        "rank_change": _signed(changes["rank_change"], "d"),
+        "probability_change": _signed(changes["probability_change"], f".{DIGITS}f"),
+        **{name: engine.literal(value) for name, value in stamp.items()},
+    }
+    keys = [f"newest.{key}" for key in source.keys]
+    listed = ", ".join(["standing.rank", *keys, *(texts.get(name, name) for name in roster.OWN)])
+    select = (
+        f"select {listed} from standing join newest using (row_no) left join before on {matched} "
+        "left join reasoned on reasoned.rank = standing.rank order by standing.rank"
+    )
+    rows = spill / f"{artifacts.TEMPORARY}{os.getpid()}-{path.name}.rows"  # swept away if we die here
+    source.connection.execute(
+        f"copy ({select}) to {engine.literal(str(rows))} (format csv, header false, use_tmp_file false)"
+    )
+    with artifacts.put(path, "wb") as handle, rows.open("rb") as written:
+        handle.write(roster.render_header(header))
+        shutil.copyfileobj(written, handle)
+    with rows.open(encoding="utf-8", newline="") as written:
+        top = [roster.read_line(header, cells) for cells in islice(csv.reader(written), top_n)]
+    rows.unlink()
+    return top
+
+
+def _signed(change: str, kind: str) -> str:
+    """Say in SQL how a change is written: with its sign, none as 0."""
+    return f"case when {change} = 0 then '0' else format('{{:+{kind}}}', {change}) end"

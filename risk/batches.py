@@ -1,0 +1,149 @@
+"""What does the model say of the rows of a file, of any length?
+
+CSV in, CSV out: a line for each good row, in order: `row` (its number among the rows of the file, from 1),
+the id columns that the file has, under their own names, `probability` (four decimals), `class` (1 leaves,
+0 stays), `risk` (high, medium, low: see `bands`), `reason_1`, `reason_2`, … (see `reasons`). Every cell is
+safe for a spreadsheet (`escapes`). Bad rows are left out and told of with line, column and reason.
+
+A file without anything odd is read by DuckDB, in frames of 50,000 rows; any other by the exact reader.
+Both ways give the same (tested); no more than a frame is ever held.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from risk import csvfile, dataset, engine, escapes, frames, predictions, rows
+from risk.csvfile import Checked
+from risk.errors import DatasetError
+from risk.frames import ROW, OddError, Rows
+from risk.predictions import Predictor
+from risk.rows import Rejection
+
+CHUNK_ROWS = 10_000
+_FORMULA = re.compile("(^|[\0;|\t\r\n])[=+\\-@\t\r\uff1d\uff0b\uff0d\uff20]")  # see `escapes`
+
+
+@dataclass
+class Told:
+    """What became of the rows of a file."""
+
+    n_rows: int = 0
+    n_leaving: int = 0
+    rejected: list[Rejection] = field(default_factory=list)
+
+
+def predict_file(
+    checked: Checked, predictor: Predictor, out: IO[str], *, n_reasons: int, spill: Path
+) -> Told:
+    """Write what the model says of each good row of a checked file.
+
+    Parameters
+    ----------
+    out : text file
+        Open for writing and seeking: when something odd turns up half way, all is written again.
+
+    Raises
+    ------
+    DatasetError
+        When the file is no table, or lacks a column that the model needs.
+    """
+    reason = checked.refusal or rows.refuse_header(checked.header, predictor.schema.features)
+    if reason:
+        raise DatasetError(f"{checked.name}: {reason}")
+    if not checked.odd:
+        start = out.tell()
+        try:
+            return _write(read_fast(checked, predictor, spill), checked, predictor, out, n_reasons)
+        except OddError:
+            out.seek(start)
+            out.truncate()
+    return _write(read_exactly(checked, predictor), checked, predictor, out, n_reasons)
+
+
+def _write(
+    chunks: Iterator[tuple[Rows, list[Rejection]]],
+    checked: Checked,
+    predictor: Predictor,
+    out: IO[str],
+    n_reasons: int,
+) -> Told:
+    told, ids = Told(), ids_of(checked, predictor)
+    names = [ROW, *ids, "probability", "class", "risk", *(f"reason_{k + 1}" for k in range(n_reasons))]
+    out.write(",".join(write_cells(np.array(names, dtype=object))) + "\n")
+    for chunk, rejected in chunks:
+        told.rejected += rejected
+        if not len(chunk.numbers):
+            continue
+        said = predictor.say(chunk.X)
+        columns = [chunk.numbers.astype(str), *(write_cells(chunk.texts[name]) for name in ids)]
+        columns += [predictions.write_probability(said.probability), np.where(said.leaves, "1", "0")]
+        columns += [said.risk, *map(write_cells, predictor.reason_texts(chunk.X, said.leaves, n_reasons).T)]
+        out.write("\n".join(map(",".join, zip(*(c.tolist() for c in columns), strict=True))) + "\n")
+        told.n_rows += len(chunk.numbers)
+        told.n_leaving += int(said.leaves.sum())
+    return told
+
+
+def ids_of(checked: Checked, predictor: Predictor) -> list[str]:
+    """Name the id columns that a file has."""
+    return [name for name in predictor.schema.ids if name in checked.header]
+
+
+def write_cells(cells: np.ndarray) -> np.ndarray:
+    """Write cells for CSV, safe for a spreadsheet; None is empty. Each distinct one is looked at once."""
+    import pandas as pd
+
+    codes, distinct = pd.factorize(cells)
+    texts = np.asarray(distinct, dtype=object).tolist()
+    if _FORMULA.search("\0".join(texts)):  # one search instead of one a cell
+        texts = [escapes.for_spreadsheet(text) for text in texts]
+    return np.array([*map(_quote, texts), ""], dtype=object)[codes]
+
+
+def _quote(text: str) -> str:
+    if "," in text or '"' in text or "\n" in text or "\r" in text:
+        return '"' + text.replace('"', '""') + '"'
+    return text
+
+
+def read_fast(checked: Checked, predictor: Predictor, spill: Path) -> Iterator[tuple[Rows, list[Rejection]]]:
+    """Read the rows of a file in which nothing is odd; what is odd all the same is an OddError."""
+    schema, header = predictor.schema, checked.header
+    raw = [f"c{position}" for position in range(len(header))]
+    said = " and ".join(
+        f"({cell} is null or {cell} = {engine.literal(name)})" for cell, name in zip(raw, header, strict=True)
+    )
+    trim = ", ".join(
+        f"case when {engine.has_outer_blank(c)} then nullif({engine.trimmed(c)}, '') else {c} end as {c}"
+        for c in raw
+    )
+    cells = {name: cell for name, cell in zip(header, raw, strict=True) if name}
+    check = [f"not ({said})", *(frames.is_good_number(cells[name]) for name in schema.numbers)]
+    ids = ids_of(checked, predictor)
+    with csvfile.open_regular(checked.path) as handle, frames.connect(spill, None, len(raw)) as connection:
+        scanned = frames.scan(handle, len(raw), checked.separator)
+        source = f"select row_number() over () as row_no, {trim} from {scanned}"
+        for chunk in frames.read(connection, source, cells, schema, texts=ids, check=check):
+            yield chunk, []
+
+
+def read_exactly(checked: Checked, predictor: Predictor) -> Iterator[tuple[Rows, list[Rejection]]]:
+    """Read the rows of any file, with the lines and reasons of bad ones."""
+    schema, ids = predictor.schema, ids_of(checked, predictor)
+    found = csvfile.read_rows(checked.path, checked.header, checked.separator)
+    first = 1
+    while part := list(islice(found, CHUNK_ROWS)):
+        taken = rows.sort_rows(part, checked.header, (*schema.features, *ids), schema)
+        texts = {name: np.array([row[name] or None for row in taken.good], dtype=object) for name in ids}
+        numbers = np.array(taken.places, dtype=np.int64) + first
+        X = dataset.to_frame(taken.good, schema)
+        yield Rows(numbers, X, texts, np.full(len(numbers), np.nan)), taken.rejected
+        first += len(part)

@@ -1,0 +1,151 @@
+"""How do rows of a CSV become frames of a model, fast and a chunk at a time?
+
+DuckDB reads, in the rules of `dataset` said in SQL (`engine`). A file in which anything is odd is not for
+this way: the exact reader names lines and reasons. No file is ever held; a frame has about 50,000 rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import duckdb
+import numpy as np
+
+from risk import artifacts, dataset, engine
+from risk.dataset import Schema
+from risk.errors import StorageError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+VECTORS = 24  # of 2,048 rows each
+MEMORY_MB, MB_PER_COLUMN = 300, 1  # beyond it DuckDB spills to disk
+ROW = "row"  # names a client of a table without id columns
+
+
+class OddError(ValueError):
+    """Something in a file is not for this way of reading."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A chunk of rows: their numbers from 1, the frame of the model, and cells as text, None if missing."""
+
+    numbers: np.ndarray
+    X: pd.DataFrame
+    texts: Mapping[str, np.ndarray]
+    values: np.ndarray
+
+
+@contextmanager
+def connect(spill: Path, memory_limit: str | None, n_columns: int) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open a DuckDB of its own in memory, with a limit beyond which it spills to disk."""
+    spill.mkdir(parents=True, exist_ok=True)
+    settings: dict[str, Any] = {
+        "temp_directory": str(spill / f"{artifacts.TEMPORARY}duckdb"),
+        "autoinstall_known_extensions": "false",
+        "autoload_known_extensions": "false",
+        "memory_limit": memory_limit or f"{max(MEMORY_MB, MB_PER_COLUMN * n_columns)}MB",
+    }
+    with closing(duckdb.connect(":memory:", config=settings)) as connection:
+        try:
+            yield connection
+        except duckdb.OutOfMemoryException as error:
+            raise StorageError(
+                "the memory limit is too small for this table; raise engine.memory_limit in config.json"
+            ) from error
+        except duckdb.IOException as error:
+            raise StorageError(f"{str(error).splitlines()[0]}; check the disk, then run again") from error
+
+
+def scan(handle: IO[bytes], n_columns: int, separator: str, more: str = "") -> str:
+    """Say in SQL that an open file is read: every column as text, named c0, c1, …, NULL where missing.
+
+    By its handle: no name is ever a pattern or a URL to DuckDB.
+    """
+    columns = ", ".join(f"'c{position}': 'VARCHAR'" for position in range(n_columns))
+    return (
+        f"read_csv('/proc/self/fd/{handle.fileno()}', columns = {{{columns}}}, auto_detect = false, "
+        f"header = true, delim = {engine.literal(separator)}, quote = '\"', escape = '\"', nullstr = '', "
+        f"compression = 'none', hive_partitioning = false, max_line_size = {engine.MAX_LINE}{more})"
+    )
+
+
+def number_of(cell: str) -> str:
+    """Say in SQL what `dataset.parse_number` makes of a good cell of a number column; NULL is missing."""
+    words = " ".join(f"when '{word}' then {value}" for word, value in dataset.BOOLEAN_WORDS.items())
+    return f"coalesce(try_cast({cell} as double), case lower({cell}) {words} end)"
+
+
+def is_good_number(cell: str) -> str:
+    """Say in SQL that a cell of a number column is a number, a word for one, or missing."""
+    words = engine.is_word(cell, (*dataset.MISSING_WORDS, *dataset.BOOLEAN_WORDS))
+    return f"({cell} is null or {engine.is_number(cell)} or {words})"
+
+
+def number_or_null(cell: str) -> str:
+    """Say in SQL what number any cell holds; NULL when it is none."""
+    return f"case when {engine.is_number(cell)} then try_cast({cell} as double) end"
+
+
+def read(
+    connection: duckdb.DuckDBPyConnection,
+    source: str,
+    cells: Mapping[str, str],
+    schema: Schema,
+    *,
+    texts: Sequence[str] = (),
+    value: str | None = None,
+    check: Sequence[str] = (),
+) -> Iterator[Rows]:
+    """Read frames of a relation with a column `row_no`.
+
+    Parameters
+    ----------
+    cells : mapping of str to str
+        The SQL of each column's cell.
+    texts : sequence of str
+        Columns that are also wanted as they stand.
+    value : str, optional
+        The SQL of one number more.
+    check : sequence of str
+        Conditions in SQL that hold for every row.
+
+    Raises
+    ------
+    OddError
+        When a row does not fulfil a condition, or a line is no row.
+    """
+    wanted = ["row_no", f"{value or 'null'}::double", " and ".join(check) or "true"]
+    wanted += [number_of(cells[n]) if schema.kinds[n] == "number" else cells[n] for n in schema.features]
+    wanted += [cells[name] for name in texts]
+    listed = ", ".join(f"{sql} as k{position}" for position, sql in enumerate(wanted))
+    try:
+        found = connection.execute(f"select {listed} from ({source})")
+        while len(chunk := found.fetch_df_chunk(VECTORS)):
+            yield _to_rows(chunk, schema, texts)
+    except duckdb.InvalidInputException as error:
+        raise OddError(str(error).splitlines()[0]) from error
+
+
+def _to_rows(chunk: pd.DataFrame, schema: Schema, texts: Sequence[str]) -> Rows:
+    import pandas as pd
+
+    numbers, values, good, *columns = (chunk[name].to_numpy() for name in chunk.columns)
+    if not good.all():
+        raise OddError("a cell is not such as its column")
+    features, others = columns[: len(schema.features)], columns[len(schema.features) :]
+    frame = {
+        name: pd.Series(cells, dtype="float64" if schema.kinds[name] == "number" else "str")
+        for name, cells in zip(schema.features, features, strict=True)
+    }
+    return Rows(
+        numbers.astype(np.int64),
+        pd.DataFrame(frame, columns=schema.features),
+        dict(zip(texts, others, strict=True)),
+        values.astype("float64"),
+    )

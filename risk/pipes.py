@@ -1,0 +1,52 @@
+"""Where do rows come from and go to on a command line: a file, a pipe, a standard stream?"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from risk import artifacts
+from risk.errors import MissingArtifactError
+
+STANDARD = "-"
+
+
+def take_input(path: str, scratch: Path) -> Path:
+    """Give a regular file; what comes through a pipe is put into one first."""
+    source = Path(path).resolve()
+    if path != STANDARD and not source.exists():
+        raise MissingArtifactError(f"{path}: no such file; name one that is there")
+    if path != STANDARD and source.is_file():
+        return source
+    kept = scratch / ("standard input" if path == STANDARD else source.name)
+    with kept.open("wb") as handle:
+        if path == STANDARD:
+            shutil.copyfileobj(sys.stdin.buffer, handle)
+        else:
+            with source.open("rb") as piped:
+                shutil.copyfileobj(piped, handle)
+    return kept
+
+
+@contextmanager
+def open_output(output: str | None, scratch: Path) -> Iterator[Any]:
+    """Open the file to write to; without one, what was written goes to standard output in the end."""
+    if output is not None:
+        with artifacts.put(Path(output)) as handle:
+            yield handle
+        return
+    kept = scratch / "predictions.csv"
+    with kept.open("w", encoding="utf-8", newline="") as handle:
+        yield handle
+    try:
+        with kept.open("rb") as written:
+            sys.stdout.flush()
+            shutil.copyfileobj(written, sys.stdout.buffer)
+            sys.stdout.buffer.flush()
+    except BrokenPipeError:  # as when `head` has seen enough; Python must not meet it again at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
