@@ -23,14 +23,16 @@ class State:
     """What a tick saw, and what it left to do.
 
     `files` and `test_files` hold [size, mtime_ns, ctime_ns, inode, sha256] by name; `marks` the tick
-    mark of each input folder; `impossible` why no model could be trained; `pending` the steps behind
-    a decision that failed, how often, and when they are due.
+    mark of each input folder, `batches` the last batch of files taken up from it; `impossible` why no
+    model could be trained; `pending` the steps behind a decision that failed, how often, and when they
+    are due.
     """
 
     source: str = ""
     files: Listing = field(default_factory=dict)
     test_files: Listing = field(default_factory=dict)
     marks: dict[str, dict[str, Any]] = field(default_factory=dict)
+    batches: dict[str, int] = field(default_factory=dict)
     row_key: str | None = None
     other_key: str | None = None
     library: list[int] | None = None

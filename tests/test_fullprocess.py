@@ -110,6 +110,8 @@ def test_rows_of_another_world_are_drift_and_a_new_release_is_deployed(old_world
     manifest = old_world.release()
     assert manifest["deployed_by"] == "tick" and manifest["why"]["verdict"]["drift"] is True
     assert old_world.state()["verdict"]["new_score"] == result["new_score"]
+    said = json.loads((old_world.root / "models" / "report.json").read_text())["verdict_said"]
+    assert f"{result['release']} was trained on all rows and took its place" in said
 
 
 def test_after_a_tick_without_drift_later_drift_is_judged_on_the_later_rows_alone(old_world):
