@@ -61,6 +61,7 @@ def run(
     prepare: Callable[[], None] | None = None,
     then: Callable[[], None] | None = None,
     also: Callable[[int, Call], None] | None = None,
+    meanwhile: Callable[[int], None] | None = None,
 ) -> Ended:
     """Run a script's main in a child and wait for its end.
 
@@ -74,6 +75,8 @@ def run(
         Whether pictures are really drawn; half of a tick is drawing, and it changes no call.
     prepare, then, also : callables, optional
         Called in the child: before, at its end, and at each call.
+    meanwhile : callable, optional
+        Called here with the pid of the child.
     """
     with tempfile.TemporaryDirectory() as folder:
         files = [Path(folder) / name for name in ("told", "out", "said")]
@@ -81,6 +84,8 @@ def run(
             root, script, *arguments, files=files, fault=fault, at=at, shift_s=shift_s, draws=draws,
             prepare=prepare, then=then, also=also,
         )  # fmt: skip
+        if meanwhile is not None:
+            meanwhile(process)
         code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
         told, out, said = (path.read_text(errors="replace") for path in files)
     return Ended(code, out, said, *parse(told))
@@ -97,6 +102,7 @@ def start(root, script, *arguments, files, fault, at, shift_s, draws, prepare, t
         tell, out, said = (os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND) for path in files)
         os.dup2(out, 1)
         os.dup2(said, 2)
+        be_patient()
         shift_clock(shift_s)
         if not draws:
             draw_nothing()
@@ -112,6 +118,24 @@ def start(root, script, *arguments, files, fault, at, shift_s, draws, prepare, t
         traceback.print_exc()
     finally:
         os._exit(99)  # never unwind into the copy of the parent
+
+
+def stands_still(process: int) -> bool:
+    """Say whether every thread of a process is stopped, or it has ended."""
+    states = []
+    for status in Path(f"/proc/{process}/task").glob("*/stat"):
+        try:
+            states.append(status.read_text().rpartition(")")[2].split()[0])
+        except OSError:  # the thread has ended
+            continue
+    return set(states) <= set("TtZX")
+
+
+def be_patient() -> None:
+    """Give the database a minute: harnesses fill the machine, and some stop a child to copy its disk."""
+    from risk import delivery
+
+    delivery.deliver.__kwdefaults__["budget_s"] = 60.0
 
 
 def shift_clock(shift_s: float) -> None:

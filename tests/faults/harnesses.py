@@ -1,11 +1,12 @@
 """Which harnesses are there, and how much does each do in its short, middle and full form?"""
 
-from faults import child, inject, sabotage, world
+from faults import child, inject, mounts, powercut, sabotage, world
 from faults.calls import FAULTS
 from faults.harness import share
 
 # Faults injected and moments drawn; None is every one there is.
 INJECTED = {"short": 24, "middle": 260, "full": None}
+CUTS = {"short": (8, 2), "middle": (30, 6), "full": (None, 40)}
 MOMENTS = {"short": 6, "middle": 40, "full": 200}
 
 
@@ -38,4 +39,28 @@ def work_off(points, goldens, saboteur, folder, options, report) -> None:
     share(points, work, folder, options, report)
 
 
-ALL = {"inject": run_inject, "kills": run_kills}
+def run_powercut(options, folder, draw, report) -> None:
+    """Cut the power before every call that writes, and at random moments."""
+    report.skipped = mounts.enter() or mounts.why_no_loop(folder)
+    if report.skipped:
+        return
+    names = options.scenarios or ["fresh", "upgrade", "append"]
+    child.preload(world.make(folder / "warm").root)
+    goldens = inject.make_goldens(names, folder)
+    n_calls, n_moments = CUTS[options.form]
+    cuts, commits = [], {}
+    for name, golden in goldens.items():
+        numbers = range(len(golden.calls))
+        calls = None if n_calls is None else {*draw.sample(numbers, min(n_calls, len(numbers)))}
+        power = powercut.Power(folder, calls, n_moments, draw)
+        found, commits[name] = powercut.take_cuts(name, golden, power, sabotage.ALL.get(options.sabotage))
+        cuts += found
+    draw.shuffle(cuts)
+
+    def work(cut, own):
+        return powercut.check(cut, goldens[cut.scenario], commits[cut.scenario], own)
+
+    share(cuts, work, folder, options, report)
+
+
+ALL = {"inject": run_inject, "kills": run_kills, "powercut": run_powercut}
