@@ -285,12 +285,13 @@ class Tick:
         )
 
     def take_up(self, result: Result, release: Release, refusal: str | None) -> Result:
-        """Tell what a tick that died after its deployment had decided; without one there is no verdict."""
+        """End what a tick that died after its deployment had begun; without one there is no verdict."""
         import deployment
 
         left = release.manifest.get("why", {})
         if left.get("origin") == self.origin:
             self.release_before = left["release_before"]
+            releases.prune(self.config.prod_deployment, keep=self.config.keep_releases)
             model = release.manifest["files"][deployment.MODEL]
             told = deployment.record(release.id, release.manifest, deployment.DEPLOYED, model)
             stage.remember(self.config, "deployment", {"releases": [told]})

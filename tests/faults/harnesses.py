@@ -1,12 +1,13 @@
 """Which harnesses are there, and how much does each do in its short, middle and full form?"""
 
-from faults import child, inject, mounts, powercut, sabotage, world
+from faults import child, inject, mounts, powercut, sabotage, space, world
 from faults.calls import FAULTS
 from faults.harness import share
 
 # Faults injected and moments drawn; None is every one there is.
 INJECTED = {"short": 24, "middle": 260, "full": None}
 CUTS = {"short": (8, 2), "middle": (30, 6), "full": (None, 40)}
+ROOMS = {"short": 3, "middle": 12, "full": None}
 MOMENTS = {"short": 6, "middle": 40, "full": 200}
 
 
@@ -63,4 +64,25 @@ def run_powercut(options, folder, draw, report) -> None:
     share(cuts, work, folder, options, report)
 
 
-ALL = {"inject": run_inject, "kills": run_kills, "powercut": run_powercut}
+def run_space(options, folder, draw, report) -> None:
+    """Fill the disk, page by page; and forbid to write."""
+    report.skipped = mounts.enter()
+    if report.skipped:
+        return
+    child.preload(world.make(folder / "warm").root)
+    goldens = inject.make_goldens(["fresh", "upgrade"], folder)
+    points = [space.Locked("upgrade", part) for part in space.LOCKED]
+    points.append(space.Locked("upgrade", None, by_owner=True))
+    for name, golden in goldens.items():
+        need = space.find_need(name, golden, folder)
+        report.counts[f"pages needed by {name}"] = need
+        n = ROOMS[options.form]
+        pages = range(need) if n is None else draw.sample(range(need), min(n, need))
+        points += [space.Room(name, n_pages) for n_pages in pages]
+    draw.shuffle(points)
+    share(
+        points, lambda point, own: space.check(point, goldens[point.scenario], own), folder, options, report
+    )
+
+
+ALL = {"inject": run_inject, "kills": run_kills, "powercut": run_powercut, "space": run_space}
