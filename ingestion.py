@@ -282,7 +282,7 @@ def collect(
 ) -> Batch:
     """Check every file whose content the ledger does not know, in order of first arrival."""
     arrived = {entry.name: entry.batch for entry in reversed(before.files)}
-    number = 1 + max(arrived.values(), default=0)
+    number = 1 + max((entry.batch for entry in before.files), default=0)
     known = {(entry.name, entry.sha256) for entry in ledger.files}
     names = {entry.name for entry in ledger.files}
     wanted = [config.target_column, *config.id_columns, *config.ignore_columns]

@@ -5,6 +5,7 @@ tick.json is put last: it is the commit of a tick. Standard library only: an idl
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -118,6 +119,11 @@ def find_library() -> list[int] | None:
         return None
     status = Path(spec.origin).stat()
     return [status.st_size, status.st_mtime_ns, status.st_ino]
+
+
+def is_due(pending: Mapping[str, Any]) -> bool:
+    """Say whether it is time for steps left from before; a clock that was ahead delays none for ever."""
+    return not 0 < pending["next_at"] - time.time() <= LONGEST_PAUSE_S
 
 
 def next_pause(tries: int) -> float:

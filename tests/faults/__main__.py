@@ -52,6 +52,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes at a time")
     parser.add_argument("--minutes", type=float, help="stop after so many minutes")
+    parser.add_argument("--rounds", type=int, help="of soak: so many")
     parser.add_argument("--scenarios", nargs="*", help="of inject and kills: only these")
     parser.add_argument("--sabotage", choices=sabotage.ALL, help="take a mechanism away: the run must fail")
     parser.add_argument("--folder", help="where to work (default: the temporary folder)")

@@ -4,6 +4,7 @@ Everything a tick imports is loaded once; each run is a fork of that process, wi
 interpreter would be. A process that has started a thread is never forked.
 """
 
+import datetime
 import importlib
 import os
 import signal
@@ -50,48 +51,62 @@ def preload(root: Path) -> None:
     assert len(os.listdir("/proc/self/task")) == 1, "a library has started a thread: no fork is safe"
 
 
-def run(
-    root: Path,
-    script: str,
-    *arguments: str,
-    fault: str | None = None,
-    at: int | None = None,
-    shift_s: float = 0,
-    draws: bool = False,
-    prepare: Callable[[], None] | None = None,
-    then: Callable[[], None] | None = None,
-    also: Callable[[int, Call], None] | None = None,
-    meanwhile: Callable[[int], None] | None = None,
-) -> Ended:
-    """Run a script's main in a child and wait for its end.
+class Running:
+    """A run that has begun; what it tells is kept in files, whatever becomes of it."""
+
+    def __init__(self, root: Path, script: str, *arguments: str, **options) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="risk-faults-run-")
+        self._files = [Path(self._folder.name) / name for name in ("told", "out", "said")]
+        self.process = start(root, (script, *arguments), self._files, Options(**options))
+
+    def wait(self) -> Ended:
+        """Wait for its end."""
+        code = os.waitstatus_to_exitcode(os.waitpid(self.process, 0)[1])
+        told, out, said = (path.read_text(errors="replace") for path in self._files)
+        self._folder.cleanup()
+        return Ended(code, out, said, *parse(told))
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a run is made.
 
     Parameters
     ----------
     fault, at : optional
         What call number `at` meets.
     shift_s : float
-        How far the clock of the child is ahead.
+        How far the clock is ahead.
     draws : bool
         Whether pictures are really drawn; half of a tick is drawing, and it changes no call.
     prepare, then, also : callables, optional
         Called in the child: before, at its end, and at each call.
-    meanwhile : callable, optional
-        Called here with the pid of the child.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        files = [Path(folder) / name for name in ("told", "out", "said")]
-        process = start(
-            root, script, *arguments, files=files, fault=fault, at=at, shift_s=shift_s, draws=draws,
-            prepare=prepare, then=then, also=also,
-        )  # fmt: skip
-        if meanwhile is not None:
-            meanwhile(process)
-        code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
-        told, out, said = (path.read_text(errors="replace") for path in files)
-    return Ended(code, out, said, *parse(told))
+
+    fault: str | None = None
+    at: int | None = None
+    shift_s: float = 0
+    draws: bool = False
+    prepare: Callable[[], None] | None = None
+    then: Callable[[], None] | None = None
+    also: Callable[[int, Call], None] | None = None
 
 
-def start(root, script, *arguments, files, fault, at, shift_s, draws, prepare, then, also) -> int:
+def run(
+    root: Path,
+    script: str,
+    *arguments: str,
+    meanwhile: Callable[[int], None] | None = None,
+    **options,
+) -> Ended:
+    """Run a script's main in a child and wait for its end; `meanwhile` is handed the pid of the child."""
+    running = Running(root, script, *arguments, **options)
+    if meanwhile is not None:
+        meanwhile(running.process)
+    return running.wait()
+
+
+def start(root: Path, command: tuple[str, ...], files: list[Path], options: Options) -> int:
     """Fork the child that runs a script; return its pid."""
     sys.stdout.flush()
     process = os.fork()
@@ -103,16 +118,17 @@ def start(root, script, *arguments, files, fault, at, shift_s, draws, prepare, t
         os.dup2(out, 1)
         os.dup2(said, 2)
         be_patient()
-        shift_clock(shift_s)
-        if not draws:
+        shift_clock(options.shift_s)
+        if not options.draws:
             draw_nothing()
-        if prepare is not None:
-            prepare()
-        Watch(root, tell, fault, at, also).install()
+        if options.prepare is not None:
+            options.prepare()
+        Watch(root, tell, options.fault, options.at, options.also).install()
+        script, *arguments = command
         code = SCRIPTS[script].main(["--config", f"{root}/config.json", "--json", *arguments])
         sys.stdout.flush()
-        if then is not None:
-            then()
+        if options.then is not None:
+            options.then()
         os._exit(code)
     except BaseException:
         traceback.print_exc()
@@ -139,9 +155,22 @@ def be_patient() -> None:
 
 
 def shift_clock(shift_s: float) -> None:
-    """Let the clock of this process be ahead."""
-    real = time.time
-    time.time = lambda: real() + shift_s
+    """Let the clock of this process be ahead, or behind."""
+    if not shift_s:
+        return
+    real_time, real, ahead = time.time, datetime.datetime, datetime.timedelta(seconds=shift_s)
+
+    class Kind(type):
+        def __instancecheck__(cls, value):
+            return isinstance(value, real)
+
+    class Shifted(real, metaclass=Kind):
+        @classmethod
+        def now(cls, tz=None):
+            return real.now(tz) + ahead
+
+    time.time = lambda: real_time() + shift_s
+    datetime.datetime = Shifted
 
 
 def draw_nothing() -> None:

@@ -1,13 +1,21 @@
 """Which harnesses are there, and how much does each do in its short, middle and full form?"""
 
-from faults import child, inject, mounts, powercut, sabotage, space, world
+from faults import child, inject, mounts, powercut, readers, sabotage, soak, space, world
 from faults.calls import FAULTS
 from faults.harness import share
 
 # Faults injected and moments drawn; None is every one there is.
 INJECTED = {"short": 24, "middle": 260, "full": None}
 CUTS = {"short": (8, 2), "middle": (30, 6), "full": (None, 40)}
-ROOMS = {"short": 3, "middle": 12, "full": None}
+ROOMS = {"short": 2, "middle": 12, "full": None}
+LEAST_PAGES = 30  # of 4 kB: no tick can do with fewer
+LOCKS = {"short": 3, "middle": 11, "full": 11}
+AIMS = {
+    "short": readers.Aim(100, 5_000),
+    "middle": readers.Aim(1_000, 100_000),
+    "full": readers.Aim(10_000, 1_000_000),
+}
+ROUNDS = {"short": 12, "middle": 40, "full": 1_000}
 MOMENTS = {"short": 6, "middle": 40, "full": 200}
 
 
@@ -71,18 +79,38 @@ def run_space(options, folder, draw, report) -> None:
         return
     child.preload(world.make(folder / "warm").root)
     goldens = inject.make_goldens(["fresh", "upgrade"], folder)
-    points = [space.Locked("upgrade", part) for part in space.LOCKED]
-    points.append(space.Locked("upgrade", None, by_owner=True))
+    locks = [space.Locked("upgrade", part) for part in space.LOCKED]
+    locks.append(space.Locked("upgrade", None, by_owner=True))
+    points = draw.sample(locks, LOCKS[options.form])
     for name, golden in goldens.items():
-        need = space.find_need(name, golden, folder)
-        report.counts[f"pages needed by {name}"] = need
         n = ROOMS[options.form]
-        pages = range(need) if n is None else draw.sample(range(need), min(n, need))
-        points += [space.Room(name, n_pages) for n_pages in pages]
+        need = LEAST_PAGES if options.form == "short" else space.find_need(name, golden, folder)
+        points += [space.Room(name, pages) for pages in draw.sample(range(need), n or need)]
     draw.shuffle(points)
-    share(
-        points, lambda point, own: space.check(point, goldens[point.scenario], own), folder, options, report
-    )
+
+    def work(point, own):
+        return space.check(point, goldens[point.scenario], own)
+
+    share(points, work, folder, options, report)
 
 
-ALL = {"inject": run_inject, "kills": run_kills, "powercut": run_powercut, "space": run_space}
+def run_readers(options, folder, draw, report) -> None:
+    """Read while releases are swapped as fast as the disk allows."""
+    readers.run(folder, AIMS[options.form], options.seed, sabotage.ALL.get(options.sabotage), report)
+
+
+def run_soak(options, folder, draw, report) -> None:
+    """Let everything happen to one workspace, for many rounds."""
+    child.preload(world.make(folder / "warm").root)
+    saboteur = sabotage.ALL.get(options.sabotage)
+    soak.run(folder, options.rounds or ROUNDS[options.form], draw, saboteur, report, options.minutes)
+
+
+ALL = {
+    "inject": run_inject,
+    "kills": run_kills,
+    "powercut": run_powercut,
+    "space": run_space,
+    "readers": run_readers,
+    "soak": run_soak,
+}

@@ -65,6 +65,8 @@ def check_room(point: Room, golden: Golden, folder: Path) -> str:
     with mounts.tmpfs(folder / "memory", LARGE) as memory:
         ended = run_with(golden, memory, point.n_pages, point.scenario)
         inject.judge_end(ended, "ENOSPC")
+        if not ended.said:
+            raise Torn("not a word about the full disk")
         world.see(memory / "work", golden.releases)
         mounts.run("mount", "-o", f"remount,size={LARGE}", memory)
         inject.heal(SCENARIOS[point.scenario], golden, memory / "work")
