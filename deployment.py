@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 MODEL = "trainedmodel.pkl"
 HELD_BACK, TEST_DATA = "new rows that neither model has seen", "test data"
-PROMOTE = "PROMOTE"
+PROMOTE, DEPLOYED = "PROMOTE", "deployed"
 Rows = tuple["pd.DataFrame", "np.ndarray"]
 
 
@@ -44,15 +44,23 @@ class Result:
         """Say what `records` keeps of this run."""
         if self.action is None:
             return None
-        kept = {name: self.manifest.get(name) for name in ("deployed_by", "estimator", "score")}
-        told = {"release": self.release, "action": self.action, "model_sha256": self.model_sha256}
-        return {"releases": [told | kept]}
+        return {"releases": [record(self.release, self.manifest, self.action, self.model_sha256)]}
 
     def text(self) -> str:
         """List releases for a reader, the deployed one marked."""
         return "".join(
             f"{'*' if told.startswith(self.release or ' ') else ' '} {told}\n" for told in self.releases
         )
+
+
+def record(
+    release: str | None, manifest: Mapping[str, Any], action: str, model_sha256: str | None
+) -> dict[str, Any]:
+    """Say what the history keeps of a release; what a tick deployed has one key, however often it is told."""
+    origin = manifest.get("why", {}).get("origin")
+    key = {"key": [release, action, origin]} if origin and action == DEPLOYED else {}
+    kept = {name: manifest.get(name) for name in ("deployed_by", "estimator", "score")}
+    return {**key, "release": release, "action": action, "model_sha256": model_sha256, **kept}
 
 
 # --- compute: the gate -------------------------------------------------------------------------------------
@@ -162,7 +170,7 @@ def run(
         key=config.secrets.get("RISK_MODEL_KEY"),
     )
     deployed = before is None or releases.release_id(before) != release
-    return Result(release, deployed, (), facts, "deployed", artifacts.sha256(files[MODEL]))
+    return Result(release, deployed, (), facts, DEPLOYED, artifacts.sha256(files[MODEL]))
 
 
 def tell(folder: Path, name: str) -> str:

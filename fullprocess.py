@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import time
 from dataclasses import dataclass, replace
 
 import stage
@@ -71,7 +70,7 @@ def look(config: Config) -> tuple[State | None, Look]:
     elif old.release_files != seen.release_files and tick.is_damaged(config):
         reasons.append("the deployed release is damaged")
     only_pending = not reasons
-    if old.pending is not None and time.time() >= old.pending["next_at"]:
+    if old.pending is not None and ticks.is_due(old.pending):
         reasons.append(f"steps left from before: {', '.join(old.pending['steps'])}")
     return state, Look(seen, tuple(reasons), new_names, only_pending)
 

@@ -33,7 +33,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Result:
-    """What one ingestion did; counts are of this run, `rows_total` of the table."""
+    """What one ingestion did; counts are of this run, `rows_total` of the table.
+
+    With `since`, of every file taken up after that batch: a tick tells of what one that died took up, too.
+    """
 
     files: int
     files_refused: int
@@ -45,6 +48,7 @@ class Result:
     rows_total: int
     left: tuple[str, ...] = field(default=(), repr=False)
     source: str = field(default="", repr=False)
+    batch: int = field(default=0, repr=False)
     entries: tuple[FileEntry, ...] = field(default=(), repr=False)
 
     def to_json(self) -> dict[str, int]:
@@ -182,7 +186,13 @@ def find_odd(schema: Schema, cells: Cells, words: Words) -> set[int]:
 # --- run: folder → engine → table --------------------------------------------------------------------
 
 
-def run(config: Config, *, rebuild: bool = False, digests: Mapping[str, str] | None = None) -> Result:
+def run(
+    config: Config,
+    *,
+    rebuild: bool = False,
+    digests: Mapping[str, str] | None = None,
+    since: int | None = None,
+) -> Result:
     """Take up every file whose content is new.
 
     Parameters
@@ -191,6 +201,8 @@ def run(config: Config, *, rebuild: bool = False, digests: Mapping[str, str] | N
         Compile the table anew from the folder, in order of first arrival.
     digests : mapping of str to str, optional
         sha256 by name of files known not to have changed since; they are not read again.
+    since : int, optional
+        Tell of every file taken up after this batch, not of this run alone.
 
     Raises
     ------
@@ -212,7 +224,8 @@ def run(config: Config, *, rebuild: bool = False, digests: Mapping[str, str] | N
     write_texts(config, ledger)
     seen = {entry.name: entry.sha256 for entry in ledger.files if entry.name not in batch.left}
     ticks.keep_digests(config.input_digests, source, listing, seen)
-    new = ledger.files[len(ledger.files) - len(batch.files) :]
+    untold = sum(since is not None and entry.batch > since for entry in ledger.files)
+    new = ledger.files[len(ledger.files) - max(len(batch.files), untold) :]
     taken = [entry for entry in new if entry.refused is None]
     return Result(
         files=len(taken),
@@ -225,6 +238,7 @@ def run(config: Config, *, rebuild: bool = False, digests: Mapping[str, str] | N
         rows_total=ledger.rows,
         left=tuple(batch.left),
         source=source,
+        batch=max((entry.batch for entry in ledger.files), default=0),
         entries=new,
     )
 
@@ -269,7 +283,7 @@ def collect(
 ) -> Batch:
     """Check every file whose content the ledger does not know, in order of first arrival."""
     arrived = {entry.name: entry.batch for entry in reversed(before.files)}
-    number = 1 + max(arrived.values(), default=0)
+    number = 1 + max((entry.batch for entry in before.files), default=0)
     known = {(entry.name, entry.sha256) for entry in ledger.files if entry.sha256}
     over = {(entry.name, entry.refused) for entry in ledger.files if not entry.sha256}
     names = {entry.name for entry in ledger.files}

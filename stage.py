@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import json
 import os
+import re
 import shlex
 import signal
 import sys
@@ -21,7 +22,7 @@ from risk import artifacts, escapes, outbox, releases
 from risk.errors import AccessError, BusyError, PipelineError, ServiceError, StorageError, UsageError
 
 if TYPE_CHECKING:
-    import logging
+    import logging.handlers
 
 WAIT_S = 10.0
 SAY_AGAIN_S = 86_400.0
@@ -145,11 +146,27 @@ def of_system(error: OSError) -> PipelineError:
     """Say what an error of the system means for us."""
     import errno
 
-    where = f"{error.filename}: " if error.filename else ""
+    path = error.filename2 or error.filename  # of a rename: what was to come to be
+    where = f"{path}: " if path else ""
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return AccessError(f"{where}{error.strerror}; check owner and mode")
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StorageError(f"{where}{error.strerror}{say_space(path)}; make room, then run again")
     check = "" if error.errno == errno.ESTALE else "check the disk, then "
     return StorageError(f"{where}{error.strerror or error}; {check}run again")
+
+
+def say_space(path: str | None) -> str:
+    """Say how much is free where a path is, or was to be."""
+    import shutil
+
+    for folder in Path(path).parents if path else ():
+        try:
+            usage = shutil.disk_usage(folder)
+        except OSError:
+            continue
+        return f" ({usage.free:,} of {usage.total:,} bytes are free there)"
+    return ""
 
 
 def _fail(name: str, error: PipelineError, config: Config | None = None) -> int:
@@ -166,6 +183,7 @@ def said_file(config: Config) -> Path:
 
 def _was_said(config: Config, text: str) -> bool:
     now = time.time()
+    text = re.sub(r"\d[\d,.]*", "0", text)  # of the same trouble the figures move, such as what is free
     try:
         last = artifacts.read_json_or_none(said_file(config)) or {}
         if last.get("text") == text and 0 <= now - last["at"] < SAY_AGAIN_S:
@@ -233,12 +251,11 @@ def perform(config: Config, name: str, run: Callable[..., Any], **arguments: Any
 
 
 def remember(config: Config, name: str, rows: dict[str, list[dict[str, Any]]]) -> None:
-    """Leave rows for the history; they wait in the outbox until the database has them."""
-    try:
-        lost = outbox.append(config.outbox, rows, utc_now())
-    except OSError as error:
-        log(name).warning("%s: the history misses this run", of_system(error))
-        return
+    """Leave rows for the history; they wait in the outbox until the database has them.
+
+    An outbox that cannot be written is a full or a broken disk: the run fails, and is run again.
+    """
+    lost = outbox.append(config.outbox, rows, utc_now())
     if lost:
         log(name).error("%s: too much waits for the database; %d old records dropped", config.outbox, lost)
 
@@ -349,7 +366,6 @@ def set_up_logging(config: Config, verbosity: int, *, rotates: bool) -> None:
     Only the process that holds the lock rotates the file.
     """
     import logging
-    import logging.handlers
 
     set_up_screen(verbosity)
     if sys.stderr.isatty():
@@ -357,7 +373,7 @@ def set_up_logging(config: Config, verbosity: int, *, rotates: bool) -> None:
     root = logging.getLogger("risk")
     try:
         config.log_file.parent.mkdir(parents=True, exist_ok=True)
-        full = logging.handlers.RotatingFileHandler(
+        full = _log_file()(
             config.log_file, maxBytes=LOG_BYTES if rotates else 0, backupCount=LOG_FILES, encoding="utf-8"
         )
     except OSError as error:
@@ -408,6 +424,26 @@ def _plain(line: str, date: str | None = None) -> logging.Formatter:
 
 def _details(record: logging.LogRecord) -> tuple[str, ...]:
     return getattr(record, "details", ())
+
+
+def _log_file() -> type[logging.handlers.RotatingFileHandler]:
+    import logging
+    import logging.handlers
+
+    class LogFile(logging.handlers.RotatingFileHandler):
+        """A log file that stops nothing: when it cannot be written, that is said, once."""
+
+        def handleError(self, record: logging.LogRecord) -> None:
+            error = sys.exception()
+            root = logging.getLogger("risk")
+            if not isinstance(error, OSError) or self not in root.handlers:
+                return super().handleError(record)
+            root.removeHandler(self)
+            error.filename = error.filename or self.baseFilename
+            root.warning("%s", of_system(error))
+            return None
+
+    return LogFile
 
 
 def _name_stage(record: logging.LogRecord) -> bool:

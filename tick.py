@@ -196,14 +196,15 @@ class Tick:
         """Take up what is new; a folder that makes no table is said once and left."""
         import ingestion
 
-        digests = ticks.content(self.seen.files)
+        digests, since = ticks.content(self.seen.files), self.seen.batches.get(self.seen.source, 0)
         try:
-            taken = stage.perform(self.config, "ingestion", ingestion.run, digests=digests)
+            taken = stage.perform(self.config, "ingestion", ingestion.run, digests=digests, since=since)
         except DatasetError as error:
             stage.log("ingestion").error("%s", error)
             return None, str(error)
         files = {name: facts for name, facts in self.seen.files.items() if name not in taken.left}
-        self.seen = replace(self.seen, files=files)
+        batches = {**self.seen.batches, self.seen.source: taken.batch}
+        self.seen = replace(self.seen, files=files, batches=batches)
         return taken, None
 
     def ledger(self) -> Ledger | None:
@@ -301,15 +302,22 @@ class Tick:
         )
 
     def take_up(self, result: Result, release: Release, refusal: str | None) -> Result:
-        """Tell what a tick that died after its deployment had decided; without one there is no verdict."""
+        """End what a tick that died after its deployment had begun; without one there is no verdict."""
+        import deployment
+
         left = release.manifest.get("why", {})
         if left.get("origin") == self.origin:
             self.release_before = left["release_before"]
+            releases.prune(self.config.prod_deployment, keep=self.config.keep_releases)
+            model = release.manifest["files"][deployment.MODEL]
+            told = deployment.record(release.id, release.manifest, deployment.DEPLOYED, model)
+            stage.remember(self.config, "deployment", {"releases": [told]})
             shown = left["verdict"] or {}
             return replace(
                 result,
                 deployed=True,
                 reason=left["reason"],
+                gate=left.get("gate"),
                 drift=shown.get("drift"),
                 verdict=left["verdict"],
             )
@@ -348,6 +356,7 @@ class Tick:
         stage.perform(self.config, "scoring", scoring.run)
         why = {
             "reason": result.reason,
+            "gate": result.gate,
             "verdict": verdict,
             "origin": self.origin,
             "release_before": self.release_before,

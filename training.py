@@ -152,17 +152,6 @@ def find_slices(choice: Choice, data: Labelled) -> list[dict[str, Any]]:
     return [one.to_json() for one in slices.find_slices(data.X.iloc[rows], choice.found.y, probability)]
 
 
-def find_slices(choice: Choice, data: Labelled) -> list[dict[str, Any]]:
-    """Find where the chosen model is clearly worse, on rows that it was not fitted on."""
-    from scipy.special import expit
-
-    from risk import folds, slices
-
-    rows = folds.sample_to_try(data.X, data.y)
-    probability = expit(choice.found.log_odds.mean(axis=0))
-    return [one.to_json() for one in slices.find_slices(data.X.iloc[rows], choice.found.y, probability)]
-
-
 def describe(X: pd.DataFrame, schema: Schema) -> dict[str, Any]:
     """Describe each feature as it was at training time, for drift tests and reasons."""
     import numpy as np

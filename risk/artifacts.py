@@ -38,7 +38,7 @@ def put(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
     temporary = path.parent / f"{TEMPORARY}{os.getpid()}-{path.name}.part"
     encoding, newline = (None, None) if "b" in mode else ("utf-8", "")
     try:
-        with open(temporary, mode, encoding=encoding, newline=newline) as handle:  # noqa: PTH123
+        with naming(path), open(temporary, mode, encoding=encoding, newline=newline) as handle:  # noqa: PTH123
             yield handle
             handle.flush()
             os.fsync(handle.fileno())
@@ -47,6 +47,17 @@ def put(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let an error of the system name the artifact: on an open file it knows no path, else the temporary."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and TEMPORARY in str(error.filename or TEMPORARY):
+            error.filename = str(path)
+        raise
 
 
 def put_text(path: Path, text: str) -> None:
@@ -72,7 +83,7 @@ def append(path: Path, chunks: Iterable[bytes], *, committed: int) -> int:
     commits by putting the record that holds the returned length.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "ab") as handle:  # noqa: PTH123
+    with naming(path), open(path, "ab") as handle:  # noqa: PTH123
         if handle.tell() < committed:
             raise ArtifactError(f"{path}: shorter than its record says; run ingestion.py --rebuild")
         handle.truncate(committed)
@@ -97,7 +108,8 @@ def sweep(*folders: Path) -> None:
 
 def write_synced(path: Path, data: bytes, *, mode: int) -> None:
     """Write a file of a release that nobody can see yet."""
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as handle:  # noqa: PTH123
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with naming(path), open(descriptor, "wb") as handle:  # noqa: PTH123
         handle.write(data)
         handle.flush()
         os.fsync(handle.fileno())
@@ -107,7 +119,8 @@ def sync_folder(folder: Path) -> None:
     """Make renames in `folder` last through a power cut."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(descriptor)
+        with naming(folder):
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
@@ -213,7 +226,7 @@ def lock(path: Path, *, wait_s: float) -> Iterator[None]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + wait_s
-    with open(path, "a+", encoding="utf-8") as handle:  # noqa: PTH123
+    with naming(path), open(path, "a+", encoding="utf-8") as handle:  # noqa: PTH123
         while True:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

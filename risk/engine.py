@@ -7,7 +7,9 @@ by the reader's own casts (which take 2.5 for the whole number 3 without a word)
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,7 +92,7 @@ class Engine:
                 "the memory limit is too small for these files; raise engine.memory_limit in config.json"
             ) from error
         except duckdb.IOException as error:
-            raise StorageError(f"{str(error).splitlines()[0]}; check the disk, then run again") from error
+            raise of_duckdb(error) from error
 
     def read(self, files: Sequence[tuple[int, Checked]]) -> set[int]:
         """Read files of one header and separator in one scan.
@@ -291,6 +293,16 @@ class Engine:
 
     def _order(self) -> str:
         return "" if self._in_order else "order by file_no, rowid"
+
+
+def of_duckdb(error: duckdb.IOException) -> Exception:
+    """Give the error of the system that DuckDB tells of, so that it ends in the same words and exit code."""
+    text = str(error).splitlines()[0]
+    path = re.search('"(/[^"]*)"', text)
+    for number in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO):
+        if os.strerror(number) in text:
+            return OSError(number, os.strerror(number), path and path[1])
+    return StorageError(f"{text}; check the disk, then run again")
 
 
 def trimmed(cell: str) -> str:

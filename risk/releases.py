@@ -245,7 +245,7 @@ def publish(
 ) -> str:
     """Make `files` the deployed release, all together or not at all, and return its id.
 
-    A release that is there already is not written again; damaged copies of it go, the `keep` newest stay.
+    A release that is there already is not written again; the `keep` newest stay.
     """
     manifest = {**facts, "files": {name: artifacts.sha256(files[name]) for name in NAMES}}
     raw = artifacts.render_json(manifest).encode()
@@ -260,11 +260,22 @@ def publish(
             everything[SIGNATURE] = (sign(raw, key) + "\n").encode()
         _write_release(folder, whole, everything)
     switch(folder, whole)
-    others = [name for name in names(folder) if release_id(name) != new_id]
-    for old in [*copies, *others[: -max(keep - 1, 0) or None]]:
-        if old != whole:
-            _remove_release(folder, old)
+    prune(folder, keep=keep)
     return new_id
+
+
+def prune(folder: Path, *, keep: int) -> None:
+    """Remove damaged copies of the deployed release, and all others but the newest."""
+    deployed = current(folder)
+    if deployed is None:
+        return
+    copies = [name for name in names(folder) if release_id(name) == release_id(deployed)]
+    others = [name for name in names(folder) if name not in copies]
+    doomed = [name for name in [*copies, *others[: -max(keep - 1, 0) or None]] if name != deployed]
+    for name in doomed:
+        _remove_release(folder, name)
+    if doomed:
+        artifacts.sync_folder(folder)
 
 
 def _remove_release(folder: Path, name: str) -> None:

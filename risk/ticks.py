@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -27,14 +28,16 @@ class State:
     """What a tick saw, and what it left to do.
 
     `files` and `test_files` hold [size, mtime_ns, ctime_ns, inode, sha256] by name; `marks` the tick
-    mark of each input folder; `release_files` the facts of the deployed files; `impossible` why no model
-    could be trained; `pending` the steps behind a decision that failed, how often, and when they are due.
+    mark of each input folder, `batches` the last batch of files taken up from it; `release_files` the
+    facts of the deployed files; `impossible` why no model could be trained; `pending` the steps behind a
+    decision that failed, how often, and when they are due.
     """
 
     source: str = ""
     files: Listing = field(default_factory=dict)
     test_files: Listing = field(default_factory=dict)
     marks: dict[str, dict[str, Any]] = field(default_factory=dict)
+    batches: dict[str, int] = field(default_factory=dict)
     row_key: str | None = None
     other_key: str | None = None
     library: list[int] | None = None
@@ -134,6 +137,11 @@ def find_library() -> list[int] | None:
         return None
     status = Path(spec.origin).stat()
     return [status.st_size, status.st_mtime_ns, status.st_ino]
+
+
+def is_due(pending: Mapping[str, Any]) -> bool:
+    """Say whether it is time for steps left from before; a clock that was ahead delays none for ever."""
+    return not 0 < pending["next_at"] - time.time() <= LONGEST_PAUSE_S
 
 
 def next_pause(tries: int) -> float:

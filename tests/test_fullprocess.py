@@ -110,6 +110,8 @@ def test_rows_of_another_world_are_drift_and_a_new_release_is_deployed(old_world
     manifest = old_world.release()
     assert manifest["deployed_by"] == "tick" and manifest["why"]["verdict"]["drift"] is True
     assert old_world.state()["verdict"]["new_score"] == result["new_score"]
+    said = json.loads((old_world.root / "models" / "report.json").read_text())["verdict_said"]
+    assert any(f"{result['release']} was trained anew and took its place" in line for line in said)
 
 
 def test_after_a_tick_without_drift_later_drift_is_judged_on_the_later_rows_alone(old_world):
@@ -342,6 +344,8 @@ def test_a_step_that_fails_after_the_deployment_is_tried_again_and_undoes_nothin
     old_world.tick()
     assert old_world.state()["pending"]["tries"] == 2
     assert 1100 < old_world.state()["pending"]["next_at"] - time.time() < 1201
+    make_due(old_world, at=time.time() + 10**8)  # the clock was years ahead when that was written
+    assert "reporting" in old_world.tick()["reason"]
     (old_world.root / "models" / "summary_report.pdf").rmdir()
     make_due(old_world)
     assert "steps left" in old_world.tick()["reason"]
@@ -349,10 +353,10 @@ def test_a_step_that_fails_after_the_deployment_is_tried_again_and_undoes_nothin
     assert (old_world.root / "models" / "summary_report.pdf").is_file()
 
 
-def make_due(workspace):
+def make_due(workspace, at=0):
     path = workspace.root / ".state" / "tick.json"
     state = json.loads(path.read_text())
-    state["pending"]["next_at"] = 0
+    state["pending"]["next_at"] = at
     path.write_text(json.dumps(state))
 
 

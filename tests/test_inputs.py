@@ -323,6 +323,18 @@ def test_a_changed_file_of_the_same_name_adds_what_is_new_in_it(good):
     assert good.table().endswith(b"c3,3,0\nc9,9,1\n")
 
 
+def test_every_run_that_takes_files_up_is_a_batch_of_its_own(good):
+    put(good, "more.csv", text(THREE))
+    good.run("ingestion")
+    put(good, "more.csv", text(THREE + "c9,9,1\n"))
+    good.run("ingestion")
+    put(good, "new.csv", text("n1,1,0\n"))
+    good.run("ingestion")
+    ledger = json.loads((good.root / "ingesteddata" / ".finaldata.json").read_text())
+    batches = [entry["batch"] for entry in ledger["files"] if entry["name"] in ("more.csv", "new.csv")]
+    assert len({*batches}) == 3 and batches == sorted(batches)
+
+
 def test_a_removed_file_keeps_its_rows(good):
     path = put(good, "more.csv", text(THREE))
     good.run("ingestion")
