@@ -52,7 +52,8 @@ class Result:
     entries: tuple[FileEntry, ...] = field(default=(), repr=False)
 
     def to_json(self) -> dict[str, int]:
-        return {name: value for name, value in vars(self).items() if isinstance(value, int)}
+        counts = vars(self).items()
+        return {name: value for name, value in counts if isinstance(value, int) and name != "batch"}
 
     def history(self, _: Config) -> dict[str, Any] | None:
         """Say what `records` keeps of this run: nothing when there was no new file."""

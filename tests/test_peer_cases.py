@@ -131,7 +131,7 @@ ELSEWHERE = {
     "run 57": ("/scoring writes", "test_app", "test_no_request_writes"),
     "run 58": (
         "a hundred at once",
-        "test_app",
+        "test_worker",
         "test_gunicorn_serves_a_hundred_at_once_while_releases_are_swapped_and_ends_by_sigterm",
     ),
     "trap 2": (
