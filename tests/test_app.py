@@ -569,7 +569,7 @@ def test_a_page_of_this_machine_is_answered(client):
         ("POST", "/scoring", 405),
         ("DELETE", "/diagnostics", 405),
         ("POST", "/health", 405),
-        ("POST", "/", 405),
+        ("PUT", "/", 405),
         ("GET", "/scoring/", 404),
         ("GET", "/console", 404),
         ("GET", "/static/../config.json", 404),
