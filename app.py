@@ -21,7 +21,7 @@ from werkzeug.exceptions import HTTPException, NotFound, RequestEntityTooLarge
 
 import stage
 from config import Config, load_config
-from risk import access, answers, gauges, outbox, problems, questions, requestlog, screen, serving
+from risk import access, answers, gauges, outbox, problems, questions, requestlog, roster, screen, serving
 from risk.access import Asker
 from risk.confined import Confined
 from risk.dataset import Schema
@@ -153,6 +153,7 @@ def create_app(config: Config) -> Flask:
     key = config.secrets.get("RISK_MODEL_KEY")
     deployed = serving.Deployed(config.prod_deployment, key, lambda text: LOG.error("%s", text))
     diagnosed = serving.Facts(config.diagnostics, "run diagnostics.py")
+    clients = roster.Latest(config.at_risk)
     files = Confined(config.root, (config.input_folder, config.test_data), config.max_body_bytes)
 
     @app.post("/prediction")
@@ -178,6 +179,13 @@ def create_app(config: Config) -> Flask:
         names = ("n_rows", "missing", "timings", "dependencies", "dependencies_at")
         return jsonify(choose(diagnosed.read(), *names, trends={}, verdict=None))
 
+    @app.get("/clients")
+    def list_clients() -> Response:
+        page = clients.get().page(**questions.read_slice(request.args))
+        if wants_csv():
+            return Response(page.to_csv(), mimetype="text/csv")
+        return jsonify(page.to_json())
+
     @app.get("/health")
     def health() -> Response:
         facts = {"workspace": workspace_id(config), "outbox": outbox.tell(config.outbox)}
@@ -197,20 +205,22 @@ def create_app(config: Config) -> Flask:
         release = deployed.get().release.id
         return answer_of(release, {"status": "ready", **told_damage(deployed, config)})
 
-    _add_page(app, config, deployed, files)
+    _add_page(app, config, deployed, files, clients)
     return app
 
 
-def _add_page(app: Flask, config: Config, deployed: serving.Deployed, files: Confined) -> None:
+def _add_page(
+    app: Flask, config: Config, deployed: serving.Deployed, files: Confined, clients: roster.Latest
+) -> None:
     """Add the page for people; what refuses an upload is said on it."""
     reported = serving.Facts(config.report, "run fullprocess.py, or reporting.py")
 
     def show(problem: str | None = None, status: int = 200) -> Response:
         told = tell(reported.read, config)
-        listed = "The list of clients is not there yet."
         where = config.prod_deployment, config.diagnostics, config.tick_state, config.outbox
         found = gauges.collect(*where, time.time())
         view = View.of(request.args)
+        listed = tell(lambda: clients.get().page(**view.slice()).to_json(), config)
         html = screen.render_page(told, listed, view, config.prod_deployment, found, problem)
         return Response(html, status, screen.HEADERS)
 

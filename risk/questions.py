@@ -281,3 +281,29 @@ def read_numbers(texts: Sequence[str]) -> np.ndarray | None:
         return None if (np.abs(values) > dataset.LARGEST).any() else values
     parsed = [dataset.parse_number(text) for text in texts]
     return None if None in parsed else np.array(parsed, dtype="float64")
+
+
+# --- a part of the list ------------------------------------------------------------------------------------
+
+WORDS = {"risk": ("high", "medium", "low"), "sort": ("moved", "name")}
+MOST = {"offset": 10**9, "limit": 1000}
+LONGEST_SEARCH = 200
+
+
+def read_slice(arguments: Mapping[str, str]) -> dict[str, Any]:
+    """Read which clients of the list are asked for, as `roster.Roster.page` takes it."""
+    wanted: dict[str, Any] = {}
+    for name, most in MOST.items():
+        text = arguments.get(name, "")
+        if text and not (text.isascii() and text.isdecimal() and len(text) < 11 and int(text) <= most):
+            raise Refusal(400, f"{name} must be a whole number from 0 to {most}")
+        wanted |= {name: int(text)} if text else {}
+    for name, words in WORDS.items():
+        word = arguments.get(name, "")
+        if word and word not in words:
+            raise Refusal(400, f"{name} must be one of {', '.join(words)}")
+        wanted |= {name: word} if word else {}
+    search = arguments.get("search", "").strip()
+    if len(search) > LONGEST_SEARCH:
+        raise Refusal(400, f"search must be no longer than {LONGEST_SEARCH} letters")
+    return wanted | ({"search": search} if search else {})

@@ -26,6 +26,7 @@ import csv
 import io
 import mmap
 import threading
+from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -122,6 +123,8 @@ class Roster:
     starts : ndarray of int, shape (n_clients + 1,)
         Where each line begins, and the last ends.
     risk : ndarray of str, shape (n_clients,)
+    moved : ndarray of int, shape (n_clients,)
+        Places nearer to the top than before; 0 for new clients.
     names : str
         The ids of all clients, folded for searching, with a NUL behind each client.
     name_starts : list of int
@@ -133,11 +136,18 @@ class Roster:
     lines: mmap.mmap = field(repr=False)
     starts: np.ndarray = field(repr=False)
     risk: np.ndarray = field(repr=False)
+    moved: np.ndarray = field(repr=False)
     names: str = field(repr=False)
     name_starts: list[int] = field(repr=False)
 
     def page(
-        self, *, offset: int = 0, limit: int = 50, risk: str | None = None, search: str | None = None
+        self,
+        *,
+        offset: int = 0,
+        limit: int = 50,
+        risk: str | None = None,
+        search: str | None = None,
+        sort: str | None = None,
     ) -> Page:
         """Give some lines, in order.
 
@@ -149,13 +159,22 @@ class Roster:
             "high", "medium" or "low": only clients of this risk.
         search : str, optional
             Only clients whose ids hold this text, in any case.
+        sort : str, optional
+            "moved": who came nearest to the top first; "name": by ids; else most at risk first.
         """
         found = self._search(search) if search else np.arange(len(self.risk))
         if risk is not None:
             found = found[self.risk[found] == risk]
+        if sort == "moved":
+            found = found[np.argsort(-self.moved[found], kind="stable")]
+        elif sort == "name":
+            found = np.array(sorted(found.tolist(), key=self._name), dtype=np.int64)
         wanted = found[max(offset, 0) :][: min(max(limit, 0), MOST_AT_ONCE)].tolist()
         lines = b"".join(self.lines[self.starts[k] : self.starts[k + 1]] for k in wanted)
         return Page(len(self.risk), len(found), max(offset, 0), self.header, lines)
+
+    def _name(self, number: int) -> str:
+        return self.names[self.name_starts[number] : self.name_starts[number + 1]]
 
     def _search(self, text: str) -> np.ndarray:
         found: list[int] = []
@@ -201,17 +220,25 @@ def _read(stamp: tuple[int, ...], lines: mmap.mmap, blocks: Iterable[bytes]) -> 
     n_ids = len(header) - len(OWN) - 1
     if header[:1] != [RANK] or n_ids < 1 or header[1 + n_ids :] != list(OWN):
         raise ValueError("it has another header")
-    starts, risk, names, name_starts = [len(first) + 1], [], [], [0]
+    starts, risk, moved, names, name_starts = [len(first) + 1], [], array("q"), [], [0]
     for record in records:
         cells = _cells(record)
         if len(cells) != len(header):
             raise ValueError(f"line {len(starts) + 1} has {len(cells)} cells")
         starts.append(starts[-1] + len(record) + 1)
         risk.append(cells[1 + n_ids + OWN.index("risk")])
+        moved.append(int(cells[1 + n_ids + OWN.index("rank_change")] or 0))
         names.append("\n".join(cells[1 : 1 + n_ids]).casefold() + END)
         name_starts.append(name_starts[-1] + len(names[-1]))
     return Roster(
-        stamp, tuple(header), lines, np.array(starts), np.array(risk, dtype=str), "".join(names), name_starts
+        stamp,
+        tuple(header),
+        lines,
+        np.array(starts),
+        np.array(risk, dtype=str),
+        np.array(moved, dtype=np.int64),
+        "".join(names),
+        name_starts,
     )
 
 

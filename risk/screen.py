@@ -49,6 +49,12 @@ class View:
             offset=int(offset) if whole else 0,
         )
 
+    def slice(self) -> dict[str, Any]:
+        """Give what `roster.Roster.page` is asked for."""
+        wanted = {"risk": self.risk, "search": self.search, "sort": self.sort}
+        given = {name: value for name, value in wanted.items() if value}
+        return {"offset": self.offset, "limit": PAGE_LINES, **given}
+
     def link(self, offset: int) -> str:
         """Give the address of another part of the same list."""
         wanted = {"search": self.search, "risk": self.risk, "sort": self.sort, "offset": offset}
