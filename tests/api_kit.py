@@ -14,10 +14,12 @@ from conftest import HEADER, make_clients
 
 import app as api
 import deployment
+import diagnostics
 import ingestion
 import scoring
 import training
 from config import load_config
+from risk import table
 
 MAX_BODY_MB = 1
 KEYS = {
@@ -63,6 +65,10 @@ def make_workspace(root):
     write(root / "sourcedata" / "a.csv", make_clients(300, "a"))
     write(root / "testdata" / "t.csv", make_clients(120, "t"))
     run(root, ingestion, training, scoring, deployment)
+    settings = load_config(root / "config.json")
+    diagnostics.list_clients(
+        settings, table.load_ready(settings.ledger), diagnostics.load_release(settings)[1]
+    )
     (root / "models" / "diagnostics.json").write_text(json.dumps(DIAGNOSTICS))
     return root
 

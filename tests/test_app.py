@@ -610,3 +610,42 @@ def test_wsgi_is_the_door_for_other_servers(served, monkeypatch):
     door = importlib.import_module("wsgi").app
     assert door.test_client().get("/ready").status_code == 200
     assert not door.debug and Path(door.root_path) == api.HERE
+
+
+    everyone = client.get("/clients?sort=name&limit=1000").json["clients"]
+    named = [line["id"]["corporation"] for line in everyone]
+
+
+def test_clients_are_given_most_at_risk_first_a_part_at_a_time(client):
+    first = client.get("/clients?limit=10").json
+    assert first["n_clients"] == first["n_found"] > 100 and first["offset"] == 0
+    assert [line["rank"] for line in first["clients"]] == list(range(1, 11))
+    risk = [line["probability"] for line in first["clients"]]
+    assert risk == sorted(risk, reverse=True) and first["clients"][0]["reasons"]
+    later = client.get("/clients?limit=3&offset=5").json
+    assert later["clients"] == first["clients"][5:8]
+
+
+def test_clients_are_found_by_risk_and_id_and_put_in_another_order(client):
+    low = client.get("/clients?risk=low&limit=1000").json
+    assert 0 < low["n_found"] < low["n_clients"] and {line["risk"] for line in low["clients"]} == {"low"}
+    name = low["clients"][0]["id"]["corporation"]
+    found = client.get("/clients", query_string={"search": name.upper()}).json
+    assert name in {line["id"]["corporation"] for line in found["clients"]}
+    named = [
+        line["id"]["corporation"] for line in client.get("/clients?sort=name&limit=1000").json["clients"]
+    ]
+    assert named == sorted(named) and len(named) == low["n_clients"]
+    assert len(client.get("/clients?sort=moved").json["clients"]) == 50
+
+
+def test_clients_are_given_as_csv_where_it_is_preferred(client):
+    answer = client.get("/clients?limit=2", headers={"Accept": "text/csv"})
+    assert answer.mimetype == "text/csv"
+    header, *lines = answer.text.splitlines()
+    assert header.startswith("rank,corporation,probability,") and len(lines) == 2
+
+
+@pytest.mark.parametrize("asked", ["limit=1001", "limit=-1", "offset=x", "risk=huge", "sort=age", "limit=٣"])
+def test_a_part_of_the_list_that_makes_no_sense_is_400(client, asked):
+    problem(client.get(f"/clients?{asked}"), 400)

@@ -101,7 +101,8 @@ def test_every_documented_status_is_given_and_looks_as_documented(
     answers.append(client_of(served).open(path, method=method, **ask))
     found = {conforms(method, path, answer) for answer in answers}
     assert found | BY_THE_SERVER == documented(method, path)
-    assert (503 in found) == (path in ("/prediction", "/scoring", "/summarystats", "/diagnostics", "/ready"))
+    needs = ("/prediction", "/scoring", "/summarystats", "/diagnostics", "/clients", "/ready")
+    assert (503 in found) == (path in needs)
 
 
 @pytest.mark.parametrize(("status", "request_"), PREDICTION, ids=lambda value: str(value)[:50])
