@@ -612,8 +612,7 @@ def test_wsgi_is_the_door_for_other_servers(served, monkeypatch):
     assert not door.debug and Path(door.root_path) == api.HERE
 
 
-    everyone = client.get("/clients?sort=name&limit=1000").json["clients"]
-    named = [line["id"]["corporation"] for line in everyone]
+# --- the list ------------------------------------------------------------------------------------------------
 
 
 def test_clients_are_given_most_at_risk_first_a_part_at_a_time(client):
@@ -632,9 +631,8 @@ def test_clients_are_found_by_risk_and_id_and_put_in_another_order(client):
     name = low["clients"][0]["id"]["corporation"]
     found = client.get("/clients", query_string={"search": name.upper()}).json
     assert name in {line["id"]["corporation"] for line in found["clients"]}
-    named = [
-        line["id"]["corporation"] for line in client.get("/clients?sort=name&limit=1000").json["clients"]
-    ]
+    everyone = client.get("/clients?sort=name&limit=1000").json["clients"]
+    named = [line["id"]["corporation"] for line in everyone]
     assert named == sorted(named) and len(named) == low["n_clients"]
     assert len(client.get("/clients?sort=moved").json["clients"]) == 50
 
