@@ -21,7 +21,7 @@ from werkzeug.exceptions import HTTPException, NotFound, RequestEntityTooLarge
 
 import stage
 from config import Config, load_config
-from risk import access, answers, gauges, outbox, problems, questions, requestlog, screen, serving
+from risk import access, answers, gauges, outbox, problems, questions, requestlog, roster, screen, serving
 from risk.access import Asker
 from risk.confined import Confined
 from risk.dataset import Schema
@@ -204,13 +204,13 @@ def create_app(config: Config) -> Flask:
 def _add_page(app: Flask, config: Config, deployed: serving.Deployed, files: Confined) -> None:
     """Add the page for people; what refuses an upload is said on it."""
     reported = serving.Facts(config.report, "run fullprocess.py, or reporting.py")
+    clients = roster.Latest(config.at_risk)
 
     def show(problem: str | None = None, status: int = 200) -> Response:
-        told = tell(reported.read, config)
-        listed = "The list of clients is not there yet."
+        view = View.of(request.args)
+        told, listed = tell(reported.read, config), tell(lambda: screen.read_list(clients, view), config)
         where = config.prod_deployment, config.diagnostics, config.tick_state, config.outbox
         found = gauges.collect(*where, time.time())
-        view = View.of(request.args)
         html = screen.render_page(told, listed, view, config.prod_deployment, found, problem)
         return Response(html, status, screen.HEADERS)
 
