@@ -216,11 +216,10 @@ def _add_page(
     reported = serving.Facts(config.report, "run fullprocess.py, or reporting.py")
 
     def show(problem: str | None = None, status: int = 200) -> Response:
-        told = tell(reported.read, config)
+        view = View.of(request.args)
+        told, listed = tell(reported.read, config), tell(lambda: screen.read_list(clients, view), config)
         where = config.prod_deployment, config.diagnostics, config.tick_state, config.outbox
         found = gauges.collect(*where, time.time())
-        view = View.of(request.args)
-        listed = tell(lambda: clients.get().page(**view.slice()).to_json(), config)
         html = screen.render_page(told, listed, view, config.prod_deployment, found, problem)
         return Response(html, status, screen.HEADERS)
 

@@ -188,9 +188,10 @@ def run(
     ledger = table.load_ready(config.ledger)
     schema = Schema.from_json(ledger.schema or {})
     statistics, missing = contents.describe_columns(config.final_data, schema, ledger.length)
+    deployed = load_deployed(config)
+    clients = list_clients(config, ledger, deployed) if deployed else None
     timings, moved, known = read_history(config)
     listed, asked_at = packages.list_packages(config.requirements, config.package_cache)
-    deployed = load_deployed(config)
     facts: dict[str, Any] = {
         "n_rows": ledger.rows,
         "n_unlabelled": ledger.rows_unlabelled,
@@ -201,7 +202,7 @@ def run(
         "dependencies_at": asked_at,
         "verdict": verdict or ticks.last_verdict(config.tick_state),
         "predictions": predict_test_data(config, deployed) if deployed else None,
-        "clients": list_clients(config, ledger, deployed) if deployed else None,
+        "clients": clients,
         "trends": trends.latest(moved),
         "history": known,
     }
@@ -270,10 +271,20 @@ def list_clients(config: Config, ledger: Ledger, deployed: Predictor) -> dict[st
     places = (config.at_risk, config.final_data, config.spill_folder)
     try:
         with threadpool_limits(1):
-            return atrisk.write_list(*places, ledger, deployed, wanted, before)
+            told = atrisk.write_list(*places, ledger, deployed, wanted, before)
     except DatasetError as error:
         LOG.warning("%s is as it was: %s", config.at_risk.name, error)
         return None
+    remember_list(config, told)
+    return told
+
+
+def remember_list(config: Config, told: Mapping[str, Any]) -> None:
+    """Note in the history how many clients are at risk, once for each release and state of the table."""
+    release, digest = told["release"], told["mark"]["digest"]
+    row = {name: told[name] for name in ("n_clients", "n_at_risk", "share_at_risk", "value_at_risk")}
+    kept = {"key": [release, digest], "release": release, "table_digest": digest, **row}
+    stage.remember(config, "diagnostics", {"client_lists": [kept]})
 
 
 def predict_file(config: Config, path: str, n_reasons: int, output: str | None) -> Predicted:

@@ -302,7 +302,7 @@ def read_slice(arguments: Mapping[str, str]) -> dict[str, Any]:
         word = arguments.get(name, "")
         if word and word not in words:
             raise Refusal(400, f"{name} must be one of {', '.join(words)}")
-        wanted |= {name: word} if word else {}
+        wanted |= {"order" if name == "sort" else name: word} if word else {}
     search = arguments.get("search", "").strip()
     if len(search) > LONGEST_SEARCH:
         raise Refusal(400, f"search must be no longer than {LONGEST_SEARCH} letters")

@@ -26,10 +26,10 @@ import csv
 import io
 import mmap
 import threading
-from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ from risk import artifacts, escapes, table
 from risk.errors import ArtifactError, MissingArtifactError
 
 RANK, ROW = "rank", "row"
+MOVED, NAME = "moved", "name"
 REASONS = ("reason_1", "reason_2", "reason_3")
 OWN = (
     "probability",
@@ -123,8 +124,8 @@ class Roster:
     starts : ndarray of int, shape (n_clients + 1,)
         Where each line begins, and the last ends.
     risk : ndarray of str, shape (n_clients,)
-    moved : ndarray of int, shape (n_clients,)
-        Places nearer to the top than before; 0 for new clients.
+    rise : ndarray of int, shape (n_clients,)
+        How many places each has come nearer to the top; 0 for who is new.
     names : str
         The ids of all clients, folded for searching, with a NUL behind each client.
     name_starts : list of int
@@ -136,7 +137,7 @@ class Roster:
     lines: mmap.mmap = field(repr=False)
     starts: np.ndarray = field(repr=False)
     risk: np.ndarray = field(repr=False)
-    moved: np.ndarray = field(repr=False)
+    rise: np.ndarray = field(repr=False)
     names: str = field(repr=False)
     name_starts: list[int] = field(repr=False)
 
@@ -147,7 +148,7 @@ class Roster:
         limit: int = 50,
         risk: str | None = None,
         search: str | None = None,
-        sort: str | None = None,
+        order: str = RANK,
     ) -> Page:
         """Give some lines, in order.
 
@@ -159,22 +160,27 @@ class Roster:
             "high", "medium" or "low": only clients of this risk.
         search : str, optional
             Only clients whose ids hold this text, in any case.
-        sort : str, optional
-            "moved": who came nearest to the top first; "name": by ids; else most at risk first.
+        order : {"rank", "moved", "name"}, default="rank"
+            Most at risk first, or who came furthest up first, or by id.
         """
         found = self._search(search) if search else np.arange(len(self.risk))
         if risk is not None:
             found = found[self.risk[found] == risk]
-        if sort == "moved":
-            found = found[np.argsort(-self.moved[found], kind="stable")]
-        elif sort == "name":
-            found = np.array(sorted(found.tolist(), key=self._name), dtype=np.int64)
+        if order == MOVED:
+            found = found[np.argsort(-self.rise[found], kind="stable")]
+        elif order == NAME:
+            found = found[np.argsort(self._by_name[found], kind="stable")]
         wanted = found[max(offset, 0) :][: min(max(limit, 0), MOST_AT_ONCE)].tolist()
         lines = b"".join(self.lines[self.starts[k] : self.starts[k + 1]] for k in wanted)
         return Page(len(self.risk), len(found), max(offset, 0), self.header, lines)
 
-    def _name(self, number: int) -> str:
-        return self.names[self.name_starts[number] : self.name_starts[number + 1]]
+    @cached_property
+    def _by_name(self) -> np.ndarray:
+        """Give each client its place by id."""
+        ids = self.names.split(END)[:-1]
+        places = np.empty(len(ids), dtype=np.int64)
+        places[sorted(range(len(ids)), key=ids.__getitem__)] = np.arange(len(ids))
+        return places
 
     def _search(self, text: str) -> np.ndarray:
         found: list[int] = []
@@ -220,14 +226,14 @@ def _read(stamp: tuple[int, ...], lines: mmap.mmap, blocks: Iterable[bytes]) -> 
     n_ids = len(header) - len(OWN) - 1
     if header[:1] != [RANK] or n_ids < 1 or header[1 + n_ids :] != list(OWN):
         raise ValueError("it has another header")
-    starts, risk, moved, names, name_starts = [len(first) + 1], [], array("q"), [], [0]
+    starts, risk, rise, names, name_starts = [len(first) + 1], [], [], [], [0]
     for record in records:
         cells = _cells(record)
         if len(cells) != len(header):
             raise ValueError(f"line {len(starts) + 1} has {len(cells)} cells")
         starts.append(starts[-1] + len(record) + 1)
         risk.append(cells[1 + n_ids + OWN.index("risk")])
-        moved.append(int(cells[1 + n_ids + OWN.index("rank_change")] or 0))
+        rise.append(int(cells[1 + n_ids + OWN.index("rank_change")] or 0))
         names.append("\n".join(cells[1 : 1 + n_ids]).casefold() + END)
         name_starts.append(name_starts[-1] + len(names[-1]))
     return Roster(
@@ -236,7 +242,7 @@ def _read(stamp: tuple[int, ...], lines: mmap.mmap, blocks: Iterable[bytes]) -> 
         lines,
         np.array(starts),
         np.array(risk, dtype=str),
-        np.array(moved, dtype=np.int64),
+        np.array(rise, dtype=np.int64),
         "".join(names),
         name_starts,
     )

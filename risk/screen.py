@@ -16,11 +16,12 @@ from risk.appendix import part
 from risk.errors import ArtifactError
 from risk.gauges import Gauge
 from risk.listing import describe_line
+from risk.roster import MOVED, NAME, RANK, Latest
 
 PAGE_LINES = 25
 LONGEST_SEARCH = 200
 RISKS = ("high", "medium", "low")
-ORDERS = ("moved", "name")
+ORDERS = (MOVED, NAME)
 POLICY = "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'"
 # With no referrer at all, a browser sends a form with `Origin: null`, as a page from elsewhere would.
 HEADERS = {"Content-Security-Policy": POLICY, "Referrer-Policy": "same-origin"}
@@ -48,12 +49,6 @@ class View:
             sort=sort if sort in ORDERS else "",
             offset=int(offset) if whole else 0,
         )
-
-    def slice(self) -> dict[str, Any]:
-        """Give what `roster.Roster.page` is asked for."""
-        wanted = {"risk": self.risk, "search": self.search, "sort": self.sort}
-        given = {name: value for name, value in wanted.items() if value}
-        return {"offset": self.offset, "limit": PAGE_LINES, **given}
 
     def link(self, offset: int) -> str:
         """Give the address of another part of the same list."""
@@ -103,6 +98,21 @@ def render_page(
 
 
 # --- the list ----------------------------------------------------------------------------------------------
+
+
+def read_list(clients: Latest, view: View) -> dict[str, Any]:
+    """Read the lines that are asked for.
+
+    Raises
+    ------
+    ArtifactError
+        When there is no list yet, or it is damaged.
+    """
+    order = view.sort or RANK
+    risk, search = view.risk or None, view.search or None
+    found = clients.get()
+    page = found.page(offset=view.offset, limit=PAGE_LINES, risk=risk, search=search, order=order)
+    return page.to_json()
 
 
 def describe_list(listed: Mapping[str, Any] | str, view: View) -> dict[str, Any]:
