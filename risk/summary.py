@@ -153,11 +153,12 @@ def say_skill(metrics: Facts) -> str:
 
 def _look_at_warnings(metrics: Facts, card: Facts) -> list[tuple[str, str]]:
     found = []
+    columns: dict[str, list[str]] = {}
     for warning in [*metrics.get("warnings", ()), *card.get("warnings", ())]:
-        if warning["code"] in FORCED:
-            answer, said = FORCED[warning["code"]]
-            columns = name_columns(warning["columns"])
-            found.append((answer, said.format(columns=columns, n_test=f"{metrics['n']:,}")))
+        columns.setdefault(warning["code"], []).extend(warning["columns"])
+    for code in filter(FORCED.__contains__, columns):
+        answer, said = FORCED[code]
+        found.append((answer, said.format(columns=name_columns(columns[code]), n_test=f"{metrics['n']:,}")))
     if metrics["f1"] <= metrics["floor_f1"] and not any(answer == NO for answer, _ in found):
         found.append((NO, "it does no better than calling everyone a leaver"))
     if metrics["auc"] is None:

@@ -612,7 +612,7 @@ def test_wsgi_is_the_door_for_other_servers(served, monkeypatch):
     assert not door.debug and Path(door.root_path) == api.HERE
 
 
-# --- the list ------------------------------------------------------------------------------------------------
+# --- the list -----------------------------------------------------------------------------------------------
 
 
 def test_clients_are_given_most_at_risk_first_a_part_at_a_time(client):
