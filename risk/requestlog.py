@@ -71,6 +71,8 @@ def set_up(path: Path, *, interactive: bool) -> None:
     for handler in handlers[1:]:
         handler.setFormatter(logging.Formatter(FORMAT, TIME_FORMAT))
     for logger in (LOG, logging.getLogger("risk")):
+        for before in logger.handlers:
+            before.close()
         logger.handlers, logger.propagate = list(handlers), False
         logger.setLevel(logging.INFO)
 

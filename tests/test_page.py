@@ -69,6 +69,11 @@ class Watched:
         if self.refused_with is None or f"status of {self.refused_with} " not in complaint:
             self.complaints.append(complaint)
 
+    def follow(self, act):
+        """Do what leads to another page, and wait until it is there."""
+        with self.page.expect_navigation():
+            act()
+
     def __enter__(self):
         return self
 
@@ -199,7 +204,7 @@ def test_the_list_opens_with_whom_to_call_first_and_why(browser, addresses):
 def test_a_client_is_found_by_a_part_of_its_name(browser, addresses, scripts):
     with Watched(browser, addresses["one"], java_script_enabled=scripts) as seen:
         seen.page.get_by_label("Name or id holds").fill("T-A-7")
-        seen.page.get_by_role("button", name="Show").click()
+        seen.follow(seen.page.get_by_role("button", name="Show").click)
         found = names_of(seen)
         assert found and all("t-a-7" in name for name in found)
         assert "found among" in seen.page.get_by_role("status").inner_text()
@@ -209,23 +214,23 @@ def test_a_client_is_found_by_a_part_of_its_name(browser, addresses, scripts):
 def test_whom_nobody_is_like_is_said_and_not_an_empty_page(browser, addresses):
     with Watched(browser, addresses["one"]) as seen:
         seen.page.get_by_label("Name or id holds").fill("<b>nobody</b>")
-        seen.page.keyboard.press("Enter")
+        seen.follow(lambda: seen.page.keyboard.press("Enter"))
         assert "None of" in seen.page.get_by_role("status").inner_text() and names_of(seen) == []
 
 
 def test_the_list_is_sorted_filtered_and_paged(browser, addresses):
     with Watched(browser, addresses["one"]) as seen:
         seen.page.get_by_label("Order").select_option("by name")
-        seen.page.get_by_role("button", name="Show").click()
+        seen.follow(seen.page.get_by_role("button", name="Show").click)
         first = names_of(seen)
         assert first == sorted(first)
-        seen.page.get_by_role("link", name="Next clients").click()
+        seen.follow(seen.page.get_by_role("link", name="Next clients").click)
         second = names_of(seen)
         assert second == sorted(second) and first[-1] < second[0]
-        seen.page.get_by_role("link", name="Previous clients").click()
+        seen.follow(seen.page.get_by_role("link", name="Previous clients").click)
         assert names_of(seen) == first
         seen.page.get_by_label("Risk", exact=True).select_option("low")
-        seen.page.get_by_role("button", name="Show").click()
+        seen.follow(seen.page.get_by_role("button", name="Show").click)
         risks = {one.inner_text().split()[2] for one in seen.page.locator(".clients .chance").all()}
         assert risks == {"low"}
 
@@ -233,7 +238,7 @@ def test_the_list_is_sorted_filtered_and_paged(browser, addresses):
 def test_who_moved_up_most_comes_first_where_asked(browser, addresses):
     with Watched(browser, addresses["more"]) as seen:
         seen.page.get_by_label("Order").select_option("moved up most first")
-        seen.page.get_by_role("button", name="Show").click()
+        seen.follow(seen.page.get_by_role("button", name="Show").click)
         moves = [one.inner_text() for one in seen.page.locator(".clients .place").all()]
         ups = [int(move.split()[0].replace(",", "")) for move in moves if move.endswith("up")]
         assert len(ups) == len(moves) and ups == sorted(ups, reverse=True)
