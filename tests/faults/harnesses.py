@@ -78,18 +78,20 @@ def run_space(options, folder, draw, report) -> None:
     if report.skipped:
         return
     child.preload(world.make(folder / "warm").root)
-    goldens = inject.make_goldens(["fresh", "upgrade"], folder)
+    saboteur = sabotage.ALL.get(options.sabotage)
+    goldens = inject.make_goldens(["fresh", "upgrade"], folder, sabotage=saboteur)
     locks = [space.Locked("upgrade", part) for part in space.LOCKED]
     locks.append(space.Locked("upgrade", None, by_owner=True))
-    points = draw.sample(locks, LOCKS[options.form])
+    points = [] if saboteur else draw.sample(locks, LOCKS[options.form])
     for name, golden in goldens.items():
-        n = ROOMS[options.form]
-        need = LEAST_PAGES if options.form == "short" else space.find_need(name, golden, folder)
-        points += [space.Room(name, pages) for pages in draw.sample(range(need), n or need)]
+        n = ROOMS["middle" if saboteur else options.form]
+        quick = options.form == "short" and not saboteur
+        need = LEAST_PAGES if quick else space.find_need(name, golden, folder)
+        points += [space.Room(name, pages) for pages in draw.sample(range(need), min(n or need, need))]
     draw.shuffle(points)
 
     def work(point, own):
-        return space.check(point, goldens[point.scenario], own)
+        return space.check(point, goldens[point.scenario], own, saboteur)
 
     share(points, work, folder, options, report)
 

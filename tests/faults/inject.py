@@ -19,6 +19,7 @@ from faults.calls import FAULTS, Call
 from faults.child import TICK
 from faults.world import Torn
 
+FREE = "bytes are free there"
 AFTER_A_PAUSE_S = 1_200  # a failed step is tried again after ten minutes
 EXITS = {
     "kill": (-signal.SIGKILL,),
@@ -218,7 +219,7 @@ def judge_end(ended: child.Ended, fault: str) -> None:
         raise Torn(f"ended with {ended.code}: {ended.said[-2000:]}")
     if "Traceback" in ended.said:
         raise Torn(f"a traceback: {ended.said[-2000:]}")
-    if ended.code == 74 and fault == "ENOSPC" and "bytes are free there" not in ended.said:
+    if ended.code == 74 and fault == "ENOSPC" and FREE not in ended.said:
         raise Torn(f"the free space is not named: {ended.said}")
     if ended.code > 0 and "/work/" not in ended.said:
         raise Torn(f"no path is named: {ended.said}")
