@@ -49,7 +49,7 @@ def preload(root: Path) -> None:
         names.write_text("\n".join(sys.modules))
 
     for command in (TICK, ("deployment", "--rollback")):  # the second is refused, and loads what it needs
-        run(root, *command, then=note, draws=True)
+        run(root, *command, then=note)
         for name in names.read_text().split():
             if name not in sys.modules and name != "__main__":
                 importlib.import_module(name)
@@ -83,8 +83,6 @@ class Options:
         What call number `at` meets.
     shift_s : float
         How far the clock is ahead.
-    draws : bool
-        Whether pictures are really drawn; half of a tick is drawing, and it changes no call.
     prepare, then, also : callables, optional
         Called in the child: before, at its end, and at each call.
     """
@@ -92,7 +90,6 @@ class Options:
     fault: str | None = None
     at: int | None = None
     shift_s: float = 0
-    draws: bool = False
     prepare: Callable[[], None] | None = None
     then: Callable[[], None] | None = None
     also: Callable[[int, Call], None] | None = None
@@ -125,8 +122,7 @@ def start(root: Path, command: tuple[str, ...], files: list[Path], options: Opti
         os.dup2(said, 2)
         be_patient()
         shift_clock(options.shift_s)
-        if not options.draws:
-            draw_nothing()
+        draw_nothing()
         if PLANS is not None:
             remember_plans(PLANS)
         if options.prepare is not None:
