@@ -19,6 +19,7 @@ FLOORS = [
         "risk.usual",
         "risk.echoes",
         "risk.bands",
+        "risk.deadline",
     },
     {
         "risk.artifacts",
