@@ -32,6 +32,7 @@ FLOORS = [
         "risk.shift",
         "risk.models",
         "risk.calibration",
+        "risk.trees",
         "risk.candidates",
         "risk.suspicions",
         "risk.gate",
