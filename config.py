@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from risk.errors import ConfigError
-from risk.limits import Limits
+from risk.limits import Limits, Room
 
 FOLDER_KEYS = (
     "input_folder_path",
@@ -60,7 +60,7 @@ DEFAULTS: dict[str, Any] = {
     "store_datasets": False,
     "keep_days": None,
     "engine": {"name": "duckdb", "memory_limit": None, "spill_folder": None},
-    "max_training_rows": None,
+    "max_training_rows": 1_000_000,
     "limits": asdict(Limits()),
     "api": {
         "host": "127.0.0.1",
@@ -116,6 +116,7 @@ class Config:
     keep_days: int | None
     memory_limit: str | None
     spill_folder: Path
+    max_training_rows: int
     host: str
     port: int
     workers: int
@@ -246,6 +247,10 @@ class Config:
         return Path(__file__).resolve().parent / "requirements.txt"
 
     @property
+    def room(self) -> Room:
+        return Room(self.spill_folder, self.memory_limit)
+
+    @property
     def max_body_bytes(self) -> int:
         return self.max_body_mb * 1024 * 1024
 
@@ -264,6 +269,8 @@ class Config:
         """Say what shapes models and verdicts but no row; a change waits for new data."""
         costs = [self.call_cost, self.loss_cost] if self.threshold == "cost" else []
         shape = [self.estimator, self.random_state, self.threshold, self.params, self.drift_rule, *costs]
+        if self.max_training_rows != DEFAULTS["max_training_rows"]:
+            shape.append({"max_training_rows": self.max_training_rows})
         return json.dumps([*shape, self.alpha, self.gate, self.keep_releases], sort_keys=True)
 
 
@@ -442,6 +449,7 @@ def _check(root: Path, raw: dict[str, Any], values: dict[str, Any], problems: li
         "database_url": (_is_text, "a URL such as sqlite:///records.db"),
         "store_datasets": (lambda v: isinstance(v, bool), "true or false"),
         "keep_days": (lambda v: v is None or _is_whole(v, 1, 36_500), "a whole number of days from 1"),
+        "max_training_rows": (lambda v: _is_whole(v, 1000, 10**9), "a whole number from 1000"),
         "engine.name": (lambda v: v == "duckdb", '"duckdb"'),
         "engine.memory_limit": (lambda v: v is None or _is_size(v), 'a size such as "2GB"'),
         "engine.spill_folder": (lambda v: v is None or _is_folder(v), "the name of a folder"),
@@ -471,8 +479,6 @@ def _check(root: Path, raw: dict[str, Any], values: dict[str, Any], problems: li
     _check_costs(values, problems)
     if _is_text(values["database_url"]):
         _check_url("database_url", values["database_url"], problems)
-    if values["max_training_rows"] is not None:
-        problems.append("max_training_rows: not available in this version; leave it out")
     _check_roles(values, problems)
 
 
@@ -600,6 +606,7 @@ def _freeze(path: Path, raw: dict[str, Any], values: dict[str, Any], secrets: di
         keep_days=values["keep_days"],
         memory_limit=values["engine.memory_limit"],
         spill_folder=root / spill if spill else root / ".state" / "spill",
+        max_training_rows=values["max_training_rows"],
         host=values["api.host"],
         port=values["api.port"],
         workers=values["api.workers"],

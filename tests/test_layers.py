@@ -32,6 +32,7 @@ FLOORS = [
         "risk.models",
         "risk.calibration",
         "risk.candidates",
+        "risk.learning",
         "risk.suspicions",
         "risk.gate",
         "risk.problems",
@@ -63,7 +64,6 @@ FLOORS = [
         "risk.arrivals",
         "risk.direct",
         "risk.reasons",
-        "risk.contents",
         "risk.pipes",
     },
     {
@@ -81,7 +81,9 @@ FLOORS = [
         "risk.predictions",
         "risk.roster",
     },
+    {"risk.compiled"},
     {
+        "risk.contents",
         "risk.delivery",
         "risk.drift",
         "risk.answers",
