@@ -44,13 +44,68 @@ def literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-class Engine:
+class Counts:
+    """What both engines ask of a table `raw` of texts, in the SQL that both speak.
+
+    `raw` has a column `file_no`, then the columns of the table as text, named c0, c1, … (identifiers know no
+    case, column names do); NULL is missing. An engine says how it answers (`_ask`), and in `say` how it
+    says of a cell what differs from the other.
+    """
+
+    say: Mapping[str, Callable[[str], str]]
+
+    def __init__(self, columns: Sequence[str]) -> None:
+        self.columns = list(columns)
+        self._cells = [f"c{position}" for position in range(len(self.columns))]
+        self._cell_of = dict(zip(self.columns, self._cells, strict=True))
+
+    def _ask(self, sql: str) -> list[Any]:
+        raise NotImplementedError
+
+    def _count_cells(
+        self, columns: Sequence[str], what: Sequence[str], here: str
+    ) -> dict[int, dict[str, tuple[int, ...]]]:
+        """Count the cells of some files that are `what`, by file and column."""
+        result: dict[int, dict[str, tuple[int, ...]]] = {}
+        for start in range(0, len(columns), COLUMNS_AT_ONCE):
+            names = columns[start : start + COLUMNS_AT_ONCE]
+            cells = [self._cell_of[name] for name in names]
+            parts = (f"coalesce(count_if({self.say[w](cell)}), 0)" for cell in cells for w in what)
+            sql = f"select file_no, {', '.join(parts)} from raw where {here} group by file_no"
+            for number, *counts in self._ask(sql):
+                of_file = result.setdefault(number, {})
+                for i, name in enumerate(names):
+                    of_file[name] = tuple(counts[len(what) * i : len(what) * (i + 1)])
+        return result
+
+    def count_rows(self) -> dict[int, int]:
+        """Count the rows of each file."""
+        return dict(self._ask("select file_no, count(*) from raw group by file_no"))
+
+    def count_labels(self, target: str) -> dict[int, dict[str, int]]:
+        """Count each filled label in lower case, by file."""
+        result: dict[int, dict[str, int]] = {}
+        for number, word, count in self._count_words(target):
+            words = result.setdefault(number, {})
+            words[word.lower()] = words.get(word.lower(), 0) + count
+        return result
+
+    def _count_words(self, column: str) -> list[Any]:
+        cell = self._cell_of[column]
+        return self._ask(f"select file_no, {cell}, count(*) from raw where {cell} is not null group by all")
+
+    def count_labelled(self, target: str) -> dict[int, tuple[int, int]]:
+        """Count the rows of each file, and those of them without a label."""
+        sql = f"select file_no, count(*), count(*) - count({self._cell_of[target]}) from raw group by file_no"
+        return {number: (count, missing) for number, count, missing in self._ask(sql)}
+
+
+class Engine(Counts):
     """One DuckDB connection with its limits; `raw` is the table of what was read.
 
-    `raw` has a column `file_no` (position in the list of files), then the columns of the table as
-    text, named c0, c1, … (identifiers know no case, column names do); NULL is missing. `h` is the hash
-    of a row. DuckDB opens nothing but files of `reads` and `spill`, and those through handles of ours:
-    no name from outside is ever a path, a pattern or a URL to it.
+    `file_no` is the position in the list of files, `h` the hash of a row. DuckDB opens nothing but files of
+    `reads` and `spill`, and those through handles of ours: no name from outside is ever a path, a pattern
+    or a URL to it.
     """
 
     def __init__(
@@ -64,13 +119,12 @@ class Engine:
             "allow_community_extensions": "false",
         }
         settings["memory_limit"] = memory_limit or f"{max(MEMORY_MB, MB_PER_COLUMN * len(columns))}MB"
-        self.columns = list(columns)
+        super().__init__(columns)
+        self.say = SAY
         self.connection = duckdb.connect(":memory:", config=settings)
         allowed = [f"{os.path.realpath(folder)}/" for folder in (spill, reads)]
         self._run(f"set allowed_directories = [{', '.join(map(literal, [f'{DESCRIPTORS}/', *allowed]))}]")
         self._run("set enable_external_access = false; set lock_configuration = true")
-        self._cells = [f"c{position}" for position in range(len(self.columns))]
-        self._cell_of = dict(zip(self.columns, self._cells, strict=True))
         self._counts: dict[int, dict[str, ColumnCounts]] = {}
         self._last_number = -1
         self._in_order = True
@@ -93,6 +147,10 @@ class Engine:
             ) from error
         except duckdb.IOException as error:
             raise of_duckdb(error) from error
+
+    def _ask(self, sql: str) -> list[Any]:
+        answer: list[Any] = self._run(sql).fetchall()
+        return answer
 
     def read(self, files: Sequence[tuple[int, Checked]]) -> set[int]:
         """Read files of one header and separator in one scan.
@@ -188,21 +246,6 @@ class Engine:
                     mixed.add(name)
         return [name for name in columns if name in mixed]
 
-    def _count_cells(
-        self, columns: Sequence[str], what: Sequence[str], here: str
-    ) -> dict[int, dict[str, tuple[int, ...]]]:
-        """Count the cells of some files that are `what`, by file and column."""
-        result: dict[int, dict[str, tuple[int, ...]]] = {}
-        for start in range(0, len(columns), COLUMNS_AT_ONCE):
-            names = columns[start : start + COLUMNS_AT_ONCE]
-            parts = (f"coalesce(count_if({SAY[w](self._cell_of[name])}), 0)" for name in names for w in what)
-            sql = f"select file_no, {', '.join(parts)} from raw where {here} group by file_no"
-            for number, *counts in self._run(sql).fetchall():
-                of_file = result.setdefault(number, {})
-                for i, name in enumerate(names):
-                    of_file[name] = tuple(counts[len(what) * i : len(what) * (i + 1)])
-        return result
-
     def add_rows(self, number: int, rows: Sequence[Mapping[str, str]]) -> None:
         """Add the rows that the exact reader took from a file."""
         self._counts.pop(number, None)
@@ -226,10 +269,6 @@ class Engine:
             number for (number,) in self._run(f"select distinct file_no from raw where {said}").fetchall()
         }
 
-    def count_rows(self) -> dict[int, int]:
-        """Count the rows of each file."""
-        return dict(self._run("select file_no, count(*) from raw group by file_no").fetchall())
-
     def count_columns(self, columns: Sequence[str]) -> dict[int, dict[str, ColumnCounts]]:
         """Count filled cells, missing words and numbers, by file and column."""
         present = list(self.count_rows())
@@ -244,17 +283,6 @@ class Engine:
                 known = counts[number][name]
                 counts[number][name] = ColumnCounts(known.filled, n_words, known.numbers + n_booleans)
         return counts
-
-    def count_labels(self, target: str) -> dict[int, dict[str, int]]:
-        """Count each filled label in lower case, by file."""
-        result: dict[int, dict[str, int]] = {}
-        label = self._cell_of[target]
-        for number, word, count in self._run(
-            f"select file_no, {label}, count(*) from raw where {label} is not null group by all"
-        ).fetchall():
-            words = result.setdefault(number, {})
-            words[word.lower()] = words.get(word.lower(), 0) + count
-        return result
 
     def deduplicate(self) -> None:
         """Keep the first arrival of every row, in order.
@@ -279,11 +307,6 @@ class Engine:
             f"copy (select {listed} from raw {self._order()}) to {literal(str(path))} "
             "(format csv, header false, use_tmp_file false)"
         )
-
-    def count_labelled(self, target: str) -> dict[int, tuple[int, int]]:
-        """Count the rows of each file, and those of them without a label."""
-        sql = f"select file_no, count(*), count(*) - count({self._cell_of[target]}) from raw group by file_no"
-        return {number: (count, missing) for number, count, missing in self._run(sql).fetchall()}
 
     def row_facts(self, target: str) -> list[tuple[int, bool]]:
         """Say of each row of `write` from which file it comes and whether it has no label."""

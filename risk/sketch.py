@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -150,7 +151,7 @@ def say(value: float) -> str:
 
 def round_up(value: float) -> float:
     """Give the next larger round number whose half is round, too."""
-    if value <= 0:
+    if value < sys.float_info.min:
         return 1.0
     unit = 10.0 ** math.floor(math.log10(value))
     return next(step * unit for step in (1.0, 2.0, 4.0, 6.0, 8.0, 10.0) if step * unit >= value)

@@ -12,7 +12,7 @@ from typing import Any
 from risk.layout import WIDTH, fit
 from risk.trends import count_held, latest
 
-NAME_WIDTH = 26
+NAME_WIDTH, FIGURE = 26, 10
 
 
 def render_text(moved: Mapping[str, Any], *, since: str | None = None) -> str:
@@ -25,7 +25,7 @@ def render_text(moved: Mapping[str, Any], *, since: str | None = None) -> str:
         previous = _short(values[-2]) if len(values) > 1 else "-"
         change = "-" if told["change_first"] is None else _short(told["change_first"], signed=True)
         figures = (_short(values[0]), previous, _short(told["last"]), change)
-        lines.append(f"{fit(key, NAME_WIDTH)} {told['n']:>7,}  {' '.join(f'{f:>10}' for f in figures)}")
+        lines.append(f"{fit(key, NAME_WIDTH)} {told['n']:>7,}  {' '.join(f'{f:>{FIGURE}}' for f in figures)}")
     for panel, count in moved["others"].items():
         if count:
             lines.append(f"and {count:,} more columns of {panel!r}, which moved less")
@@ -52,4 +52,5 @@ def _short(value: float, *, signed: bool = False) -> str:
     sign = "+" if signed else ""
     if isinstance(value, int) and abs(value) < 10_000_000:
         return f"{value:{sign},}"
-    return f"{value:{sign}.4g}"
+    text = f"{value:{sign}.4g}"
+    return text if len(text) <= FIGURE else f"{value:{sign}.3g}"

@@ -31,6 +31,7 @@ FLOORS = [
         "risk.shift",
         "risk.models",
         "risk.calibration",
+        "risk.trees",
         "risk.candidates",
         "risk.learning",
         "risk.suspicions",

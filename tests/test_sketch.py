@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from risk import sketch
@@ -66,6 +66,7 @@ def test_the_larger_bin_has_the_larger_dot():
 
 
 @given(st.lists(st.floats(min_value=0, max_value=1e12), min_size=1, max_size=28))
+@example([5e-324])  # no power of ten lies below it
 def test_every_dot_lies_on_the_chart(values):
     chart = sketch.draw_trend(trends(values), "k", "x")
     for dot in of_kind(chart, sketch.Dot):
