@@ -90,7 +90,7 @@ class Taken:
     digests : ndarray of shape (n_samples,)
         Of the whole rows, where a sample was taken; else empty.
     texts : mapping of str to ndarray of shape (n_samples,)
-        Cells as they stand, None where missing.
+        Cells as they stand, None or NaN where missing.
     n_rows : int
         How many rows there were to choose from.
     """
@@ -118,15 +118,16 @@ class Taken:
         )
 
     def join(self, more: Taken) -> Taken:
-        """Put other rows of the same table among these, in their order."""
+        """Put other rows of the same table among these, in their order; those without digests have 0."""
         import pandas as pd
 
+        digests = more.digests if len(more.digests) else np.zeros(len(more.numbers))
         both = replace(
             self,
             numbers=np.concatenate([self.numbers, more.numbers]),
             X=pd.concat([self.X, more.X], ignore_index=True),
             y=np.concatenate([self.y, more.y]),
-            digests=np.concatenate([self.digests, more.digests]),
+            digests=np.concatenate([self.digests, digests]),
             texts={name: np.concatenate([cells, more.texts[name]]) for name, cells in self.texts.items()},
         )
         return both.take(np.argsort(both.numbers, kind="stable"))
