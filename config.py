@@ -9,11 +9,14 @@ import re
 import stat
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from risk.errors import ConfigError
 from risk.limits import Limits, Room
+
+if TYPE_CHECKING:
+    from risk.known import Place
 
 FOLDER_KEYS = (
     "input_folder_path",
@@ -137,6 +140,13 @@ class Config:
     @property
     def ledger(self) -> Path:
         return self.output_folder / ".finaldata.json"
+
+    @property
+    def known_rows(self) -> Place:
+        from risk.known import Place
+
+        index = self.output_folder / ".finaldata.known.json"
+        return Place(self.final_data, index, self.state_folder / "rows.key")
 
     @property
     def ingested_files(self) -> Path:

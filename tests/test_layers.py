@@ -79,6 +79,8 @@ FLOORS = [
         "risk.appendix",
         "risk.pages",
         "risk.frames",
+        "risk.shelf",
+        "risk.known",
         "risk.predictions",
         "risk.roster",
     },
