@@ -75,18 +75,6 @@ def test_a_value_whose_capability_is_not_there_is_refused(tmp_path, key, value):
 
 
 @pytest.mark.parametrize(
-    "extra",
-    [
-        {"alerts": {"stale_days": 2}},
-    ],
-    ids=lambda extra: next(iter(extra)),
-)
-def test_a_key_whose_capability_is_not_there_is_refused(tmp_path, extra):
-    with pytest.raises(ConfigError, match="available in this version"):
-        load(tmp_path, FOLDERS | extra)
-
-
-@pytest.mark.parametrize(
     ("extra", "said"),
     [
         ({"target_column": ""}, "target_column"),
@@ -117,6 +105,19 @@ def test_a_key_whose_capability_is_not_there_is_refused(tmp_path, extra):
         ({"report": {"words": {"tenure": {"unit": 5}}}}, "report.words"),
         ({"max_training_rows": 999}, "max_training_rows"),
         ({"max_training_rows": None}, "max_training_rows"),
+        ({"alerts": {"command": "mail"}}, "alerts.command"),
+        ({"alerts": {"command": []}}, "alerts.command"),
+        ({"alerts": {"command": [""]}}, "alerts.command"),
+        ({"alerts": {"command": ["mail", 5]}}, "alerts.command"),
+        ({"alerts": {"command": ["a\0b"]}}, "alerts.command"),
+        ({"alerts": {"template": "{text}"}}, "alerts.template"),
+        ({"alerts": {"template": {"text": "nothing"}}}, "alerts.template"),
+        ({"alerts": {"template": {"text": "{txet}"}}}, "alerts.template"),
+        ({"alerts": {"template": {"a": ["{text} {row}"]}}}, "alerts.template"),
+        ({"alerts": {"stale_days": 0}}, "alerts.stale_days"),
+        ({"alerts": {"cool_down_hours": -1}}, "alerts.cool_down_hours"),
+        ({"alerts": {"timeout_s": 0}}, "alerts.timeout_s"),
+        ({"alerts": {"stale": 3}}, "alerts.stale"),
         ({"engine": {"memory_limit": "lots"}}, "engine.memory_limit"),
         ({"engine": {"memory_limit": 5}}, "engine.memory_limit"),
         ({"engine": {"memory_limit": "0GB"}}, "engine.memory_limit"),

@@ -19,6 +19,7 @@ FLOORS = [
         "risk.usual",
         "risk.echoes",
         "risk.bands",
+        "risk.deadline",
     },
     {
         "risk.artifacts",
@@ -66,8 +67,10 @@ FLOORS = [
         "risk.direct",
         "risk.reasons",
         "risk.pipes",
+        "risk.alerts",
     },
     {
+        "risk.couriers",
         "risk.records",
         "risk.copies",
         "risk.evidence",
@@ -112,6 +115,9 @@ STANDARD_ONLY = (
     "risk/releases.py",
     "risk/ticks.py",
     "risk/outbox.py",
+    "risk/alerts.py",
+    "risk/couriers.py",
+    "risk/deadline.py",
     "config.py",
     "stage.py",
     "tick.py",
