@@ -65,7 +65,7 @@ def predict(predictor, data, way="either", n_reasons=3):
             read = (
                 batches.read_exactly(checked, predictor)
                 if way == "exact"
-                else batches.read_fast(checked, predictor, Path(folder) / "spill")
+                else batches.read_fast(checked, predictor, Room(Path(folder) / "spill"))
             )
             told = batches._write(read, checked, predictor, out, n_reasons)
         return out.getvalue(), told
