@@ -65,6 +65,8 @@ FLOORS = [
         "risk.reasons",
         "risk.contents",
         "risk.pipes",
+        "risk.parts",
+        "risk.cluster",
     },
     {
         "risk.records",
@@ -80,6 +82,7 @@ FLOORS = [
         "risk.frames",
         "risk.predictions",
         "risk.roster",
+        "risk.spark",
     },
     {
         "risk.delivery",
@@ -89,6 +92,7 @@ FLOORS = [
         "risk.screen",
         "risk.batches",
         "risk.clients",
+        "risk.remote",
     },
     {"risk.atrisk", "risk.lineage"},
     {"config", "pretty_confusion_matrix"},
