@@ -17,7 +17,7 @@ demo: $(VENV)/.run
 	@$(BIN)/python benchmarks/demo.py
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 torture: $(VENV)/.dev
 	RISK_NEW_EXAMPLES=1 $(BIN)/python -m pytest -m 'torture or not slow'

@@ -188,7 +188,8 @@ def create_app(config: Config) -> Flask:
 
     @app.get("/health")
     def health() -> Response:
-        facts = {"workspace": workspace_id(config), "outbox": outbox.tell(config.outbox)}
+        queues = {target: outbox.tell(queue) for target, queue in config.alerts.queues.items()}
+        facts = {"workspace": workspace_id(config), "outbox": outbox.tell(config.outbox), "alerts": queues}
         return jsonify({"status": "ok", **facts, **told_damage(deployed, config)})
 
     @app.get("/metrics")

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from risk import alerts
+from risk.alerts import Settings as AlertSettings
 from risk.errors import ConfigError
 from risk.limits import Limits
 
@@ -22,6 +24,7 @@ FOLDER_KEYS = (
     "output_model_path",
     "prod_deployment_path",
 )
+STATE_FOLDER = ".state"
 SEPARATORS = {",": ",", ";": ";", "\t": "\t", "tab": "\t", "|": "|"}
 ENGINES = ("duckdb", "spark")
 ESTIMATORS = ("auto", "logistic_regression", "hist_gradient_boosting")
@@ -79,7 +82,13 @@ DEFAULTS: dict[str, Any] = {
         "timeout_s": 60,
     },
     "report": {"top_n": 20, "value_column": None, "words": {}},
-    "alerts": {},
+    "alerts": {
+        "command": None,
+        "template": {"text": "{text}"},
+        "stale_days": 35,
+        "cool_down_hours": 1,
+        "timeout_s": 5,
+    },
 }
 # Values DESIGN knows and this version does not have yet: refused, never accepted and ignored.
 NOT_YET: dict[str, tuple[Any, ...]] = {}
@@ -136,6 +145,7 @@ class Config:
     top_n: int
     value_column: str | None
     words: dict[str, dict[str, str]]
+    alerts: AlertSettings
     secrets: dict[str, str] = field(repr=False)
 
     # What lies where (DESIGN 4); the names of files stand here and nowhere else.
@@ -217,7 +227,7 @@ class Config:
 
     @property
     def state_folder(self) -> Path:
-        return self.root / ".state"
+        return self.root / STATE_FOLDER
 
     @property
     def lock(self) -> Path:
@@ -294,10 +304,47 @@ def load_config(path: str | os.PathLike[str]) -> Config:
     secrets = _secrets(path.parent, problems)
     if "RISK_DATABASE_URL" in secrets:
         _check_url("RISK_DATABASE_URL", secrets["RISK_DATABASE_URL"], problems, secret=True)
+    if "RISK_WEBHOOK_URL" in secrets and not _is_webhook(secrets["RISK_WEBHOOK_URL"]):
+        problems.append("RISK_WEBHOOK_URL: must be an http or https URL, without user name and blanks")
     if problems:
         plural = "problem" if len(problems) == 1 else "problems"
         raise ConfigError(f"{path}: {len(problems)} {plural}; correct the file and run again", problems)
     return _freeze(path, raw, values, secrets)
+
+
+def find_alerts(path: str | os.PathLike[str]) -> AlertSettings | None:
+    """Find whom to tell that config.json is wrong: what of `alerts` is right counts, else the default.
+
+    None where the folder of config.json has never seen a tick.
+    """
+    path = Path(os.path.abspath(path))  # noqa: PTH100
+    if not (path.parent / STATE_FOLDER).is_dir():
+        return None
+    try:
+        given = _read_json(path).get("alerts")
+    except ConfigError:
+        given = None
+    defaults: dict[str, Any] = DEFAULTS["alerts"]
+    given = given if isinstance(given, dict) else {}
+    values = {name: given.get(name, value) for name, value in defaults.items()}
+    for name, value in values.items():
+        rule, _ = ALERT_RULES[f"alerts.{name}"]
+        values[name] = value if rule(value) else defaults[name]
+    return _alerts(path.parent, values, _secrets(path.parent, []))
+
+
+def _alerts(root: Path, values: dict[str, Any], secrets: dict[str, str]) -> AlertSettings:
+    webhook, command = secrets.get("RISK_WEBHOOK_URL"), values["command"]
+    return AlertSettings(
+        root=root,
+        state_folder=root / STATE_FOLDER,
+        webhook=webhook if webhook and _is_webhook(webhook) else None,
+        command=tuple(command) if command else None,
+        template=values["template"],
+        stale_days=values["stale_days"],
+        cool_down_hours=values["cool_down_hours"],
+        timeout_s=values["timeout_s"],
+    )
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -331,8 +378,7 @@ def _refuse_unknown(raw: dict[str, Any], problems: list[str]) -> None:
         if isinstance(defaults, dict) and isinstance(raw.get(section), dict):
             for key in raw[section]:
                 if key not in defaults:
-                    what = "unknown key" if defaults else "not available in this version"
-                    problems.append(f"{section}.{key}: {what}{_nearest(key, list(defaults))}")
+                    problems.append(f"{section}.{key}: unknown key{_nearest(key, list(defaults))}")
 
 
 def _nearest(key: str, known: list[str]) -> str:
@@ -415,6 +461,52 @@ def _is_words(value: Any) -> bool:
     )
 
 
+def _is_command(value: Any) -> bool:
+    """A program and its arguments; the first is not empty."""
+    return (
+        isinstance(value, list) and all(_is_folder(part) or part == "" for part in value) and any(value[:1])
+    )
+
+
+def _is_template(value: Any) -> bool:
+    """A JSON object that says something of each alert, and asks for nothing that no alert has."""
+    wanted = alerts.places(value)
+    return isinstance(value, dict) and bool(wanted) and wanted <= {*alerts.FIELDS}
+
+
+def _is_webhook(url: str) -> bool:
+    """An http or https URL that every part of urllib understands in the same way."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return False
+    plain = url.isascii() and url.isprintable() and " " not in url and "@" not in parts.netloc
+    return plain and parts.scheme in ("http", "https") and bool(parts.hostname) and port != 0
+
+
+ALERT_RULES: dict[str, tuple[Any, str]] = {
+    "alerts.command": (
+        lambda v: v is None or _is_command(v),
+        'a program and its arguments, such as ["python3", "mail.py"]',
+    ),
+    "alerts.template": (
+        _is_template,
+        f"an object with texts that name some of {', '.join(f'{{{name}}}' for name in alerts.FIELDS)}, "
+        'and nothing else in {}, such as {"text": "{text}"}',
+    ),
+    "alerts.stale_days": (
+        lambda v: v is None or _is_whole(v, 1, 36_500),
+        "a whole number of days from 1, or null",
+    ),
+    "alerts.cool_down_hours": (
+        lambda v: isinstance(v, int | float) and not isinstance(v, bool) and 0 <= v <= 8760,
+        "a number of hours from 0 to 8760",
+    ),
+    "alerts.timeout_s": (lambda v: _is_whole(v, 1, 60), "a whole number of seconds from 1 to 60"),
+}
+
+
 def _check(root: Path, raw: dict[str, Any], values: dict[str, Any], problems: list[str]) -> None:
     for key in FOLDER_KEYS:
         if key not in raw:
@@ -470,6 +562,7 @@ def _check(root: Path, raw: dict[str, Any], values: dict[str, Any], problems: li
             _is_words,
             'an object such as {"tenure": {"name": "time with us", "unit": "months"}}',
         ),
+        **ALERT_RULES,
     }
     for key, (rule, wanted) in rules.items():
         value = values[key]
@@ -657,5 +750,6 @@ def _freeze(path: Path, raw: dict[str, Any], values: dict[str, Any], secrets: di
         top_n=values["report.top_n"],
         value_column=values["report.value_column"],
         words=values["report.words"],
+        alerts=_alerts(root, {name: values[f"alerts.{name}"] for name in DEFAULTS["alerts"]}, secrets),
         secrets=secrets,
     )

@@ -54,7 +54,7 @@ def run(config: Config, *, check: bool = False) -> Result:
     ServiceError
         When the database does not answer, refuses, or a newer program has been there.
     """
-    from risk import databases, history
+    from risk import databases, deadline, history
 
     url = config.database_url
     shown = databases.show(url)
@@ -66,7 +66,7 @@ def run(config: Config, *, check: bool = False) -> Result:
             return before
 
     absent = check and databases.is_missing_file(url)
-    before = history.NOTHING if absent else databases.within(LONGEST_S, stand, shown)
+    before = history.NOTHING if absent else deadline.within(LONGEST_S, stand, shown)
     if not check:
         outbox.note_success(config.outbox)
         deliver(config)

@@ -99,13 +99,13 @@ def run(config: Config, *, dry_run: bool = False) -> tick.Result:
             ticks.save(config.tick_state, found.seen)
         else:
             os.utime(config.tick_state)
-        return tick.Result()
+        return tick.Result(state=found.seen)
     stage.log("fullprocess").info("tick: %s", "; ".join(found.reasons))
     if state is not None and found.only_pending:
         left = state.pending or {}
         state = tick.finish(config, found.seen, left["steps"], left["tries"])
         ticks.save(config.tick_state, state)
-        return tick.Result(release=tick.id_of(state.release), reason="; ".join(found.reasons))
+        return tick.Result(release=tick.id_of(state.release), reason="; ".join(found.reasons), state=state)
     return tick.Tick(config, state, found.seen).run()
 
 

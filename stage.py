@@ -13,11 +13,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from config import Config, load_config
+from config import Config, find_alerts, load_config
 from risk import artifacts, escapes, outbox, releases
 from risk.errors import AccessError, BusyError, PipelineError, ServiceError, StorageError, UsageError
 
@@ -66,19 +67,63 @@ def main(
     marks the script that cron fires: it never waits for the lock, and says the same trouble once a
     day, not every ten minutes.
     """
+    end = _End()
+    end.exit_code = _run_script(name, run, argv, description, options, locks, by_cron, end)
+    if by_cron and end.counts:
+        alert(end)
+    return end.exit_code
+
+
+@dataclass
+class _End:
+    """How a script ended: what alerts are made of.
+
+    `counts` is false where nobody is to be told: another run holds the workspace, the command line is
+    wrong, a person interrupted it, or it only looked.
+    """
+
+    path: Path | None = None
+    settings: Config | None = None
+    result: Any = None
+    error: BaseException | None = None
+    exit_code: int = os.EX_OK
+
+    @property
+    def counts(self) -> bool:
+        return self.error is not None or self.result is not None
+
+    def by(self, error: BaseException) -> BaseException:
+        """Note what ended it; without config.json no tick was meant."""
+        self.error = error if self.path is not None else None
+        return error
+
+
+def _run_script(
+    name: str,
+    run: Callable[..., Any],
+    argv: list[str] | None,
+    description: str | None,
+    options: Options | None,
+    locks: bool,
+    by_cron: bool,
+    end: _End,
+) -> int:
     settings = None
     _Logging.wanted = set_up_screen  # until config.json is read
     try:
         arguments = _parse(name, argv, description, options)
-        settings = load_config(arguments.pop("config"))
+        looks = any(arguments.get(option) for option in READS)
+        end.path = None if looks else Path(arguments["config"])
+        end.settings = settings = load_config(arguments.pop("config"))
         as_json, verbosity = arguments.pop("json"), arguments.pop("verbosity")
-        changes = locks and not any(arguments.get(option) for option in READS)
+        changes = locks and not looks
         _Logging.prepare(settings, verbosity, rotates=changes)
         with terminable(), _hold(settings, by_cron) if changes else nullcontext():
             if changes and not by_cron:
                 warn_of_open_folders(settings)
             try:
                 result = run(settings, **arguments) if by_cron else perform(settings, name, run, **arguments)
+                end.result = result if changes else None
             finally:
                 if changes and not isinstance(sys.exception(), _Terminated | KeyboardInterrupt):
                     deliver(settings, name)
@@ -97,16 +142,22 @@ def main(
     except BusyError as error:
         return os.EX_OK if by_cron else _fail(name, error)
     except PipelineError as error:
+        end.by(error)
         return _fail(name, error, settings if by_cron else None)
     except OSError as error:
-        return _fail(name, of_system(error), settings if by_cron else None)
+        failure = of_system(error)
+        end.by(failure)
+        return _fail(name, failure, settings if by_cron else None)
     except KeyboardInterrupt:
+        end.result = None
         print(f"ERROR {name}: interrupted", file=sys.stderr)
         return 130
-    except _Terminated:
+    except _Terminated as error:
+        end.by(error)
         print(f"ERROR {name}: terminated", file=sys.stderr)
         return 143
-    except Exception:  # noqa: BLE001  (the one place where a bug ends: its traceback and its code)
+    except Exception as error:  # noqa: BLE001  (the one place where a bug ends: its traceback and its code)
+        end.by(error)
         log(name).exception("this is a bug of ours; nothing was deployed by half")
         return os.EX_SOFTWARE
 
@@ -121,6 +172,7 @@ def _hold(config: Config, by_cron: bool) -> Iterator[None]:
             config.prod_deployment,
             config.state_folder,
             config.outbox,
+            *config.alerts.queues.values(),
             config.spill_folder,
         )
         yield
@@ -284,6 +336,40 @@ def deliver(config: Config, name: str, read: Callable[[Any], Any] | None = None)
     if done.n_refused:
         log(name).error("%s: %d batches refused by the database, set aside", config.outbox, done.n_refused)
     return done.found
+
+
+def alert(end: _End) -> None:
+    """Tell those who must be told how a tick ended, now that its work is done; never changes its exit code.
+
+    When another run holds the workspace by now, the next tick tells.
+    """
+    how = end.settings.alerts if end.settings is not None else find_alerts(end.path) if end.path else None
+    if how is None or how.is_idle():
+        return
+    from contextlib import ExitStack
+
+    from risk import alerts, couriers
+
+    failure = None if end.error is None else alerts.of_failure(end.error, end.exit_code, how.root)
+    standing = end.result.alarms() if failure is None else None
+    try:
+        with terminable(), ExitStack() as held:
+            try:
+                held.enter_context(artifacts.lock(how.lock, wait_s=0))
+            except BusyError:
+                return
+            except OSError:  # a disk that takes nothing: told all the same
+                if failure is None:
+                    raise
+            for level, line in couriers.tell(how, standing, failure, time.time(), utc_now()):
+                log("alerts").log(level, "%s", line)
+    except (PipelineError, OSError) as error:
+        said = of_system(error) if isinstance(error, OSError) else error
+        log("alerts").warning("%s; an alert may be missing, the pipeline goes on", said)
+    except (_Terminated, KeyboardInterrupt):
+        return  # what waits is sent by the next tick
+    except Exception:  # noqa: BLE001  (a tick that did its work does not fail for a message)
+        log("alerts").exception("this is a bug of ours; the tick itself ended as it says")
 
 
 def copy_datasets(config: Config, name: str) -> None:

@@ -15,18 +15,21 @@ from typing import TYPE_CHECKING, Any
 
 import stage
 from config import Config
-from risk import artifacts, releases, ticks
+from risk import alerts, artifacts, releases, ticks
+from risk.alerts import Standing as Alarms
 from risk.errors import ArtifactError, DatasetError, MissingArtifactError, PipelineError
 from risk.ticks import State
 
 if TYPE_CHECKING:
     import ingestion
     import training
+    from risk.alerts import Alarm
     from risk.drift import Verdict
     from risk.releases import Release
     from risk.table import Ledger
 
 REPORTING_STEPS = ("diagnostics", "reporting", "apicalls")
+TRIES_BEFORE_ALARM = 2
 
 
 @dataclass(frozen=True)
@@ -44,14 +47,27 @@ class Result:
     verdict: dict[str, Any] | None = field(default=None, repr=False)
     exit_code: int = field(default=os.EX_OK, repr=False)
     said: str = field(default="", repr=False)
+    state: State | None = field(default=None, repr=False)
+    brought: bool = field(default=False, repr=False)
 
     def to_json(self) -> dict[str, Any]:
-        facts = {name: value for name, value in vars(self).items() if name not in ("exit_code", "said")}
+        hidden = ("exit_code", "said", "state", "brought")
+        facts = {name: value for name, value in vars(self).items() if name not in hidden}
         scores = {name: (self.verdict or {}).get(name) for name in ("recorded_score", "new_score")}
         return facts | scores
 
     def text(self) -> str:
         return self.said
+
+    def alarms(self) -> Alarms | None:
+        """Say what is wrong after this tick, for those who must be told; None when it only looked."""
+        if self.state is None:
+            return None
+        found, pending = dict(self.state.alarms), self.state.pending
+        if pending is not None and pending["tries"] >= TRIES_BEFORE_ALARM:
+            alarm = alerts.of_pending(pending["steps"], pending["tries"])
+            found.setdefault(alerts.FAILED, alarm.to_json())
+        return Alarms(found, ticks.newest(self.state.files), self.brought)
 
 
 # --- compute ---------------------------------------------------------------------------------------------
@@ -157,6 +173,10 @@ class Tick:
         self.key = config.secrets.get("RISK_MODEL_KEY")
         self.release_before = id_of(seen.release)
         self.origin = {"source": seen.source, "mark": seen.marks.get(seen.source)}
+        self.refused: list[str] | None = (
+            None  # files of which nothing could be taken up; None without new ones
+        )
+        self.n_files = 0
 
     def run(self) -> Result:
         """Ingest, judge, decide, report, commit."""
@@ -168,6 +188,7 @@ class Tick:
             files_new=taken.files if taken else 0,
             rows_new=taken.rows_new if taken else 0,
             exit_code=os.EX_DATAERR if refusal else taken.exit_code if taken else os.EX_OK,
+            brought=bool(self.n_files),
         )
         if ledger is None:
             return self.complete(replace(result, reason=refusal or "no row to learn from yet"))
@@ -201,7 +222,13 @@ class Tick:
             taken = stage.perform(self.config, "ingestion", ingestion.run, digests=digests, since=since)
         except DatasetError as error:
             stage.log("ingestion").error("%s", error)
+            before = self.before.files if self.before else {}
+            self.refused = list(ticks.find_new(before, self.seen.files))
+            self.n_files = len(self.refused)
             return None, str(error)
+        if taken.entries:
+            self.refused = [entry.name for entry in taken.entries if entry.is_lost]
+            self.n_files = len(taken.entries)
         files = {name: facts for name, facts in self.seen.files.items() if name not in taken.left}
         batches = {**self.seen.batches, self.seen.source: taken.batch}
         self.seen = replace(self.seen, files=files, batches=batches)
@@ -408,6 +435,7 @@ class Tick:
     ) -> Result:
         """Diagnose, report, write the history row, and commit with the state."""
         after = deployed_release(self.config)
+        alarms = self.raise_alarms(result, id_of(after), impossible is not None)
         marks = dict(self.seen.marks)
         if settled is not None:
             marks[self.seen.source] = settled.mark
@@ -420,6 +448,7 @@ class Tick:
             verdict=verdict,
             impossible=impossible,
             pending=None,
+            alarms=alarms,
         )
         if after is not None and self.ledger() is not None:
             left = (self.seen.pending or {}).get("steps", ())
@@ -428,8 +457,40 @@ class Tick:
         self.remember(result)
         ticks.save(self.config.tick_state, state)
         return replace(
-            result, release=id_of(after), deployed=bool(result.deployed), reason=result.reason or "no new row"
+            result,
+            release=id_of(after),
+            deployed=bool(result.deployed),
+            reason=result.reason or "no new row",
+            state=state,
         )
+
+    def raise_alarms(
+        self, result: Result, release: str | None, is_impossible: bool
+    ) -> dict[str, dict[str, str]]:
+        """Say what is wrong now, by topic; what this tick says nothing about stays as it was."""
+        gate = (result.verdict or {}).get("gate") or {}
+        held = result.gate == "HOLD"
+        found: dict[str, Alarm | None] = {alerts.FAILED: alerts.of_impossible() if is_impossible else None}
+        if self.refused is not None:
+            lost = bool(self.refused) or not self.n_files  # no new file, and what is there makes no table
+            found[alerts.REFUSED] = alerts.of_refused(self.refused, self.n_files) if lost else None
+        if result.drift is not None and result.verdict is not None:
+            if result.deployed:
+                outcome = f"A model was trained anew and deployed as release {release}."
+            elif held:
+                outcome = f"The model that was trained anew is held back, release {release} stays."
+            else:
+                outcome = f"No new model could be trained, release {release} stays."
+            drift = alerts.of_drift(result.verdict, result.deployed, outcome)
+            found[alerts.DRIFT] = drift if result.drift else None
+        if held:
+            found[alerts.HOLD] = alerts.of_hold(
+                release, gate.get("reasons") or ("it does not pass the gate",)
+            )
+        elif result.deployed or result.drift is not None:
+            found[alerts.HOLD] = None
+        raised = {topic: alarm.to_json() for topic, alarm in found.items() if alarm is not None}
+        return {topic: alarm for topic, alarm in self.seen.alarms.items() if topic not in found} | raised
 
     def row_key(self) -> list[str | None]:
         """Name this tick; the same tick, run again after a crash, has the same name."""

@@ -5,17 +5,15 @@ An engine never outlives its use, waits for a bounded time, and its errors name 
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import sqlalchemy as sa
 
 from risk.errors import ServiceError
 
-T = TypeVar("T")
 BUDGET_S = 3.0
 DRIVERS = {
     "sqlite": "sqlite",
@@ -137,46 +135,6 @@ def _execute(connection: Any, statements: tuple[str, ...]) -> None:
             cursor.fetchall()
     cursor.close()
     connection.commit()
-
-
-def within(budget_s: float, work: Callable[[], T], what: str, pulse: Callable[[], int] | None = None) -> T:
-    """Do `work`, and wait for its end, or its next sign of life, no longer than `budget_s` seconds.
-
-    `pulse` counts signs of life; without one there is none but the end. Drivers have time limits, but
-    none for a name server or a peer that went silent in the middle. The work is left behind in a daemon
-    thread, which dies with this process.
-
-    Raises
-    ------
-    ServiceError
-        When it takes longer; otherwise what `work` raises.
-    """
-    ended: list[Callable[[], T]] = []
-
-    def run() -> None:
-        try:
-            value = work()
-        except BaseException as error:  # noqa: BLE001  (handed on to the caller, whatever it is)
-            problem = error
-            ended.append(lambda: _raise(problem))
-        else:
-            ended.append(lambda: value)
-
-    thread = threading.Thread(target=run, daemon=True, name="risk-database")
-    thread.start()
-    beat = 0
-    while thread.is_alive():
-        thread.join(budget_s)
-        last, beat = beat, pulse() if pulse else 0
-        if beat == last:
-            break
-    if not ended:
-        raise ServiceError(f"{what}: no answer within {budget_s:g} seconds")
-    return ended[0]()
-
-
-def _raise(error: BaseException) -> Any:
-    raise error
 
 
 def is_missing_file(url: str) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import DataError, IntegrityError
 
-from risk import databases, outbox, records
+from risk import databases, deadline, outbox, records
 from risk.databases import BUDGET_S
 from risk.errors import ServiceError
 from risk.records import History
@@ -60,10 +60,10 @@ def deliver(
     ServiceError
         When the database does not answer within the budget, or refuses.
     """
-    deadline = time.monotonic() + budget_s / 2
+    until = time.monotonic() + budget_s / 2
 
     def work() -> Delivered:
-        n_batches, n_refused = _deliver_all(folder, url, deadline)
+        n_batches, n_refused = _deliver_all(folder, url, until)
         n_pruned = _prune(url, keep_days) if keep_days is not None else 0
         found = None
         if read is not None:
@@ -71,14 +71,14 @@ def deliver(
                 found = read(history)
         return Delivered(n_batches, n_refused, n_pruned, found)
 
-    return databases.within(budget_s, work, databases.show(url))
+    return deadline.within(budget_s, work, databases.show(url))
 
 
-def _deliver_all(folder: Path, url: str, deadline: float) -> tuple[int, int]:
-    """Deliver oldest first; once the deadline has passed the rest is left for the next time."""
+def _deliver_all(folder: Path, url: str, until: float) -> tuple[int, int]:
+    """Deliver oldest first; once its time is over the rest is left for the next time."""
     n_batches, n_refused = 0, 0
     for paths in _group(outbox.waiting(folder)):
-        if n_batches and time.monotonic() > deadline:
+        if n_batches and time.monotonic() > until:
             break
         n_refused += _deliver_some(paths, url)
         n_batches += len(paths)
@@ -150,7 +150,7 @@ def copy(
         with databases.opened(url) as engine:
             return copies.sync(engine, path, ledger, deadline=is_over)
 
-    return databases.within(budget_s, work, databases.show(url), pulse=lambda: beats[0])
+    return deadline.within(budget_s, work, databases.show(url), pulse=lambda: beats[0])
 
 
 def _prune(url: str, keep_days: int) -> int:

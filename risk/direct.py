@@ -16,6 +16,7 @@ import numpy as np
 from risk import anatomy, dataset
 from risk.anatomy import Anatomy, TextTerm
 from risk.dataset import Schema
+from risk.trees import FEW, Trees, take_trees
 
 TOLERANCE = 1e-12
 UNHEARD_OF = "\u2400 a category that no table holds"
@@ -61,10 +62,11 @@ class Texts:
 
 @dataclass(frozen=True)
 class Direct:
-    """A model without its pipeline; a linear one needs no parts."""
+    """A model without its pipeline; a linear one needs no parts, one without boosted trees no `trees`."""
 
     anatomy: Anatomy
     parts: list[Numbers | Texts]
+    trees: Trees | None = None
 
     @property
     def threshold(self) -> float:
@@ -79,7 +81,10 @@ class Direct:
     def log_odds(self, columns: Columns) -> np.ndarray:
         """Compute the log-odds of the same."""
         if not self.anatomy.is_linear:
-            return self.anatomy.log_odds_of(np.hstack([part.see(columns) for part in self.parts]))
+            Z = np.hstack([part.see(columns) for part in self.parts])
+            if self.trees is None or len(Z) > FEW:
+                return self.anatomy.log_odds_of(Z)
+            return np.asarray(self.anatomy.slope * self.trees.log_odds(Z) + self.anatomy.intercept)
         terms = (
             _look_up(term, columns[name]) if isinstance(term, TextTerm) else term(columns[name])
             for name, term in self.anatomy.terms.items()
@@ -97,13 +102,24 @@ def take_apart(model: Any, schema: Schema, card: Mapping[str, Any]) -> Direct | 
     """Take a model apart, if its parts say what it says; None for one that others built."""
     try:
         found = anatomy.take_apart(model)
-        direct = Direct(found, [] if found.is_linear else _take_parts(found))
+        direct = (
+            Direct(found, [])
+            if found.is_linear
+            else Direct(found, _take_parts(found), take_trees(found.classifier))
+        )
         columns = make_probe(schema, card)
-        said = direct.probabilities(columns)
+        said = [direct.probabilities(columns), _say_in_pieces(direct, columns)]
     except _OTHER_BUILD:
         return None
     meant = model.predict_proba(dataset.frame_of(columns, schema))[:, 1]
     return direct if np.allclose(said, meant, rtol=0, atol=TOLERANCE) else None
+
+
+def _say_in_pieces(direct: Direct, columns: Mapping[str, Sequence[Any]]) -> np.ndarray:
+    """Ask of a few rows at a time, which go another way than many."""
+    n = len(next(iter(columns.values())))
+    pieces = ({name: cells[i : i + FEW] for name, cells in columns.items()} for i in range(0, n, FEW))
+    return np.concatenate([direct.probabilities(piece) for piece in pieces])
 
 
 def _take_parts(found: Anatomy) -> list[Numbers | Texts]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from risk import artifacts, outbox, releases
+from risk import alerts, artifacts, outbox, releases
 from risk.errors import ArtifactError
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -39,6 +39,7 @@ def collect(deployment: Path, diagnostics: Path, tick_state: Path, waiting: Path
     verdict = tick.get("verdict") or {}
     ticked_at, made_at = _moment(tick_state), _moment(folder and folder / "manifest.json")
     box = outbox.tell(waiting)
+    queued = sum(len(outbox.waiting(waiting / target)) for target in alerts.TARGETS)
     return [
         Gauge("risk_model_served", "1 where a release is deployed.", release is not None),
         Gauge("risk_model_age_seconds", "Since the deployed release was made.", _age(made_at, now)),
@@ -58,6 +59,7 @@ def collect(deployment: Path, diagnostics: Path, tick_state: Path, waiting: Path
         Gauge("risk_drift_recorded_score", "The F1 it was held against.", verdict.get("recorded_score")),
         Gauge("risk_outbox_waiting", "Batches of records that wait for the database.", box["waiting"]),
         Gauge("risk_outbox_refused", "Batches that the database refused.", box["set_aside"]),
+        Gauge("risk_alerts_waiting", "Alerts that wait for the webhook or the command.", queued),
         *facts.readable,
     ]
 

@@ -29,13 +29,17 @@ Rows = Mapping[str, Sequence[Mapping[str, Any]]]
 _NUMBER = itertools.count()
 
 
-def append(folder: Path, rows: Rows, at: str) -> int:
-    """Put records, in batches that a database takes in a moment; return how many older ones had to go."""
+def append(folder: Path, rows: Rows, at: str, name: str | None = None) -> int:
+    """Put records, in batches that a database takes in a moment; return how many older ones had to go.
+
+    With a `name`, which is for what fits one batch, a repeat takes the place of the first.
+    """
     lost = 0
     for part in _split(rows):
         data = artifacts.render_json({"at": at, "rows": _finite(part)})
         lost += _make_room(folder, len(data))
-        artifacts.put_text(folder / f"{at}-{os.getpid()}-{next(_NUMBER):06d}{SUFFIX}", data)
+        stem = name or f"{at}-{os.getpid()}-{next(_NUMBER):06d}"
+        artifacts.put_text(folder / f"{stem}{SUFFIX}", data)
     return lost
 
 

@@ -178,6 +178,8 @@ def say_health(gauges: Sequence[Gauge]) -> list[str]:
         f"{waiting:,} batches of records wait for the database." if waiting else "The history is up to date."
     )
     told += [f"The database refused {refused:,} batches of records for good."] if refused else []
+    queued = known["risk_alerts_waiting"]
+    told += [f"{queued:,} alerts could not be sent yet, and will be tried again."] if queued else []
     unreadable = [
         one.labels["artifact"] for one in gauges if one.name == "risk_artifact_readable" and not one.value
     ]

@@ -36,6 +36,11 @@ class FileEntry:
     unlabelled: int = 0
     refused: str | None = None
 
+    @property
+    def is_lost(self) -> bool:
+        """Say whether nothing could be taken up: refused whole, or row by row."""
+        return self.refused is not None or 0 < self.read == self.rejected
+
 
 @dataclass(frozen=True)
 class Ledger:

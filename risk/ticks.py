@@ -30,7 +30,7 @@ class State:
     `files` and `test_files` hold [size, mtime_ns, ctime_ns, inode, sha256] by name; `marks` the tick
     mark of each input folder, `batches` the last batch of files taken up from it; `release_files` the
     facts of the deployed files; `impossible` why no model could be trained; `pending` the steps behind a
-    decision that failed, how often, and when they are due.
+    decision that failed, how often, and when they are due; `alarms` what is wrong, by topic of `alerts`.
     """
 
     source: str = ""
@@ -46,6 +46,7 @@ class State:
     verdict: dict[str, Any] | None = None
     impossible: str | None = None
     pending: dict[str, Any] | None = None
+    alarms: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
 def load(path: Path) -> State | None:
@@ -126,6 +127,11 @@ def find_new(old: Listing, files: Listing) -> tuple[str, ...]:
     """Name the files whose content was not there under that name."""
     before = content(old)
     return tuple(name for name, digest in content(files).items() if before.get(name) != digest)
+
+
+def newest(files: Listing) -> float | None:
+    """Say when the newest file came, in seconds since 1970: its inode cannot be older, its mtime can."""
+    return max((facts[2] / 1e9 for facts in files.values()), default=None)
 
 
 def find_library() -> list[int] | None:

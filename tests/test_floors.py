@@ -39,9 +39,9 @@ FLOORS = {
         [
             "blinker", "charset-normalizer", "click", "cloudpickle", "contourpy", "cycler", "hypothesis",
             "itsdangerous", "kiwisolver", "markupsafe", "matplotlib", "mypy", "narwhals", "packaging",
-            "pandas", "pandas-stubs", "psycopg", "psycopg-binary", "pyparsing", "python-dateutil", "ruff",
-            "schemathesis", "scipy", "seaborn", "six", "threadpoolctl", "types-requests",
-            "typing-extensions", "tzdata",
+            "pandas", "pandas-stubs", "psycopg", "psycopg-binary", "pyparsing", "pytest-xdist",
+            "python-dateutil", "ruff", "schemathesis", "scipy", "seaborn", "six", "threadpoolctl",
+            "types-requests", "typing-extensions", "tzdata",
         ]
     ),
 }  # fmt: skip

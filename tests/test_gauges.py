@@ -44,6 +44,7 @@ def test_what_the_last_runs_left_is_told(copy):
     (copy / ".state" / "tick.json").write_text(json.dumps(tick))
     os.utime(copy / ".state" / "tick.json", (1_700_000_000, 1_700_000_000))
     outbox.append(copy / ".state" / "outbox", {"ticks": [{"n": 1}]}, "2026-01-01T00:00:00Z")
+    outbox.append(copy / ".state" / "outbox" / "webhook", {"alerts": [{}]}, "2026-01-01T00:00:00Z")
     found = ask(copy)
     metrics = json.loads((copy / "production_deployment" / "metrics.json").read_text())
     release = (copy / "production_deployment" / "..data").readlink().name.partition("-")[2]
@@ -60,6 +61,7 @@ def test_what_the_last_runs_left_is_told(copy):
     )
     assert found["risk_rows"] == 300 and found["risk_rows_unlabelled"] == 2
     assert found["risk_outbox_waiting"] >= 1 and found["risk_outbox_refused"] == 0
+    assert found["risk_alerts_waiting"] == 1
     assert found["risk_tick_pending"] == 0
     assert {value for name, value in found.items() if name.startswith("risk_artifact_readable")} == {1}
 
@@ -71,6 +73,7 @@ def test_what_no_run_has_left_yet_is_left_out(tmp_path):
         "risk_model_served": 0,
         "risk_outbox_waiting": 0,
         "risk_outbox_refused": 0,
+        "risk_alerts_waiting": 0,
         'risk_artifact_readable{artifact="release"}': 1,
     }
 

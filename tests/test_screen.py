@@ -16,6 +16,7 @@ FACTS = {
     "risk_tick_pending": None,
     "risk_outbox_waiting": 0,
     "risk_outbox_refused": 0,
+    "risk_alerts_waiting": 0,
 }
 
 
@@ -84,6 +85,7 @@ def test_the_first_page_before_a_short_step_is_the_first():
         ({"risk_tick_pending": True}, "will be tried again"),
         ({"risk_outbox_waiting": 1200}, "1,200 batches of records wait"),
         ({"risk_outbox_refused": 2}, "refused 2 batches"),
+        ({"risk_alerts_waiting": 3}, "3 alerts could not be sent yet"),
     ],
     ids=str,
 )

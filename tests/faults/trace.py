@@ -20,6 +20,7 @@ ON_DESCRIPTORS = {
 HARMLESS = re.compile(r"/dev/(null|tty|shm/.*)|(pipe|socket|anon_inode|memfd):.*|/proc/self/.*")
 _LINE = re.compile(r"(\w+)\((.*)\)\s+= (-?[0-9a-fx]+)(?:<.*>)?(?: .*)?$")
 _DESCRIPTOR = re.compile(r"(?:\d+|AT_FDCWD)<((?:[^>\\]|\\.)*)>")
+_ADDRESS = re.compile(r'(?:inet_addr|inet_pton)\((?:AF_INET6, )?"([^"]+)"')
 _TEXT = re.compile(r'"((?:[^"\\]|\\.)*)"')
 
 
@@ -49,6 +50,16 @@ def run(command: list[str], folder: Path, **options) -> tuple[int, list[Change]]
     )
     changes = [change for path in sorted(folder.iterdir()) for change in read(path)]
     return done.returncode, changes
+
+
+def peers(command: list[str], folder: Path, **options) -> list[str]:
+    """Run a command and name every address that it, its threads or its children turn to, in order."""
+    folder.mkdir()
+    traced = ["strace", "-f", "-e", "signal=none", "-e", "trace=?connect,?sendto,?sendmsg,?sendmmsg"]
+    subprocess.run(
+        [*traced, "-o", folder / "calls", "--", *map(str, command)], check=False, timeout=300, **options
+    )
+    return _ADDRESS.findall((folder / "calls").read_text(errors="replace"))
 
 
 def read(path: Path) -> list[Change]:
@@ -104,6 +115,8 @@ FOLDERS = (
     "production_deployment",
     ".state",
     ".state/outbox",
+    ".state/outbox/webhook",
+    ".state/outbox/command",
     ".state/spill",
     "logs",
 )

@@ -1,0 +1,54 @@
+"""How long is something outside waited for?
+
+Time limits of drivers and sockets count single steps; nothing of theirs ends a name server that is silent,
+or a peer that sends a byte a second. Standard library only.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from risk.errors import ServiceError
+
+T = TypeVar("T")
+
+
+def within(budget_s: float, work: Callable[[], T], what: str, pulse: Callable[[], int] | None = None) -> T:
+    """Do `work`, and wait for its end, or its next sign of life, no longer than `budget_s` seconds.
+
+    `pulse` counts signs of life; without one there is none but the end. The work is left behind in a daemon
+    thread, which dies with this process.
+
+    Raises
+    ------
+    ServiceError
+        When it takes longer; otherwise what `work` raises.
+    """
+    ended: list[Callable[[], T]] = []
+
+    def run() -> None:
+        try:
+            value = work()
+        except BaseException as error:  # noqa: BLE001  (handed on to the caller, whatever it is)
+            problem = error
+            ended.append(lambda: _raise(problem))
+        else:
+            ended.append(lambda: value)
+
+    thread = threading.Thread(target=run, daemon=True, name="risk-deadline")
+    thread.start()
+    beat = 0
+    while thread.is_alive():
+        thread.join(budget_s)
+        last, beat = beat, pulse() if pulse else 0
+        if beat == last:
+            break
+    if not ended:
+        raise ServiceError(f"{what}: no answer within {budget_s:.3g} seconds")
+    return ended[0]()
+
+
+def _raise(error: BaseException) -> Any:
+    raise error
