@@ -67,6 +67,8 @@ FLOORS = [
         "risk.direct",
         "risk.reasons",
         "risk.pipes",
+        "risk.parts",
+        "risk.cluster",
         "risk.alerts",
     },
     {
@@ -86,6 +88,7 @@ FLOORS = [
         "risk.known",
         "risk.predictions",
         "risk.roster",
+        "risk.spark",
     },
     {"risk.compiled"},
     {
@@ -97,6 +100,7 @@ FLOORS = [
         "risk.screen",
         "risk.batches",
         "risk.clients",
+        "risk.remote",
     },
     {"risk.atrisk", "risk.lineage"},
     {"config", "pretty_confusion_matrix"},
