@@ -23,6 +23,7 @@ from risk.table import FileEntry, Ledger
 
 if TYPE_CHECKING:
     from risk.engine import ColumnCounts, Engine
+    from risk.spark import SparkEngine
 
     Cells = Mapping[int, Mapping[str, ColumnCounts]]
     Words = Mapping[int, Mapping[str, int]]
@@ -322,8 +323,6 @@ def take_up(config: Config, ledger: Ledger, before: Ledger, batch: Batch) -> Led
     DatasetError
         When a table that holds rows would be compiled anew from files that give none.
     """
-    from risk.engine import Engine
-
     schema = Schema.from_json(ledger.schema) if ledger.schema else None
     columns = schema.columns if schema else choose_first(config, batch)
     refuse_headers(config, batch, batch.good(), columns)
@@ -332,8 +331,8 @@ def take_up(config: Config, ledger: Ledger, before: Ledger, batch: Batch) -> Led
     fresh_rows: dict[int, tuple[int, int]] = {}
     facts: list[tuple[int, bool]] = []
     if batch.good():
-        with Engine(columns, config.spill_folder, config.memory_limit, reads=config.input_folder) as engine:
-            schema = read_batch(config, engine, batch, schema)
+        with open_engine(config, columns) as engine:
+            schema = read_whole(config, engine, batch, schema)
             n_read = engine.count_rows()
             engine.deduplicate()
             engine.write(fresh)
@@ -356,6 +355,30 @@ def take_up(config: Config, ledger: Ledger, before: Ledger, batch: Batch) -> Led
     fresh.unlink(missing_ok=True)
     counts = {p: (n_read.get(p, 0), *fresh_rows.get(p, (0, 0))) for p in batch.good()}
     return commit(config, ledger, batch, counts)
+
+
+def open_engine(config: Config, columns: Sequence[str]) -> Engine | SparkEngine:
+    """Open the engine that config.json names; a cluster that cannot be had is an error, never another way."""
+    if config.engine == "spark":
+        from risk.spark import SparkEngine
+
+        cluster = stage.connect_cluster(config)
+        cluster.prove(config.spill_folder)
+        return SparkEngine(cluster, columns)
+    from risk.engine import Engine
+
+    return Engine(columns, config.spill_folder, config.memory_limit, reads=config.input_folder)
+
+
+def read_whole(
+    config: Config, engine: Engine | SparkEngine, batch: Batch, schema: Schema | None
+) -> Schema | None:
+    """Bring the good rows of the good files into the engine; see `read_batch` and `read_on_cluster`."""
+    from risk.engine import Engine
+
+    if isinstance(engine, Engine):
+        return read_batch(config, engine, batch, schema)
+    return read_on_cluster(config, engine, batch, schema)
 
 
 def choose_first(config: Config, batch: Batch) -> tuple[str, ...]:
@@ -437,12 +460,40 @@ def read_batch(config: Config, engine: Engine, batch: Batch, schema: Schema | No
     return schema
 
 
+def read_on_cluster(
+    config: Config, engine: SparkEngine, batch: Batch, schema: Schema | None
+) -> Schema | None:
+    """Do the same where executors read, each row exactly: no file is odd there."""
+    engine.read(sorted(batch.good().items()))
+    for position, reason in engine.find_endless().items():
+        batch.refuse(position, reason)
+    engine.drop_files({*batch.refused})
+    leave_changed(engine, batch)
+    if schema is None:
+        present = engine.count_rows().keys()
+        if not batch.learn_from & present:
+            if batch.good().keys() - batch.learn_from:
+                raise DatasetError("the first files hold no row to learn from; mend them and run again")
+            batch.rejected |= engine.reject(None)
+            return None
+        cells = engine.count_columns(find_features(config, engine.columns))
+        words, first = engine.count_labels(config.target_column), batch.learn_from
+        schema = learn_schema(config, engine.columns, of_files(cells, first), of_files(words, first))
+    rejected = engine.reject(schema)
+    n_good = engine.count_rows()
+    for position, found in sorted(rejected.items()):
+        batch.rejected[position] = found
+        warn_rejected(config, batch.files[position].name, found, n_good.get(position, 0))
+    leave_changed(engine, batch)
+    return schema
+
+
 def of_files(facts: Mapping[int, T], numbers: set[int]) -> dict[int, T]:
     """Take the facts of some files."""
     return {number: fact for number, fact in facts.items() if number in numbers}
 
 
-def leave_changed(engine: Engine, batch: Batch) -> None:
+def leave_changed(engine: Engine | SparkEngine, batch: Batch) -> None:
     """Leave the files that changed under our hands for the next run; nothing of them is taken."""
     changed = {position for position, checked in batch.files.items() if csvfile.has_changed(checked)}
     changed |= batch.changed & batch.files.keys()

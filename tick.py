@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from risk.releases import Release
     from risk.table import Ledger
 
-REPORTING_STEPS = ("diagnostics", "reporting", "apicalls")
+DIAGNOSTICS = "diagnostics"
+REPORTING_STEPS = (DIAGNOSTICS, "reporting", "apicalls")
 TRIES_BEFORE_ALARM = 2
 
 
@@ -118,7 +119,7 @@ def id_of(release_folder: str | None) -> str | None:
 
 def step(name: str) -> Callable[..., Any]:
     """Give the `run` of a step that follows a decision; none of them can undo it."""
-    if name == "diagnostics":
+    if name == DIAGNOSTICS:
         import diagnostics
 
         return diagnostics.run
@@ -133,7 +134,7 @@ def step(name: str) -> Callable[..., Any]:
 
 def finish(config: Config, state: State, names: Iterable[str], tries: int = 0) -> State:
     """Run the steps behind a decision; what fails is left in the state for a later tick."""
-    failed = []
+    names, failed = list(names), list[str]()
     for name in names:
         arguments = {} if name == "apicalls" else {"verdict": state.verdict}
         try:
@@ -144,6 +145,8 @@ def finish(config: Config, state: State, names: Iterable[str], tries: int = 0) -
             failed.append(name)
     if not failed:
         return replace(state, pending=None)
+    if DIAGNOSTICS in failed:
+        failed = names  # the others tell what it finds: now they told what it had found before
     due = time.time() + ticks.next_pause(tries)
     return replace(state, pending={"steps": failed, "tries": tries + 1, "next_at": due})
 

@@ -11,7 +11,6 @@ Both ways give the same (tested); no more than a frame is ever held.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
@@ -20,15 +19,14 @@ from typing import IO
 
 import numpy as np
 
-from risk import csvfile, dataset, engine, escapes, frames, predictions, rows
+from risk import csvfile, dataset, engine, frames, predictions, rows
 from risk.csvfile import Checked
 from risk.errors import DatasetError
-from risk.frames import ROW, OddError, Rows
+from risk.frames import OddError, Rows
 from risk.predictions import Predictor
 from risk.rows import Rejection
 
 CHUNK_ROWS = 10_000
-_FORMULA = re.compile("(^|[\0;|\t\r\n])[=+\\-@\t\r\uff1d\uff0b\uff0d\uff20]")  # see `escapes`
 
 
 @dataclass
@@ -76,42 +74,22 @@ def _write(
     n_reasons: int,
 ) -> Told:
     told, ids = Told(), ids_of(checked, predictor)
-    names = [ROW, *ids, "probability", "class", "risk", *(f"reason_{k + 1}" for k in range(n_reasons))]
-    out.write(",".join(write_cells(np.array(names, dtype=object))) + "\n")
+    out.write(predictions.write_header(ids, n_reasons))
     for chunk, rejected in chunks:
         told.rejected += rejected
         if not len(chunk.numbers):
             continue
-        said = predictor.say(chunk.X)
-        columns = [chunk.numbers.astype(str), *(write_cells(chunk.texts[name]) for name in ids)]
-        columns += [predictions.write_probability(said.probability), np.where(said.leaves, "1", "0")]
-        columns += [said.risk, *map(write_cells, predictor.reason_texts(chunk.X, said.leaves, n_reasons).T)]
-        out.write("\n".join(map(",".join, zip(*(c.tolist() for c in columns), strict=True))) + "\n")
+        texts = [chunk.texts[name] for name in ids]
+        lines, n_leaving = predictions.write_lines(predictor, chunk.numbers, chunk.X, texts, n_reasons)
+        out.write(lines)
         told.n_rows += len(chunk.numbers)
-        told.n_leaving += int(said.leaves.sum())
+        told.n_leaving += n_leaving
     return told
 
 
 def ids_of(checked: Checked, predictor: Predictor) -> list[str]:
     """Name the id columns that a file has."""
     return [name for name in predictor.schema.ids if name in checked.header]
-
-
-def write_cells(cells: np.ndarray) -> np.ndarray:
-    """Write cells for CSV, safe for a spreadsheet; None is empty. Each distinct one is looked at once."""
-    import pandas as pd
-
-    codes, distinct = pd.factorize(cells)
-    texts = np.asarray(distinct, dtype=object).tolist()
-    if _FORMULA.search("\0".join(texts)):  # one search instead of one a cell
-        texts = [escapes.for_spreadsheet(text) for text in texts]
-    return np.array([*map(_quote, texts), ""], dtype=object)[codes]
-
-
-def _quote(text: str) -> str:
-    if "," in text or '"' in text or "\n" in text or "\r" in text:
-        return '"' + text.replace('"', '""') + '"'
-    return text
 
 
 def read_fast(checked: Checked, predictor: Predictor, spill: Path) -> Iterator[tuple[Rows, list[Rejection]]]:

@@ -10,7 +10,7 @@ import contextlib
 import errno
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -139,14 +139,8 @@ class Engine(Counts):
         self.connection.close()
 
     def _run(self, sql: str, values: Any = None) -> Any:
-        try:
+        with naming("these files"):
             return self.connection.execute(sql, values)
-        except duckdb.OutOfMemoryException as error:
-            raise StorageError(
-                "the memory limit is too small for these files; raise engine.memory_limit in config.json"
-            ) from error
-        except duckdb.IOException as error:
-            raise of_duckdb(error) from error
 
     def _ask(self, sql: str) -> list[Any]:
         answer: list[Any] = self._run(sql).fetchall()
@@ -316,6 +310,19 @@ class Engine(Counts):
 
     def _order(self) -> str:
         return "" if self._in_order else "order by file_no, rowid"
+
+
+@contextlib.contextmanager
+def naming(what: str) -> Iterator[None]:
+    """Let DuckDB's errors say what is too large for its memory, and what the system has refused."""
+    try:
+        yield
+    except duckdb.OutOfMemoryException as error:
+        raise StorageError(
+            f"the memory limit is too small for {what}; raise engine.memory_limit in config.json"
+        ) from error
+    except duckdb.IOException as error:
+        raise of_duckdb(error) from error
 
 
 def of_duckdb(error: duckdb.IOException) -> Exception:

@@ -17,7 +17,6 @@ import numpy as np
 
 from risk import artifacts, dataset, engine
 from risk.dataset import Schema
-from risk.errors import StorageError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,15 +50,8 @@ def connect(spill: Path, memory_limit: str | None, n_columns: int) -> Iterator[d
         "autoload_known_extensions": "false",
         "memory_limit": memory_limit or f"{max(MEMORY_MB, MB_PER_COLUMN * n_columns)}MB",
     }
-    with closing(duckdb.connect(":memory:", config=settings)) as connection:
-        try:
-            yield connection
-        except duckdb.OutOfMemoryException as error:
-            raise StorageError(
-                "the memory limit is too small for this table; raise engine.memory_limit in config.json"
-            ) from error
-        except duckdb.IOException as error:
-            raise StorageError(f"{str(error).splitlines()[0]}; check the disk, then run again") from error
+    with closing(duckdb.connect(":memory:", config=settings)) as connection, engine.naming("this table"):
+        yield connection
 
 
 def scan(handle: IO[bytes], n_columns: int, separator: str, more: str = "") -> str:

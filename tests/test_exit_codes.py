@@ -12,7 +12,7 @@ import pytest
 
 import ingestion
 import stage
-from risk import artifacts
+from risk import artifacts, frames
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -56,6 +56,14 @@ def test_74_the_disk_is_full(old_world):
     assert done.returncode in (os.EX_IOERR, -signal.SIGXFSZ), done.stderr
     assert not (old_world.root / "ingesteddata" / ".finaldata.json").exists()
     assert old_world.run("ingestion")["rows_new"] == 300
+
+
+def test_74_a_full_disk_is_one_for_duckdb_too_whoever_asks_it(tmp_path):
+    """The list of clients used to say it in DuckDB's words, without path and free space."""
+    with pytest.raises(OSError) as told, frames.connect(tmp_path, None, n_columns=1) as connection:
+        connection.execute("copy (from range(100000)) to '/dev/full' (format csv, use_tmp_file false)")
+    error = stage.of_system(told.value)
+    assert error.exit_code == 74 and "/dev/full" in str(error) and "bytes are free there" in str(error)
 
 
 def test_75_another_run_holds_the_workspace(old_world, monkeypatch):

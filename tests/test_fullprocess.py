@@ -353,6 +353,26 @@ def test_a_step_that_fails_after_the_deployment_is_tried_again_and_undoes_nothin
     assert (old_world.root / "models" / "summary_report.pdf").is_file()
 
 
+def test_a_report_that_had_to_do_with_old_diagnostics_is_made_again_with_them(old_world):
+    old_world.tick()
+    old_world.put("sourcedata/c.csv", make_clients(60, "c"))
+    at_risk = old_world.root / "models" / "atrisk.csv"
+    at_risk.unlink()
+    at_risk.mkdir()
+    old_world.tick()
+    assert old_world.state()["pending"]["steps"] == ["diagnostics", "reporting"]
+    at_risk.rmdir()
+    make_due(old_world)
+    old_world.tick()
+    assert old_world.state()["pending"] is None
+    told, found = (
+        json.loads((old_world.root / "models" / name).read_text())
+        for name in ("report.json", "diagnostics.json")
+    )
+    assert f"of {found['clients']['n_clients']} clients" in told["summary"]["headline"]
+    assert found["clients"]["n_clients"] > 60
+
+
 def make_due(workspace, at=0):
     path = workspace.root / ".state" / "tick.json"
     state = json.loads(path.read_text())

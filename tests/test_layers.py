@@ -67,6 +67,8 @@ FLOORS = [
         "risk.reasons",
         "risk.contents",
         "risk.pipes",
+        "risk.parts",
+        "risk.cluster",
         "risk.alerts",
     },
     {
@@ -84,6 +86,7 @@ FLOORS = [
         "risk.frames",
         "risk.predictions",
         "risk.roster",
+        "risk.spark",
     },
     {
         "risk.delivery",
@@ -93,6 +96,7 @@ FLOORS = [
         "risk.screen",
         "risk.batches",
         "risk.clients",
+        "risk.remote",
     },
     {"risk.atrisk", "risk.lineage"},
     {"config", "pretty_confusion_matrix"},

@@ -16,7 +16,7 @@ AIMS = {
     "full": readers.Aim(10_000, 1_000_000),
 }
 ROUNDS = {"short": 12, "middle": 40, "full": 1_000}
-MOMENTS = {"short": 6, "middle": 40, "full": 200}
+MOMENTS = {"short": 6, "middle": 40, "full": 240}  # some find the run ended already
 
 
 def run_inject(options, folder, draw, report) -> None:
@@ -29,16 +29,16 @@ def run_inject(options, folder, draw, report) -> None:
 
 def run_kills(options, folder, draw, report) -> None:
     """Kill at random moments, also while code in C writes."""
-    goldens, saboteur = prepare(options, folder, draws=True)
+    goldens, saboteur = prepare(options, folder)
     points = inject.draw_moments(goldens, draw, MOMENTS[options.form])
     work_off(points, goldens, saboteur, folder, options, report)
 
 
-def prepare(options, folder, *, draws=False):
+def prepare(options, folder):
     child.preload(world.make(folder / "warm").root)
     saboteur = sabotage.ALL.get(options.sabotage)
     names = options.scenarios or list(inject.SCENARIOS)
-    return inject.make_goldens(names, folder, draws=draws, sabotage=saboteur), saboteur
+    return inject.make_goldens(names, folder, sabotage=saboteur), saboteur
 
 
 def work_off(points, goldens, saboteur, folder, options, report) -> None:
@@ -78,18 +78,20 @@ def run_space(options, folder, draw, report) -> None:
     if report.skipped:
         return
     child.preload(world.make(folder / "warm").root)
-    goldens = inject.make_goldens(["fresh", "upgrade"], folder)
+    saboteur = sabotage.ALL.get(options.sabotage)
+    goldens = inject.make_goldens(["fresh", "upgrade"], folder, sabotage=saboteur)
     locks = [space.Locked("upgrade", part) for part in space.LOCKED]
     locks.append(space.Locked("upgrade", None, by_owner=True))
-    points = draw.sample(locks, LOCKS[options.form])
+    points = [] if saboteur else draw.sample(locks, LOCKS[options.form])
     for name, golden in goldens.items():
-        n = ROOMS[options.form]
-        need = LEAST_PAGES if options.form == "short" else space.find_need(name, golden, folder)
-        points += [space.Room(name, pages) for pages in draw.sample(range(need), n or need)]
+        n = ROOMS["middle" if saboteur else options.form]
+        quick = options.form == "short" and not saboteur
+        need = LEAST_PAGES if quick else space.find_need(name, golden, folder)
+        points += [space.Room(name, pages) for pages in draw.sample(range(need), min(n or need, need))]
     draw.shuffle(points)
 
     def work(point, own):
-        return space.check(point, goldens[point.scenario], own)
+        return space.check(point, goldens[point.scenario], own, saboteur)
 
     share(points, work, folder, options, report)
 

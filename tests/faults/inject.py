@@ -19,6 +19,7 @@ from faults.calls import FAULTS, Call
 from faults.child import TICK
 from faults.world import Torn
 
+FREE = "bytes are free there"
 AFTER_A_PAUSE_S = 1_200  # a failed step is tried again after ten minutes
 EXITS = {
     "kill": (-signal.SIGKILL,),
@@ -61,7 +62,6 @@ class Golden:
     calls: list[Call]
     releases: list[dict[str, bytes] | None]
     facts: dict[str, object]
-    draws: bool
 
 
 def tick(root: Path, **options) -> None:
@@ -95,7 +95,7 @@ SCENARIOS = {
 }
 
 
-def make_goldens(names: list[str], folder: Path, *, draws: bool = False, sabotage=None) -> dict[str, Golden]:
+def make_goldens(names: list[str], folder: Path, *, sabotage=None) -> dict[str, Golden]:
     """Make the workspace of each scenario, and run its commands undisturbed in a copy."""
     fresh = world.make(folder / "fresh").root
     begun = world.copy(fresh, folder / "begun")
@@ -105,24 +105,21 @@ def make_goldens(names: list[str], folder: Path, *, draws: bool = False, sabotag
         scenario = SCENARIOS[name]
         base = world.copy(begun if scenario.begun else fresh, folder / f"{name}-base")
         scenario.prepare(base)
-        goldens[name] = run_undisturbed(name, base, folder / f"{name}-golden", draws, sabotage)
+        goldens[name] = run_undisturbed(name, base, folder / f"{name}-golden", sabotage)
     return goldens
 
 
-def run_undisturbed(name: str, base: Path, work: Path, draws: bool, sabotage=None) -> Golden:
+def run_undisturbed(name: str, base: Path, work: Path, sabotage=None) -> Golden:
     """Run the commands of a scenario in a copy of its workspace."""
     scenario = SCENARIOS[name]
     world.copy(base, work)
     before = world.look(work)
-    ended = [
-        child.run(work, *command_of(base, command), draws=draws, prepare=sabotage)
-        for command in scenario.commands
-    ]
+    ended = [child.run(work, *command_of(base, command), prepare=sabotage) for command in scenario.commands]
     assert all(run.code == 0 for run in ended), ended
     after = world.look(work)
     assert (before != after) == scenario.flips, f"{name}: decides otherwise than when this was written"
     whole = [before, after] if scenario.flips else [before]
-    return Golden(base, ended[0].calls, whole, world.facts(work), draws)
+    return Golden(base, ended[0].calls, whole, world.facts(work))
 
 
 def command_of(base: Path, command: tuple[str, ...]) -> tuple[str, ...]:
@@ -184,7 +181,7 @@ def check(point: Point, golden: Golden, folder: Path, sabotage=None) -> str:
     work = world.copy(golden.base, folder / "work")
     command = command_of(golden.base, scenario.commands[0])
     if point.fault == "any moment":
-        ended = child.run(work, *command, draws=True, also=strike_behind(point), prepare=sabotage)
+        ended = child.run(work, *command, also=strike_behind(point), prepare=sabotage)
         if ended.code >= 0:
             return "ended before"
     else:
@@ -218,7 +215,7 @@ def judge_end(ended: child.Ended, fault: str) -> None:
         raise Torn(f"ended with {ended.code}: {ended.said[-2000:]}")
     if "Traceback" in ended.said:
         raise Torn(f"a traceback: {ended.said[-2000:]}")
-    if ended.code == 74 and fault == "ENOSPC" and "bytes are free there" not in ended.said:
+    if ended.code == 74 and fault == "ENOSPC" and FREE not in ended.said:
         raise Torn(f"the free space is not named: {ended.said}")
     if ended.code > 0 and "/work/" not in ended.said:
         raise Torn(f"no path is named: {ended.said}")
@@ -231,7 +228,6 @@ def heal(scenario: Scenario, golden: Golden, work: Path, sabotage=None) -> None:
             work,
             *command_of(golden.base, command),
             shift_s=AFTER_A_PAUSE_S,
-            draws=golden.draws,
             prepare=sabotage,
         )
         if again.code != 0 or "Traceback" in again.said:

@@ -5,13 +5,14 @@ must end with 74, naming path and free space, or end well; when there is room ag
 as one that was never disturbed. And folders that are mounted read-only, or belong to another: 77.
 """
 
+import errno
 import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from faults import child, inject, mounts, world
-from faults.inject import SCENARIOS, Golden
+from faults.inject import FREE, SCENARIOS, Golden
 from faults.world import Torn
 
 PAGE = 4096
@@ -52,24 +53,26 @@ def find_need(name: str, golden: Golden, folder: Path) -> int:
     return high
 
 
-def run_with(golden: Golden, memory: Path, n_pages: int, name: str) -> child.Ended:
+def run_with(golden: Golden, memory: Path, n_pages: int, name: str, sabotage=None) -> child.Ended:
     """Run a tick on a file system with so many free pages."""
     work = world.copy(golden.base, memory / "work")
     used = LARGE - shutil.disk_usage(memory).free
     mounts.run("mount", "-o", f"remount,size={used + n_pages * PAGE}", memory)
-    return child.run(work, *inject.command_of(golden.base, SCENARIOS[name].commands[0]))
+    command = inject.command_of(golden.base, SCENARIOS[name].commands[0])
+    return child.run(work, *command, prepare=sabotage)
 
 
-def check_room(point: Room, golden: Golden, folder: Path) -> str:
-    """Let a tick run out of space; it must say so and heal."""
+def check_room(point: Room, golden: Golden, folder: Path, sabotage=None) -> str:
+    """Let a tick run out of space; it must say so, with the place and what is free there, and heal."""
     with mounts.tmpfs(folder / "memory", LARGE) as memory:
-        ended = run_with(golden, memory, point.n_pages, point.scenario)
+        ended = run_with(golden, memory, point.n_pages, point.scenario, sabotage)
         inject.judge_end(ended, "ENOSPC")
-        if not ended.said:
-            raise Torn("not a word about the full disk")
+        full = [line for line in ended.said.splitlines() if os.strerror(errno.ENOSPC) in line]
+        if not ended.said or not all("/work/" in line and FREE in line for line in full):
+            raise Torn(f"path and free space are not named: {ended.said}")
         world.see(memory / "work", golden.releases)
         mounts.run("mount", "-o", f"remount,size={LARGE}", memory)
-        inject.heal(SCENARIOS[point.scenario], golden, memory / "work")
+        inject.heal(SCENARIOS[point.scenario], golden, memory / "work", sabotage)
     return f"exit {ended.code}"
 
 
@@ -108,6 +111,8 @@ def become_nobody() -> None:
     os.setresuid(NOBODY, NOBODY, NOBODY)
 
 
-def check(point: Room | Locked, golden: Golden, folder: Path) -> str:
+def check(point: Room | Locked, golden: Golden, folder: Path, sabotage=None) -> str:
     """Check one point; return how the tick ended."""
-    return (check_room if isinstance(point, Room) else check_locked)(point, golden, folder)
+    if isinstance(point, Room):
+        return check_room(point, golden, folder, sabotage)
+    return check_locked(point, golden, folder)

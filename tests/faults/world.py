@@ -22,7 +22,13 @@ TIMED = {
     "models/report.json": ("date", "subtitle", "tables", "trends_said", "trends_table", "trends"),
     ".state/inputs.json": ("files",),
 }
-DRAWN = ("models/summary_report.pdf", "models/timetrends.png", "models/trends.json", "models/apireturns.txt")
+DRAWN = (
+    "models/summary_report.pdf",
+    "models/report.html",
+    "models/timetrends.png",
+    "models/trends.json",
+    "models/apireturns.txt",
+)
 KEPT_STATE = ("source", "marks", "row_key", "other_key", "release", "verdict", "impossible", "pending")
 HISTORY = (
     "ticks",
@@ -34,8 +40,9 @@ HISTORY = (
     "gates",
     "estimates",
     "releases",
+    "client_lists",
 )
-ONCE = ("ticks", "ingested_files", "missing_values", "drift", "column_drift", "gates")
+ONCE = ("ticks", "ingested_files", "missing_values", "drift", "column_drift", "gates", "client_lists")
 
 
 class Torn(Exception):
@@ -125,7 +132,8 @@ def facts(root: Path) -> dict[str, object]:
         if path.is_symlink():
             found[name] = str(path.readlink())
         elif name in DRAWN:
-            found[name] = path.read_bytes()[:5]
+            data = path.read_bytes().strip()
+            found[name] = data[:4], data[-4:]
         elif name == ".state/tick.json":
             state = json.loads(path.read_bytes())
             found[name] = {key: state[key] for key in KEPT_STATE} | {"files": digests(state["files"])}
