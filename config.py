@@ -9,13 +9,16 @@ import re
 import stat
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from risk import alerts
 from risk.alerts import Settings as AlertSettings
 from risk.errors import ConfigError
-from risk.limits import Limits
+from risk.limits import Limits, Room
+
+if TYPE_CHECKING:
+    from risk.known import Place
 
 FOLDER_KEYS = (
     "input_folder_path",
@@ -26,6 +29,7 @@ FOLDER_KEYS = (
 )
 STATE_FOLDER = ".state"
 SEPARATORS = {",": ",", ";": ";", "\t": "\t", "tab": "\t", "|": "|"}
+ENGINES = ("duckdb", "spark")
 ESTIMATORS = ("auto", "logistic_regression", "hist_gradient_boosting")
 LARGEST_COST = 1e100  # sums of it stay among the doubles
 THRESHOLDS = ("balanced", "f1", "cost")
@@ -62,8 +66,15 @@ DEFAULTS: dict[str, Any] = {
     "database_url": "sqlite:///records.db",
     "store_datasets": False,
     "keep_days": None,
-    "engine": {"name": "duckdb", "memory_limit": None, "spill_folder": None},
-    "max_training_rows": None,
+    "engine": {
+        "name": "duckdb",
+        "memory_limit": None,
+        "spill_folder": None,
+        "master": None,
+        "conf": {},
+        "wait_s": 60,
+    },
+    "max_training_rows": 1_000_000,
     "limits": asdict(Limits()),
     "api": {
         "host": "127.0.0.1",
@@ -83,9 +94,7 @@ DEFAULTS: dict[str, Any] = {
     },
 }
 # Values DESIGN knows and this version does not have yet: refused, never accepted and ignored.
-NOT_YET: dict[str, tuple[Any, ...]] = {
-    "engine.name": ("spark",),
-}
+NOT_YET: dict[str, tuple[Any, ...]] = {}
 _SIZE = re.compile(r"0*[1-9][0-9]* ?[KMGT](I?B)?", re.IGNORECASE)
 ROW_KEYS = ("target_column", "positive_label", "id_columns", "ignore_columns", "separator")
 
@@ -123,8 +132,13 @@ class Config:
     database_url: str = field(repr=False)
     store_datasets: bool
     keep_days: int | None
+    engine: str
     memory_limit: str | None
     spill_folder: Path
+    max_training_rows: int
+    spark_master: str | None
+    spark_conf: dict[str, str] = field(repr=False)
+    spark_wait_s: int
     host: str
     port: int
     workers: int
@@ -146,6 +160,13 @@ class Config:
     @property
     def ledger(self) -> Path:
         return self.output_folder / ".finaldata.json"
+
+    @property
+    def known_rows(self) -> Place:
+        from risk.known import Place
+
+        index = self.output_folder / ".finaldata.known.json"
+        return Place(self.final_data, index, self.state_folder / "rows.key")
 
     @property
     def ingested_files(self) -> Path:
@@ -256,6 +277,10 @@ class Config:
         return Path(__file__).resolve().parent / "requirements.txt"
 
     @property
+    def room(self) -> Room:
+        return Room(self.spill_folder, self.memory_limit)
+
+    @property
     def max_body_bytes(self) -> int:
         return self.max_body_mb * 1024 * 1024
 
@@ -274,6 +299,8 @@ class Config:
         """Say what shapes models and verdicts but no row; a change waits for new data."""
         costs = [self.call_cost, self.loss_cost] if self.threshold == "cost" else []
         shape = [self.estimator, self.random_state, self.threshold, self.params, self.drift_rule, *costs]
+        if self.max_training_rows != DEFAULTS["max_training_rows"]:
+            shape.append({"max_training_rows": self.max_training_rows})
         return json.dumps([*shape, self.alpha, self.gate, self.keep_releases], sort_keys=True)
 
 
@@ -534,7 +561,9 @@ def _check(root: Path, raw: dict[str, Any], values: dict[str, Any], problems: li
         "database_url": (_is_text, "a URL such as sqlite:///records.db"),
         "store_datasets": (lambda v: isinstance(v, bool), "true or false"),
         "keep_days": (lambda v: v is None or _is_whole(v, 1, 36_500), "a whole number of days from 1"),
-        "engine.name": (lambda v: v == "duckdb", '"duckdb"'),
+        "max_training_rows": (lambda v: _is_whole(v, 1000, 10**9), "a whole number from 1000"),
+        "engine.name": (lambda v: v in ENGINES, f"one of {', '.join(ENGINES)}"),
+        "engine.wait_s": (lambda v: _is_whole(v, 1, 3600), "a whole number of seconds from 1 to 3600"),
         "engine.memory_limit": (lambda v: v is None or _is_size(v), 'a size such as "2GB"'),
         "engine.spill_folder": (lambda v: v is None or _is_folder(v), "the name of a folder"),
         "api.host": (_is_address, "an address such as 127.0.0.1, 0.0.0.0 or ::1"),
@@ -562,10 +591,9 @@ def _check(root: Path, raw: dict[str, Any], values: dict[str, Any], problems: li
     if values["model.params"] and values["model.estimator"] == "auto":
         problems.append("model.params: name the estimator they are for in model.estimator")
     _check_costs(values, problems)
+    _check_spark(values, problems)
     if _is_text(values["database_url"]):
         _check_url("database_url", values["database_url"], problems)
-    if values["max_training_rows"] is not None:
-        problems.append("max_training_rows: not available in this version; leave it out")
     _check_roles(values, problems)
 
 
@@ -580,6 +608,37 @@ def _check_costs(values: dict[str, Any], problems: list[str]) -> None:
             problems.append(f'{key}: counts only with model.threshold "cost"; leave it out')
     if wanted and _is_cost(call) and _is_cost(loss) and call >= loss:
         problems.append("model.call_cost: must be less than model.loss_cost, or no call is ever worth it")
+
+
+def _check_spark(values: dict[str, Any], problems: list[str]) -> None:
+    """Check master and conf; what is in conf is never repeated, for it may be a secret."""
+    master, conf = values["engine.master"], values["engine.conf"]
+    if not isinstance(conf, dict) or not all(map(_is_setting, conf.values())) or not all(map(_is_text, conf)):
+        problems.append(
+            "engine.conf: must be an object of Spark settings, each a text, a number, true or false"
+        )
+    elif "spark.master" in conf:
+        problems.append("engine.conf: spark.master is engine.master here; put it there")
+    if values["engine.name"] != "spark":
+        problems += [
+            f'engine.{key}: counts only with engine.name "spark"; leave it out'
+            for key, value in (("master", master), ("conf", conf))
+            if value
+        ]
+    elif not _is_text(master):
+        problems.append('engine.master: must name a master such as "spark://host:7077", "yarn" or "local[4]"')
+    elif master.startswith("sc://"):
+        problems.append(
+            "engine.master: Spark Connect is not supported; name the master of the cluster itself"
+        )
+
+
+def _is_setting(value: Any) -> bool:
+    return isinstance(value, str | int | float) and (not isinstance(value, float) or math.isfinite(value))
+
+
+def _setting(value: str | int | float | bool) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _check_url(key: str, url: str, problems: list[str], *, secret: bool = False) -> None:
@@ -691,8 +750,13 @@ def _freeze(path: Path, raw: dict[str, Any], values: dict[str, Any], secrets: di
         database_url=_database_url(root, secrets.get("RISK_DATABASE_URL", values["database_url"])),
         store_datasets=values["store_datasets"],
         keep_days=values["keep_days"],
+        engine=values["engine.name"],
         memory_limit=values["engine.memory_limit"],
         spill_folder=root / spill if spill else root / ".state" / "spill",
+        max_training_rows=values["max_training_rows"],
+        spark_master=values["engine.master"],
+        spark_conf={name: _setting(value) for name, value in values["engine.conf"].items()},
+        spark_wait_s=values["engine.wait_s"],
         host=values["api.host"],
         port=values["api.port"],
         workers=values["api.workers"],

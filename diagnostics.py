@@ -8,6 +8,7 @@ import datetime
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,9 +30,9 @@ from risk import (
     timeline,
     trends,
 )
-from risk.dataset import Schema
 from risk.errors import ArtifactError, DatasetError, MissingArtifactError, UsageError
 from risk.layout import WIDTH, align, fit, short
+from risk.limits import Room
 
 if TYPE_CHECKING:
     from risk.predictions import Predictor
@@ -186,8 +187,7 @@ def run(
     if explain is not None:
         return explain_client(config, explain)
     ledger = table.load_ready(config.ledger)
-    schema = Schema.from_json(ledger.schema or {})
-    statistics, missing = contents.describe_columns(config.final_data, schema, ledger.length)
+    statistics, missing = describe_columns(config, ledger)
     deployed = load_deployed(config)
     clients = list_clients(config, ledger, deployed) if deployed else None
     timings, moved, known = read_history(config)
@@ -210,11 +210,30 @@ def run(
     artifacts.put_json(config.diagnostics, facts)
     return Result(
         n_rows=ledger.rows,
-        n_columns=len(schema.columns),
+        n_columns=len(missing),
         n_missing=sum(int(found["count"]) for found in missing.values()),
         n_outdated=sum(p["latest"] not in (p["installed"], packages.UNKNOWN) for p in listed),
         facts=facts,
         mark=ledger.mark,
+    )
+
+
+def describe_columns(config: Config, ledger: Ledger) -> tuple[Any, Any]:
+    """Describe the columns of the table by the engine that config.json names."""
+    if config.engine != "spark":
+        return contents.describe_columns(config.final_data, ledger, config.room)
+    from risk import spark
+    from risk.dataset import Schema
+
+    cluster = stage.connect_cluster(config)
+    cluster.prove(config.spill_folder)
+    return spark.describe_columns(
+        cluster,
+        config.final_data,
+        Schema.from_json(ledger.schema or {}),
+        ledger.length,
+        limits=config.limits,
+        one_line_each=ledger.lines == ledger.rows + 1,
     )
 
 
@@ -267,8 +286,8 @@ def list_clients(config: Config, ledger: Ledger, deployed: Predictor) -> dict[st
         before = (artifacts.read_json_or_none(config.diagnostics) or {}).get("clients")
     except ArtifactError:
         before = None
-    wanted = atrisk.Wanted(config.top_n, config.value_column, config.memory_limit)
-    places = (config.at_risk, config.final_data, config.spill_folder)
+    wanted = atrisk.Wanted(config.top_n, config.value_column)
+    places = (config.at_risk, config.final_data, config.room)
     try:
         with threadpool_limits(1):
             told = atrisk.write_list(*places, ledger, deployed, wanted, before)
@@ -295,13 +314,59 @@ def predict_file(config: Config, path: str, n_reasons: int, output: str | None) 
 
     release, deployed = load_release(config)
     check_output(config, path, output)
+    if config.engine == "spark":
+        return predict_on_cluster(config, release, deployed, path, n_reasons, output)
+    if Path(path).is_dir():
+        raise UsageError(f'{path}: is a folder; only with engine.name "spark" a folder is predicted')
     with tempfile.TemporaryDirectory(prefix="risk-predict-") as scratch:
         source = pipes.take_input(path, Path(scratch))
         checked = csvfile.check(source, deployed.schema.columns, config.separator, config.limits)
+        room = Room(Path(scratch), config.memory_limit)
         with pipes.open_output(output, Path(scratch)) as out, threadpool_limits(1):
-            told = batches.predict_file(checked, deployed, out, n_reasons=n_reasons, spill=Path(scratch))
+            told = batches.predict_file(checked, deployed, out, n_reasons=n_reasons, room=room)
     tell_rejected(checked.name, told.rejected, told.n_rows)
     return Predicted(release.id, told.n_rows, told.n_leaving, len(told.rejected), output)
+
+
+def predict_on_cluster(
+    config: Config, release: Release, deployed: Predictor, path: str, n_reasons: int, output: str | None
+) -> Predicted:
+    """Let executors predict a file into a file, or a folder of files into a new folder."""
+    from risk import pipes, remote
+
+    cluster = stage.connect_cluster(config)
+    cluster.prove(config.spill_folder, remote.PACKAGES)
+    is_folder = Path(path).is_dir()
+    if is_folder and output is None:
+        raise UsageError(f"{path}: is a folder; name a new folder with --output")
+    pipes.remove_dead(config.spill_folder)
+    with ExitStack() as opened:
+        scratch = Path(opened.enter_context(pipes.shared_scratch(config.spill_folder)))
+        if is_folder and output is not None:
+            sources = [Path(path).resolve() / name for name in artifacts.list_inputs(Path(path))]
+            made = opened.enter_context(pipes.open_folder(Path(output)))
+        else:
+            sources, made = [pipes.take_input(path, scratch)], None
+        if not sources:
+            raise MissingArtifactError(f"{path}: holds no CSV file")
+        columns = deployed.schema.columns
+        files = [csvfile.check(source, columns, config.separator, config.limits) for source in sources]
+
+        def open_output(position: int) -> Any:
+            if made is None:
+                return pipes.open_output(output, scratch)
+            return (made / files[position].name).open("w", encoding="utf-8", newline="")
+
+        sent = remote.Sent(release, config.words, n_reasons)
+        told = remote.predict_files(cluster, files, sent, deployed, scratch, open_output)
+    for checked, one in zip(files, told, strict=True):
+        tell_rejected(checked.name, one.rejected, one.n_rows)
+    n_rows, n_leaving, n_rejected = (
+        sum(one.n_rows for one in told),
+        sum(one.n_leaving for one in told),
+        sum(len(one.rejected) for one in told),
+    )
+    return Predicted(release.id, n_rows, n_leaving, n_rejected, output)
 
 
 def check_output(config: Config, path: str, output: str | None) -> None:
@@ -335,7 +400,8 @@ def explain_client(config: Config, client: str) -> Explained:
     ledger = table.load_ready(config.ledger)
     release, deployed = load_release(config)
     with tempfile.TemporaryDirectory(prefix="risk-explain-") as scratch, threadpool_limits(1):
-        return Explained(lineage.explain(client, config.final_data, ledger, release, deployed, Path(scratch)))
+        room = Room(Path(scratch), config.memory_limit)
+        return Explained(lineage.explain(client, config.final_data, ledger, release, deployed, room))
 
 
 def read_history(config: Config) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:

@@ -25,6 +25,8 @@ from risk.errors import AccessError, BusyError, PipelineError, ServiceError, Sto
 if TYPE_CHECKING:
     import logging.handlers
 
+    from risk.cluster import Cluster
+
 WAIT_S = 10.0
 SAY_AGAIN_S = 86_400.0
 READS = ("dry_run", "list", "history", "export", "check", "predict", "explain")
@@ -403,6 +405,19 @@ def copy_datasets(config: Config, name: str) -> None:
     log(name).info(
         "dataset in SQL: %d rows more, %s", done.rows, "whole" if done.complete else "to be continued"
     )
+
+
+def connect_cluster(config: Config) -> Cluster:
+    """Give a session on the cluster that config.json names."""
+    from risk import cluster
+
+    wanted = cluster.Settings(
+        config.spark_master or "",
+        config.spark_conf,
+        config.spark_wait_s,
+        config.log_file.with_name("spark.log"),
+    )
+    return cluster.connect(wanted)
 
 
 def warn_of_open_folders(config: Config) -> None:

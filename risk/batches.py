@@ -11,24 +11,22 @@ Both ways give the same (tested); no more than a frame is ever held.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
 from typing import IO
 
 import numpy as np
 
-from risk import csvfile, dataset, engine, escapes, frames, predictions, rows
+from risk import csvfile, dataset, engine, frames, predictions, rows
 from risk.csvfile import Checked
 from risk.errors import DatasetError
-from risk.frames import ROW, OddError, Rows
+from risk.frames import OddError, Rows
+from risk.limits import Room
 from risk.predictions import Predictor
 from risk.rows import Rejection
 
 CHUNK_ROWS = 10_000
-_FORMULA = re.compile("(^|[\0;|\t\r\n])[=+\\-@\t\r\uff1d\uff0b\uff0d\uff20]")  # see `escapes`
 
 
 @dataclass
@@ -40,9 +38,7 @@ class Told:
     rejected: list[Rejection] = field(default_factory=list)
 
 
-def predict_file(
-    checked: Checked, predictor: Predictor, out: IO[str], *, n_reasons: int, spill: Path
-) -> Told:
+def predict_file(checked: Checked, predictor: Predictor, out: IO[str], *, n_reasons: int, room: Room) -> Told:
     """Write what the model says of each good row of a checked file.
 
     Parameters
@@ -61,7 +57,7 @@ def predict_file(
     if not checked.odd:
         start = out.tell()
         try:
-            return _write(read_fast(checked, predictor, spill), checked, predictor, out, n_reasons)
+            return _write(read_fast(checked, predictor, room), checked, predictor, out, n_reasons)
         except OddError:
             out.seek(start)
             out.truncate()
@@ -76,19 +72,16 @@ def _write(
     n_reasons: int,
 ) -> Told:
     told, ids = Told(), ids_of(checked, predictor)
-    names = [ROW, *ids, "probability", "class", "risk", *(f"reason_{k + 1}" for k in range(n_reasons))]
-    out.write(",".join(write_cells(np.array(names, dtype=object))) + "\n")
+    out.write(predictions.write_header(ids, n_reasons))
     for chunk, rejected in chunks:
         told.rejected += rejected
         if not len(chunk.numbers):
             continue
-        said = predictor.say(chunk.X)
-        columns = [chunk.numbers.astype(str), *(write_cells(chunk.texts[name]) for name in ids)]
-        columns += [predictions.write_probability(said.probability), np.where(said.leaves, "1", "0")]
-        columns += [said.risk, *map(write_cells, predictor.reason_texts(chunk.X, said.leaves, n_reasons).T)]
-        out.write("\n".join(map(",".join, zip(*(c.tolist() for c in columns), strict=True))) + "\n")
+        texts = [chunk.texts[name] for name in ids]
+        lines, n_leaving = predictions.write_lines(predictor, chunk.numbers, chunk.X, texts, n_reasons)
+        out.write(lines)
         told.n_rows += len(chunk.numbers)
-        told.n_leaving += int(said.leaves.sum())
+        told.n_leaving += n_leaving
     return told
 
 
@@ -97,24 +90,7 @@ def ids_of(checked: Checked, predictor: Predictor) -> list[str]:
     return [name for name in predictor.schema.ids if name in checked.header]
 
 
-def write_cells(cells: np.ndarray) -> np.ndarray:
-    """Write cells for CSV, safe for a spreadsheet; None is empty. Each distinct one is looked at once."""
-    import pandas as pd
-
-    codes, distinct = pd.factorize(cells)
-    texts = np.asarray(distinct, dtype=object).tolist()
-    if _FORMULA.search("\0".join(texts)):  # one search instead of one a cell
-        texts = [escapes.for_spreadsheet(text) for text in texts]
-    return np.array([*map(_quote, texts), ""], dtype=object)[codes]
-
-
-def _quote(text: str) -> str:
-    if "," in text or '"' in text or "\n" in text or "\r" in text:
-        return '"' + text.replace('"', '""') + '"'
-    return text
-
-
-def read_fast(checked: Checked, predictor: Predictor, spill: Path) -> Iterator[tuple[Rows, list[Rejection]]]:
+def read_fast(checked: Checked, predictor: Predictor, room: Room) -> Iterator[tuple[Rows, list[Rejection]]]:
     """Read the rows of a file in which nothing is odd; what is odd all the same is an OddError."""
     schema, header = predictor.schema, checked.header
     raw = [f"c{position}" for position in range(len(header))]
@@ -128,7 +104,10 @@ def read_fast(checked: Checked, predictor: Predictor, spill: Path) -> Iterator[t
     cells = {name: cell for name, cell in zip(header, raw, strict=True) if name}
     check = [f"not ({said})", *(frames.is_good_number(cells[name]) for name in schema.numbers)]
     ids = ids_of(checked, predictor)
-    with csvfile.open_regular(checked.path) as handle, frames.connect(spill, None, len(raw)) as connection:
+    with (
+        csvfile.open_regular(checked.path) as handle,
+        frames.connect(room.spill, room.memory_limit, len(raw)) as connection,
+    ):
         scanned = frames.scan(handle, len(raw), checked.separator)
         source = f"select row_number() over () as row_no, {trim} from {scanned}"
         for chunk in frames.read(connection, source, cells, schema, texts=ids, check=check):
@@ -145,5 +124,5 @@ def read_exactly(checked: Checked, predictor: Predictor) -> Iterator[tuple[Rows,
         texts = {name: np.array([row[name] or None for row in taken.good], dtype=object) for name in ids}
         numbers = np.array(taken.places, dtype=np.int64) + first
         X = dataset.to_frame(taken.good, schema)
-        yield Rows(numbers, X, texts, np.full(len(numbers), np.nan)), taken.rejected
+        yield Rows(numbers, X, texts, {}), taken.rejected
         first += len(part)

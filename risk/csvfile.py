@@ -41,7 +41,8 @@ _QUOTE_BY_SPACE = re.compile(rb'"(?: |(?<= "))')  # begins with the rarer sign: 
 class Checked:
     """What the whole-file check found.
 
-    `refusal` is None when the file is a table; `odd` is true when only the exact reader may read it.
+    `refusal` is None when the file is a table; `odd` is true when only the exact reader may read it;
+    `quoted` is false when no quote is in it, so that each of its lines is a row.
     `sha256` is empty for a file that was not read to its end: it goes beyond a limit, or cannot be
     opened. `stamp` is the file's own state when it was opened, empty when it could not be.
     """
@@ -55,6 +56,7 @@ class Checked:
     odd: bool = False
     stamp: tuple[int, ...] = ()
     limits: Limits = DEFAULT
+    quoted: bool = True
 
     @property
     def name(self) -> str:
@@ -166,7 +168,8 @@ def check_open(
         return Checked(path, sha, size, refusal=refusal, limits=limits)
     found, line, header = chosen
     odd = lines.odd or line != 1 or (lines.has_quote_by_tab and found != "\t")
-    return Checked(path, sha, size, header or (), found, _refuse_header(header), odd, limits=limits)
+    refusal = _refuse_header(header)
+    return Checked(path, sha, size, header or (), found, refusal, odd, limits=limits, quoted=lines.has_quote)
 
 
 def _exceed_header(head: bytes, header: tuple[str, ...] | None, limits: Limits) -> str | None:
@@ -192,7 +195,7 @@ class _Lines:
         self._longest = limits.cell_length
         self._n_lf = self._n_cr = 0
         self.has_lf = self.has_crlf = self.has_cr = self.has_long = False
-        self.has_quote_by_space = self.has_quote_by_tab = False
+        self.has_quote = self.has_quote_by_space = self.has_quote_by_tab = False
         self._carry = self._last = b""
         self._open = 0
 
@@ -227,6 +230,7 @@ class _Lines:
     def _seek_quotes(self, data: bytes) -> None:
         """Blanks round a quoted cell are read in one way here and in another there."""
         if b'"' in data:
+            self.has_quote = True
             self.has_quote_by_space |= _QUOTE_BY_SPACE.search(data) is not None
             if b"\t" in data:
                 self.has_quote_by_tab |= b'\t"' in data or b'"\t' in data

@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from risk import artifacts
-from risk.errors import MissingArtifactError
+from risk.errors import MissingArtifactError, UsageError
 
 STANDARD = "-"
+SCRATCH = "predict-"  # not the name that `artifacts.sweep` removes: whoever reads holds no lock
 
 
 def take_input(path: str, scratch: Path) -> Path:
@@ -50,3 +52,40 @@ def open_output(output: str | None, scratch: Path) -> Iterator[Any]:
             sys.stdout.buffer.flush()
     except BrokenPipeError:  # as when `head` has seen enough; Python must not meet it again at its end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextmanager
+def open_folder(target: Path) -> Iterator[Path]:
+    """Make a folder whole or not at all.
+
+    Raises
+    ------
+    UsageError
+        When there is something of this name already.
+    """
+    if target.exists():
+        raise UsageError(f"--output: {target} is there already; name a new folder")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=f"{artifacts.TEMPORARY}{target.name}-", dir=target.parent))
+    try:
+        yield staging
+        staging.chmod(0o755)
+        staging.rename(target)
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
+    artifacts.sync_folder(target.parent)
+
+
+def shared_scratch(folder: Path) -> tempfile.TemporaryDirectory[str]:
+    """Make a folder for a run that only reads, on storage that others share."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return tempfile.TemporaryDirectory(prefix=f"{SCRATCH}{os.getpid()}-", dir=folder)
+
+
+def remove_dead(folder: Path) -> None:
+    """Remove such folders of runs that are dead."""
+    for leftover in folder.glob(f"{SCRATCH}*"):
+        pid = leftover.name.split("-")[1]
+        if not Path("/proc", pid).exists():
+            shutil.rmtree(leftover, ignore_errors=True)

@@ -7,13 +7,14 @@ to it to 1e-12; where that leaves a class open, the model itself decides.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from risk import anatomy, bands, reasons
+from risk import anatomy, bands, escapes, reasons
 from risk.bands import Bands
 from risk.dataset import Schema
 from risk.reasons import Effects, Explainer, Reason
@@ -28,6 +29,8 @@ CLOSE, TOLERANCE, HALF = 1e-9, 1e-12, 0.5
 DIGITS = 4
 # What `anatomy` meets in a model that this project did not build.
 _OTHER_BUILD = (AttributeError, IndexError, KeyError, TypeError, ValueError)
+_SIGNS = "=+-@\t\r\uff1d\uff0b\uff0d\uff20"
+_FORMULA = re.compile(f"(^|[\0;|\t\r\n])[{re.escape(_SIGNS)}]")  # see `escapes`
 _TEXTS = np.array([f"{k / 10**DIGITS:.{DIGITS}f}" for k in range(10**DIGITS + 1)], dtype=object)
 
 
@@ -142,3 +145,52 @@ def write_probability(probability: np.ndarray) -> np.ndarray:
     texts = np.full(len(probability), "", dtype=object)
     texts[known] = _TEXTS[np.rint(probability[known] * 10**DIGITS).astype(int)]
     return texts
+
+
+ROW = "row"
+
+
+def write_header(ids: Sequence[str], n_reasons: int) -> str:
+    """Write the header of a file of predictions."""
+    names = [ROW, *ids, "probability", "class", "risk", *(f"reason_{k + 1}" for k in range(n_reasons))]
+    return ",".join(write_cells(np.array(names, dtype=object))) + "\n"
+
+
+def write_lines(
+    predictor: Predictor, numbers: np.ndarray, X: pd.DataFrame, ids: Sequence[np.ndarray], n_reasons: int
+) -> tuple[str, int]:
+    """Write what the model says of some rows, a line each; say of how many it is that they leave.
+
+    Parameters
+    ----------
+    numbers : ndarray of int
+        Of the rows in their file, from 1.
+    ids : sequence of ndarray
+        Cells of the id columns as texts, None where missing.
+    """
+    said = predictor.say(X)
+    columns = [numbers.astype(str), *map(write_cells, ids)]
+    columns += [write_probability(said.probability), np.where(said.leaves, "1", "0"), said.risk]
+    columns += map(write_cells, predictor.reason_texts(X, said.leaves, n_reasons).T)
+    lines = "\n".join(map(",".join, zip(*(c.tolist() for c in columns), strict=True)))
+    return lines + "\n", int(said.leaves.sum())
+
+
+def write_cells(cells: np.ndarray) -> np.ndarray:
+    """Write cells for CSV, safe for a spreadsheet; None is empty. Each distinct one is looked at once."""
+    import pandas as pd
+
+    codes, distinct = pd.factorize(cells)
+    texts = np.asarray(distinct, dtype=object).tolist()
+    joined = "\0".join(texts)  # one search instead of one a cell
+    if any(sign in joined for sign in _SIGNS) and _FORMULA.search(joined):
+        texts = [escapes.for_spreadsheet(text) for text in texts]
+    if any(sign in joined for sign in ',"\n\r'):
+        texts = list(map(_quote, texts))
+    return np.array([*texts, ""], dtype=object)[codes]
+
+
+def _quote(text: str) -> str:
+    if "," in text or '"' in text or "\n" in text or "\r" in text:
+        return '"' + text.replace('"', '""') + '"'
+    return text

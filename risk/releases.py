@@ -199,6 +199,22 @@ def read(folder: Path, name: str, key: str | None = None) -> Release:
     return Release(name, files, manifest)
 
 
+def verify(release: Release, digest: str) -> None:
+    """Check every byte of a release that came another way than from its folder.
+
+    Parameters
+    ----------
+    digest : str
+        sha256 of the manifest, known from elsewhere.
+    """
+    found = artifacts.sha256(artifacts.render_json(release.manifest).encode())
+    if found != digest or found[:12] != release.id:
+        raise ArtifactError(f"release {release.id}: its manifest is another one than is deployed")
+    for name in NAMES:
+        if artifacts.sha256(release.files[name]) != release.manifest["files"].get(name):
+            raise ArtifactError(f"release {release.id}: {name} was changed on its way")
+
+
 def _read_at(folder_handle: int, name: str, folder: Path) -> bytes:
     try:
         descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=folder_handle)

@@ -1,0 +1,323 @@
+"""How is a table of any size read, checked and de-duplicated on a cluster: in SQL, by Spark.
+
+The same questions as `engine` asks, on the same rows: executors read with the exact reader (`parts`), so no
+file is odd here, and lines and reasons of bad rows are known at once.
+"""
+
+from __future__ import annotations
+
+import errno
+import math
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from risk import artifacts, csvfile, dataset, parts
+from risk.cluster import Cluster
+from risk.csvfile import Checked
+from risk.dataset import Schema
+from risk.engine import COLUMNS_AT_ONCE, SAY, ColumnCounts, Counts, is_word
+from risk.limits import Limits
+from risk.parts import Part
+from risk.rows import LONGEST_SHOWN, Rejection
+
+AROUND_MEDIAN = (0.499, 0.501)
+ACCURACY = 10_000  # of the quantiles that only bracket a median
+Statistics = dict[str, dict[str, float | int | None]]
+
+
+def literal(text: str) -> str:
+    """Quote a text; Spark reads escapes in it."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def is_number(cell: str) -> str:
+    """Say in SQL what `dataset.parse_number` calls a number."""
+    looks = f"{cell} rlike {literal(f'^({dataset.NUMBER_PATTERN})' + chr(92) + 'z')}"
+    fits = f"abs(try_cast({cell} as double)) <= {dataset.LARGEST}"
+    return f"coalesce(case when {looks} then {fits} else false end, false)"
+
+
+def number_of(cell: str) -> str:
+    """Give the number of a checked cell; missing is null."""
+    words = " ".join(f"when {literal(word)} then {value}D" for word, value in dataset.BOOLEAN_WORDS.items())
+    return (
+        f"case when {is_number(cell)} then try_cast({cell} as double) else case lower({cell}) {words} end end"
+    )
+
+
+def line_of(cells: Sequence[str]) -> str:
+    """Write a row in the dialect of the table: commas, least quoting."""
+    special = literal('[,"\r\n]')
+    written = (
+        f"case when {cell} is null then '' when {cell} rlike {special} "
+        f"then concat('\"', replace({cell}, '\"', '\"\"'), '\"') else {cell} end"
+        for cell in cells
+    )
+    return f"concat_ws(',', {', '.join(written)})"
+
+
+class SparkEngine(Counts):
+    """A table on a cluster; the view `raw` holds its good rows, `arrived` all that was read.
+
+    Every row has a `place`: places grow in the order of files and of rows in them.
+    """
+
+    def __init__(self, cluster: Cluster, columns: Sequence[str]) -> None:
+        super().__init__(columns)
+        self.say = {**SAY, "number": is_number}
+        self._cluster = cluster
+        self._files: dict[int, Checked] = {}
+        self._parts: list[Part] = []
+        self._kept: list[Any] = []
+        self._dropped: set[int] = set()
+        self._bad = "problem is not null"
+
+    def __enter__(self) -> SparkEngine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._cluster.forget(self._kept)
+
+    def _ask(self, sql: str) -> list[Any]:
+        return self._cluster.ask(sql)
+
+    def read(self, files: Sequence[tuple[int, Checked]]) -> None:
+        """Read files, each row with its place and with what is wrong with its shape."""
+        self._files = dict(files)
+        self.read_parts(parts.cut(files))
+
+    def read_parts(self, found: list[Part]) -> None:
+        """Read parts of files."""
+        from pyspark.sql.types import IntegerType, LongType, StringType, StructField, StructType
+
+        self._parts = found
+        packed, columns = parts.pack(self._parts), self.columns
+        fields = [
+            StructField("file_no", IntegerType()),
+            StructField("place", LongType()),
+            StructField("line", LongType()),
+            StructField("problem", StringType()),
+            *(StructField(cell, StringType()) for cell in self._cells),
+        ]
+
+        def read(found: Iterator[list[Part]]) -> Iterator[parts.Record]:
+            return parts.read(found, columns)
+
+        def make() -> Any:
+            rows = self._cluster.context.parallelize(packed, max(len(packed), 1)).mapPartitions(read)
+            return self._cluster.session.createDataFrame(rows, StructType(fields), verifySchema=False)
+
+        self._keep(self._cluster.work(make), "arrived")
+        self._show()
+
+    def _select(self, sql: str) -> Any:
+        return self._cluster.work(lambda: self._cluster.session.sql(sql))
+
+    def _keep(self, frame: Any, name: str) -> None:
+        """Keep a frame on the disks of the executors; what is lost with one is made anew."""
+        from pyspark import StorageLevel
+
+        self._kept.append(frame.persist(StorageLevel.DISK_ONLY))
+        frame.createOrReplaceTempView(name)
+
+    def _show(self) -> None:
+        """Let `raw` be the good rows of the files that count."""
+        self._cluster.ask(f"create or replace temp view raw as select * from {self._good()}")
+
+    def _good(self) -> str:
+        return f"arrived where not ({self._bad}){self._left()}"
+
+    def _left(self) -> str:
+        dropped = ", ".join(map(str, sorted(self._dropped)))
+        return f" and file_no not in ({dropped})" if dropped else ""
+
+    def drop_files(self, numbers: set[int]) -> None:
+        """Forget the rows of files."""
+        if numbers - self._dropped:
+            self._dropped |= numbers
+            self._show()
+
+    def find_endless(self) -> dict[int, str]:
+        """Find the files with a quote that is never closed or a row without an end, and say so."""
+        like = " or ".join(
+            f"problem like {literal(f'%{w}%')}" for w in (csvfile.NEVER_CLOSED, csvfile.ENDLESS)
+        )
+        found = self._ask(f"select file_no, max(problem) from arrived where {like} group by file_no")
+        return dict(found)
+
+    def count_columns(self, columns: Sequence[str]) -> dict[int, dict[str, ColumnCounts]]:
+        """Count filled cells, missing words and numbers, by file and column."""
+        what = ["filled", "missing_word", "boolean", "number"]
+        return {
+            number: {
+                name: ColumnCounts(n, words, booleans + numbers)
+                for name, (n, words, booleans, numbers) in of_file.items()
+            }
+            for number, of_file in self._count_cells(columns, what, "true").items()
+        }
+
+    def reject(self, schema: Schema | None) -> dict[int, list[Rejection]]:
+        """Set the bad rows aside, by file in their order; without a schema those of no good shape."""
+        if schema is not None:
+            self._bad = " or ".join([self._bad, *self._find_bad(schema)])
+        found = self._ask(f"select * from arrived where ({self._bad}){self._left()} order by place")
+        self._show()
+        rejected: dict[int, list[Rejection]] = {}
+        lines: dict[int, int] = {}
+        for file_no, place, line, problem, *cells in found:
+            number = place // parts.PLACES
+            if number not in lines:
+                lines[number] = parts.count_lines(self._parts[number])
+            at = line + lines[number]
+            rejected.setdefault(file_no, []).append(self._explain(at, problem, cells, schema))
+        return rejected
+
+    def _explain(
+        self, line: int, problem: str | None, cells: Sequence[str | None], schema: Schema | None
+    ) -> Rejection:
+        if problem is not None or schema is None:
+            return Rejection(line, "", "", problem or "")
+        row = {name: cell or "" for name, cell in zip(self.columns, cells, strict=True)}
+        found = dataset.find_problem(row, schema)
+        if found is None:
+            raise ValueError("SQL and Python do not agree on what a good row is")
+        shown = found.value if len(found.value) <= LONGEST_SHOWN else found.value[:LONGEST_SHOWN] + "…"
+        return Rejection(line, found.column, shown, found.reason)
+
+    def _find_bad(self, schema: Schema) -> Iterator[str]:
+        """Say in SQL which rows have a cell that rejects them."""
+        words = (*dataset.MISSING_WORDS, *dataset.BOOLEAN_WORDS)
+        for name in schema.numbers:
+            cell = self._cell_of[name]
+            yield f"({cell} is not null and not ({is_number(cell)} or {is_word(cell, words)}))"
+        known = {*schema.positive, *schema.negative}
+        found = {word for _, word, _ in self._count_words(schema.target) if word.lower() in known}
+        cell = self._cell_of[schema.target]
+        listed = ", ".join(map(literal, sorted(found)))
+        yield f"({cell} is not null and {cell} not in ({listed}))" if found else f"{cell} is not null"
+
+    def deduplicate(self) -> None:
+        """Keep the first arrival of every row: rows are compared whole."""
+        listed = ", ".join(self._cells)
+        first = "min_by(file_no, place) as file_no, min(place) as place"
+        sql = f"select {first}, {listed} from {self._good()} group by {listed}"
+        self._keep(self._select(sql), "kept")
+        self._cluster.ask("create or replace temp view raw as select * from kept")
+
+    def write(self, path: Path) -> None:
+        """Write the rows as CSV in the one dialect of the table, without a header.
+
+        Executors write part files into shared storage; they are put together here, in order.
+        """
+        path.parent.mkdir(parents=True, exist_ok=True)
+        folder = path.with_name(f"{artifacts.TEMPORARY}parts-{path.name}")
+        shutil.rmtree(folder, ignore_errors=True)
+        sql = f"select {line_of(self._cells)} as value from raw order by place"
+        target = folder.absolute().as_uri()
+        self._cluster.work(
+            lambda: self._cluster.session.sql(sql).write.option("compression", "none").text(target)
+        )
+        with path.open("wb") as out:
+            for part in sorted(folder.glob("part-*")):
+                with part.open("rb") as handle:
+                    shutil.copyfileobj(handle, out, csvfile.BLOCK)
+        shutil.rmtree(folder)
+        for checked in self._files.values():
+            if csvfile.has_changed(checked):
+                raise csvfile.ChangedError(errno.ESTALE, "changed while it was read", str(checked.path))
+
+    def row_facts(self, target: str) -> tuple[list[int], list[int]]:
+        """Say of each row of `write` from which file it comes, and 1 where it has no label."""
+        found = self._ask(f"select file_no, {self._cell_of[target]} is null from raw order by place")
+        return [number for number, _ in found], [int(unlabelled) for _, unlabelled in found]
+
+    # --- what the columns hold ---------------------------------------------------------------------------
+
+    def count_missing(self, schema: Schema) -> tuple[int, dict[str, int]]:
+        """Count all rows, and the missing cells of every column."""
+        numbers = set(schema.numbers)
+        counts: dict[str, int] = {}
+        for start in range(0, len(self.columns), COLUMNS_AT_ONCE):
+            names = self.columns[start : start + COLUMNS_AT_ONCE]
+            cells = (self._cell_of[name] for name in names)
+            filled = (number_of(c) if name in numbers else c for name, c in zip(names, cells, strict=True))
+            (found,) = self._ask(f"select {', '.join(f'count({said})' for said in filled)} from raw")
+            counts |= zip(names, found, strict=True)
+        n_rows = sum(self.count_rows().values())
+        return n_rows, {name: n_rows - count for name, count in counts.items()}
+
+    def describe_numbers(self, schema: Schema) -> Statistics:
+        """Describe every number column as `contents.compute_statistics` does."""
+        found: Statistics = {}
+        for start in range(0, len(schema.numbers), COLUMNS_AT_ONCE):
+            names = schema.numbers[start : start + COLUMNS_AT_ONCE]
+            listed = ", ".join(f"{number_of(self._cell_of[name])} as d{k}" for k, name in enumerate(names))
+            self._keep(self._select(f"select {listed} from raw"), "numbers")
+            found |= {name: self._describe(f"d{k}", *facts) for (k, name), facts in
+                      zip(enumerate(names), self._sum_up(len(names)), strict=True)}  # fmt: skip
+        return found
+
+    def _sum_up(self, n: int) -> list[tuple[Any, ...]]:
+        """Give n, mean, squares about it, min, max and a bracket of the median of each column.
+
+        In two passes: the second takes the rounding out of the first one's mean.
+        """
+        bracket = f"approx_percentile({{d}}, array({', '.join(map(str, AROUND_MEDIAN))}), {ACCURACY})"
+        ask = f"count({{d}}), avg({{d}}), min({{d}}), max({{d}}), {bracket}"
+        (first,) = self._ask(f"select {', '.join(ask.format(d=f'd{k}') for k in range(n))} from numbers")
+        columns = [first[5 * k : 5 * k + 5] for k in range(n)]
+        about = [f"(d{k} - ({double(of_column[1] or 0.0)}))" for k, of_column in enumerate(columns)]
+        (second,) = self._ask(f"select {', '.join(f'avg({d}), sum({d} * {d})' for d in about)} from numbers")
+        return [(*columns[k], *second[2 * k : 2 * k + 2]) for k in range(n)]
+
+    def _describe(
+        self, d: str, n: int, mean: float, least: float, most: float, around: Any, off: float, squares: float
+    ) -> dict[str, float | int | None]:
+        if not n:
+            return {"n": 0, **dict.fromkeys(("mean", "median", "mode", "std", "min", "max"))}
+        ((mode,),) = self._ask(
+            f"select {d} from numbers where {d} is not null group by {d} order by count(*) desc, {d} limit 1"
+        )
+        variance = max(squares - n * off * off, 0.0) / (n - 1) if n > 1 else None
+        return {
+            "n": n,
+            "mean": mean + off,
+            "median": self._median(d, n, *around) or self._median(d, n, least, most),
+            "mode": mode,
+            "std": None if variance is None else math.sqrt(variance),
+            "min": least,
+            "max": most,
+        }
+
+    def _median(self, d: str, n: int, low: float, high: float) -> float | None:
+        """Find the median exactly among the values of a bracket; None when it is not there."""
+        ((below,),) = self._ask(f"select count_if({d} < {double(low)}) from numbers")
+        between = f"{d} between {double(low)} and {double(high)}"
+        found = self._ask(f"select {d}, count(*) from numbers where {between} group by {d} order by {d}")
+        wanted, values, seen = [(n - 1) // 2, n // 2], list[float](), below
+        for value, count in found:
+            values += [value for rank in wanted if seen <= rank < seen + count]
+            seen += count
+        return sum(values) / 2 if len(values) == 2 else None
+
+
+def double(value: float) -> str:
+    """Write a double for SQL; as text it reads back equal."""
+    return f"{value!r}D"
+
+
+def describe_columns(
+    cluster: Cluster, path: Path, schema: Schema, length: int, *, limits: Limits, one_line_each: bool
+) -> tuple[Statistics, dict[str, dict[str, float | int]]]:
+    """Describe the columns of the compiled table as `contents.describe_columns` does, on a cluster."""
+    found = parts.cut_table(path, length, schema.columns, limits, one_line_each=one_line_each)
+    with SparkEngine(cluster, schema.columns) as engine:
+        engine.read_parts(found)
+        n_rows, counts = engine.count_missing(schema)
+        missing: dict[str, dict[str, float | int]] = {
+            name: {"count": count, "percent": 100 * count / n_rows if n_rows else 0.0}
+            for name, count in counts.items()
+        }
+        return engine.describe_numbers(schema), missing

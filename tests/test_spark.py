@@ -1,0 +1,289 @@
+"""Spark gives what DuckDB gives: the same bytes, the same accounting, the same figures."""
+
+import contextlib
+import csv
+import dataclasses
+import io
+import json
+import os
+import random
+import tempfile
+from pathlib import Path
+
+import pytest
+from conftest import HEADER, Workspace, make_clients
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+import stage
+from config import load_config
+from risk import artifacts, contents, parts, releases, remote, spark
+from risk.cluster import Settings, connect, stop
+from risk.dataset import Schema
+from risk.errors import ServiceError
+from risk.limits import Limits, Room
+from risk.table import Ledger
+
+pytestmark = pytest.mark.slow
+CANARY = "canaryQ7xZ=:\\ x"
+CONF = {
+    "spark.driver.bindAddress": "127.0.0.1",
+    "spark.driver.host": "127.0.0.1",
+    "spark.ui.enabled": False,
+    "spark.sql.shuffle.partitions": 2,
+    "spark.default.parallelism": 2,
+    # Tables of a few rows: to compile queries and hot code costs more than they do.
+    "spark.sql.codegen.wholeStage": False,
+    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+    "spark.hadoop.fs.s3a.secret.key": CANARY,
+}
+LOCAL = {"name": "spark", "master": "local[2]", "conf": CONF}
+HEAD = b"corporation,activity,colour,exited\n"
+ARTIFACTS = ("finaldata.csv", "ingestedfiles.txt", "rejectedrows.csv", ".finaldata.json")
+
+
+def write(rows, separator=",", line_end="\n", mark="", quoting=csv.QUOTE_MINIMAL):
+    text = io.StringIO()
+    csv.writer(text, delimiter=separator, lineterminator=line_end, quoting=quoting).writerows(rows)
+    return (mark + text.getvalue()).encode()
+
+
+def make_workspace(folder, capsys, engine, files):
+    made = Workspace(Path(folder) / engine["name"], capsys)
+    made.configure(engine=engine)
+    (made.root / "sourcedata").mkdir()
+    for name, data in files.items():
+        (made.root / "sourcedata" / name).write_bytes(data)
+    return made
+
+
+def results(workspace):
+    folder = workspace.root / "ingesteddata"
+    return {name: (folder / name).read_bytes() for name in ARTIFACTS if (folder / name).exists()}
+
+
+def ingest(workspace, *arguments, expect=0):
+    """Ingest, and give everything that may be compared: bytes, counts, and what was said."""
+    counts = workspace.run("ingestion", *arguments, expect=expect)
+    return counts, results(workspace), sorted(set(workspace.said.splitlines()))
+
+
+def both(capsys, files, later=None, expect=0):
+    """Ingest the same files by both engines, and more files into the same tables."""
+    found = {}
+    for engine in ({"name": "duckdb"}, LOCAL):
+        with tempfile.TemporaryDirectory() as folder:
+            workspace = make_workspace(folder, capsys, engine, files)
+            told = [ingest(workspace, expect=expect)]
+            for name, data in (later or {}).items():
+                (workspace.root / "sourcedata" / name).write_bytes(data)
+            if later:
+                told.append(ingest(workspace))
+            found[engine["name"]] = told
+    return found["duckdb"], found["spark"]
+
+
+def test_duplicates_bad_rows_and_odd_files_end_in_the_same_bytes(capsys):
+    header = [HEADER]
+    rows = make_clients(60, "a")
+    files = {
+        "a.csv": write(header + rows),
+        "b.csv": write(header + rows[20:40] + make_clients(20, "b"), ";", "\r\n", "\ufeff"),
+        "c.csv": write([HEADER[::-1], *[row[::-1] for row in make_clients(5, "c")]], "|"),
+        "d.csv": write([*header, ["x", "many", "red", "1"], ["y", "1", "red", "perhaps"], *rows[:3]]),
+        "e.csv": HEAD + b"a,1,red,1\nb,2\n\n,,,\n" + HEAD,
+        "f.csv": b"",
+        "g.csv": HEAD,
+        "h.csv": HEAD + b'a,1,"red\n\nblue",1\nb,1e101,red,1\nc,NA,"x""y",\n',
+        "i.csv": HEAD + b'a,1,"red,1\nb,2,red,1\n',
+        "j.csv": b"corporation,colour,exited\na,red,1\n",
+        "k.csv": b"corporation,activity,colour,exited\rz,7,red,1\r",
+        "l.csv": HEAD + ' é\u2028漢🙂\\,\u00a07 ,na,Yes\nx,true,"a\r\nb",no\n'.encode(),
+    }
+    later = {"m.csv": write(header + rows[:10] + make_clients(10, "m")), "n.csv": write(header + rows[:2])}
+    duckdb, on_spark = both(capsys, files, later)
+    assert on_spark == duckdb
+    assert duckdb[0][0]["rows_rejected"] > 5 and duckdb[1][0]["rows_new"] == 10
+
+
+CELL = st.one_of(
+    st.sampled_from(["", "a", "1", "-2.5", " 3 ", "NA", "true", "nan", "1_0", "1e101", "inf", "yes", "0"]),
+    st.lists(
+        st.sampled_from([*"ab01.,;|\t \"'#\\%_\u00a0é漢🙂\u2028\u0085\ufeff", "\n", "\r\n"]), max_size=4
+    ).map("".join),
+)
+ROW = st.tuples(
+    st.sampled_from(["x", "y", "z"]), CELL, CELL, st.sampled_from(["1", "0", "", "no", "perhaps"])
+)
+FILE = st.builds(
+    lambda rows, *how: write([HEADER, *rows], *how),
+    st.lists(ROW, max_size=6),
+    st.sampled_from(",;|"),
+    st.sampled_from(["\n", "\r\n"]),
+    st.sampled_from(["", "\ufeff"]),
+    st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
+)
+FIRST = write([HEADER, *make_clients(5, "first"), ["x", "1", "a", "0"]])
+
+
+@settings(
+    deadline=None,
+    database=None,
+    derandomize=True,
+    max_examples=5,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+@given(st.lists(FILE, min_size=1, max_size=3), st.lists(FILE, max_size=1))
+@example([b"", HEAD, FIRST, FIRST], [FIRST])
+def test_any_written_tables_end_in_the_same_bytes(capsys, files, later):
+    named = {f"{number}.csv": data for number, data in enumerate([FIRST, *files])}
+    duckdb, on_spark = both(capsys, named, {f"later{number}.csv": data for number, data in enumerate(later)})
+    assert on_spark == duckdb
+
+
+NUMBERS = st.one_of(
+    st.sampled_from(["", "NA", "true", "False", "0", "-0.0", "1e100", "-1e100", "1e-320", "7", "7.0"]),
+    st.integers(-5, 5).map(str),
+    st.floats(-1e6, 1e6).map(repr),
+)
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    conf = {
+        name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in CONF.items()
+    }
+    return connect(Settings("local[2]", conf, 60, tmp_path / "spark.log"))
+
+
+@settings(
+    deadline=None,
+    database=None,
+    derandomize=True,
+    max_examples=4,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+@given(st.lists(st.tuples(NUMBERS, NUMBERS, st.sampled_from(["", "a", "NA", "b\nb"])), max_size=30))
+@example([])
+@example([("1e9", "", "a"), ("1000000001", "3", ""), ("1000000002", "", "NA")])
+def test_figures_of_columns_agree(cluster, rows):
+    """Counts, minima, maxima, medians and modes are equal; mean and deviation but for rounding."""
+    schema = Schema(
+        ("size", "age", "plan"),
+        {"size": "number", "age": "number", "plan": "text"},
+        "left",
+        ("1",),
+        ("0",),
+        (),
+        (),
+    )
+    rows = [row for row in rows if any(row)]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "table.csv"
+        path.write_bytes(write([schema.columns, *rows]))
+        length = path.stat().st_size
+        wanted = describe_here(path, schema, len(rows))
+        path.write_bytes(path.read_bytes() + b"beyond what is committed")
+        whole = not any("\n" in row[2] for row in rows)
+        found = spark.describe_columns(cluster, path, schema, length, limits=Limits(), one_line_each=whole)
+    assert found[1] == wanted[1]
+    for name, of_column in wanted[0].items():
+        values = [abs(of_column[what]) for what in ("min", "max") if of_column[what] is not None]
+        for what, value in of_column.items():
+            if what in ("mean", "std") and value is not None:
+                value = pytest.approx(value, rel=1e-9, abs=1e-14 * max(values))
+            assert found[0][name][what] == value, (name, what)
+
+
+def describe_here(path, schema, n_rows):
+    """Describe a table without a cluster."""
+    ledger = Ledger("", "", schema.to_json(), length=path.stat().st_size, rows=n_rows)
+    return contents.describe_columns(path, ledger, Room(path.parent / "spill"))
+
+
+def test_many_values_have_the_same_median_and_mode(cluster, tmp_path):
+    draw = random.Random(1)
+    rows = [[str(draw.randint(0, 3000)), repr(draw.gauss(1e6, 1))] for _ in range(20_000)]
+    schema = Schema(("a", "b"), {"a": "number", "b": "number"}, "b", ("1",), ("0",), (), ())
+    path = tmp_path / "table.csv"
+    path.write_bytes(write([["a", "b"], *rows]))
+    length = path.stat().st_size
+    (wanted, _), (found, _) = (
+        describe_here(path, schema, len(rows)),
+        spark.describe_columns(cluster, path, schema, length, limits=Limits(), one_line_each=True),
+    )
+    for name in wanted:
+        for what in ("n", "median", "mode", "min", "max"):
+            assert found[name][what] == wanted[name][what], (name, what)
+        assert found[name]["mean"] == pytest.approx(wanted[name]["mean"], rel=1e-9)
+        assert found[name]["std"] == pytest.approx(wanted[name]["std"], rel=1e-9)
+
+
+def test_a_tick_and_predictions_on_spark_are_those_of_duckdb(old_world, monkeypatch, tmp_path):
+    """The model is trained here and asked there; rows are numbered through all parts of a file."""
+    old_world.tick()
+    described = json.loads((old_world.root / "models" / "diagnostics.json").read_text())
+    rows = make_clients(300, "p")
+    rows[50][1], rows[299][1] = "many", "1e101"
+    plain = old_world.put("new/plain.csv", rows)
+    quoted = old_world.put("new/quoted.csv", [["=a,b", "7", "x\ny", "1"], *rows])
+    for path in (plain, quoted):
+        old_world.run("diagnostics", "--predict", str(path), "--output", str(tmp_path / path.name))
+    said = old_world.said
+    monkeypatch.setattr(parts, "PART_BYTES", 1000)
+    monkeypatch.setattr(parts.cut, "__defaults__", (1000,))
+    old_world.configure(engine=LOCAL)
+    assert old_world.run("diagnostics")["statistics"].keys() == described["statistics"].keys()
+    told = old_world.run("diagnostics", "--predict", str(quoted), "--output", str(tmp_path / "one.csv"))
+    assert (tmp_path / "one.csv").read_bytes() == (tmp_path / "quoted.csv").read_bytes()
+    assert old_world.said == said and told["n_rejected"] == 2
+    out = tmp_path / "folder"
+    old_world.run("diagnostics", "--predict", str(plain.parent), "--output", str(out))
+    assert {path.name for path in out.iterdir()} == {"plain.csv", "quoted.csv"}
+    for path in out.iterdir():
+        assert path.read_bytes() == (tmp_path / path.name).read_bytes()
+    old_world.run("diagnostics", "--predict", str(plain.parent), "--output", str(out), expect=os.EX_USAGE)
+    assert not list((old_world.root / ".state" / "spill").iterdir())
+
+
+def test_what_is_handed_to_spark_arrives_and_is_nowhere_else(old_world):
+    """Not in a log, not in an artifact, not among the arguments of a process; also when Spark fails."""
+    stop()
+    old_world.configure(engine=LOCAL)
+    old_world.run("ingestion", "-v")
+    said = old_world.said
+    live = connect(stage.connect_cluster(load_config(old_world.config_path)).settings)
+    assert live.context.getConf().get("spark.hadoop.fs.s3a.secret.key") == CANARY
+    with pytest.raises(ServiceError) as raised:
+        live.ask("select 1 from nothing")
+    said += str(raised.value) + repr(live.settings) + repr(load_config(old_world.config_path))
+    lines = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            lines.append(path.read_bytes())
+    assert any(b"SparkSubmit" in line for line in lines)
+    files = [path for path in old_world.root.rglob("*") if path.is_file() and path != old_world.config_path]
+    assert old_world.root / "logs" / "spark.log" in files
+    for data in (said.encode(), *lines, *(path.read_bytes() for path in files)):
+        assert b"canaryQ7" not in data
+
+
+def test_a_release_that_was_changed_on_its_way_says_nothing(old_world, cluster, tmp_path):
+    old_world.tick()
+    release = releases.load(old_world.root / "production_deployment")
+    files = {**release.files, "trainedmodel.pkl": release.files["trainedmodel.pkl"] + b"x"}
+    digest = artifacts.sha256(artifacts.render_json(release.manifest).encode())
+    for changed, wanted in (
+        (dataclasses.replace(release, files=files), "was changed"),
+        (release, "another one"),
+    ):
+        sent = remote.Sent(changed, {}, 0)
+        known = digest if changed is not release else digest[::-1]
+        rdd = cluster.context.parallelize([1], 1)
+        with pytest.raises(ServiceError, match=wanted):
+            cluster.work(
+                lambda sent=sent, known=known, rdd=rdd: rdd.mapPartitions(
+                    lambda _: remote.say_parts([], sent, known, {}, "")
+                ).collect()
+            )
