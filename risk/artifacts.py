@@ -216,8 +216,10 @@ def prefix_digest(path: Path, length: int, blocks: list[str]) -> str | None:
 
 
 @contextlib.contextmanager
-def lock(path: Path, *, wait_s: float) -> Iterator[None]:
+def lock(path: Path, *, wait_s: float) -> Iterator[bool]:
     """Hold the workspace; flock, so it dies with its owner and is never stale.
+
+    Yields whether the last holder died with it: what it wrote there about itself is still there.
 
     Raises
     ------
@@ -237,11 +239,13 @@ def lock(path: Path, *, wait_s: float) -> Iterator[None]:
                     holder = handle.read(200).strip() or "unknown"
                     raise BusyError(f"another run holds the workspace ({holder}); try again later") from error
                 time.sleep(0.05)
+        handle.seek(0)
+        died = bool(handle.read(200).strip())
         handle.truncate(0)
         handle.write(f"pid {os.getpid()} since {time.strftime('%Y-%m-%d %H:%M:%S%z')}\n")
         handle.flush()
         try:
-            yield
+            yield died
         finally:
             handle.truncate(0)
 
