@@ -25,6 +25,7 @@ from risk.errors import AccessError, BusyError, PipelineError, ServiceError, Sto
 if TYPE_CHECKING:
     import logging.handlers
 
+    from risk.alerts import Alarm, Settings, Standing
     from risk.cluster import Cluster
 
 WAIT_S = 10.0
@@ -118,7 +119,9 @@ def _run_script(
         as_json, verbosity = arguments.pop("json"), arguments.pop("verbosity")
         changes = locks and not looks
         _Logging.prepare(settings, verbosity, rotates=changes)
-        with terminable(), _hold(settings, by_cron) if changes else nullcontext():
+        with terminable(), _hold(settings, by_cron) if changes else nullcontext() as died:
+            if died and by_cron:
+                alert_of_death(settings)
             if changes and not by_cron:
                 warn_of_open_folders(settings)
             try:
@@ -163,9 +166,9 @@ def _run_script(
 
 
 @contextmanager
-def _hold(config: Config, by_cron: bool) -> Iterator[None]:
-    """Hold the workspace and clear away what a dead run left in it."""
-    with artifacts.lock(config.lock, wait_s=0 if by_cron else WAIT_S):
+def _hold(config: Config, by_cron: bool) -> Iterator[bool]:
+    """Hold the workspace and clear away what a dead run left in it; yields whether there was one."""
+    with artifacts.lock(config.lock, wait_s=0 if by_cron else WAIT_S) as died:
         artifacts.sweep(
             config.output_folder,
             config.output_model,
@@ -175,7 +178,7 @@ def _hold(config: Config, by_cron: bool) -> Iterator[None]:
             *config.alerts.queues.values(),
             config.spill_folder,
         )
-        yield
+        yield died
 
 
 @contextmanager
@@ -348,12 +351,12 @@ def alert(end: _End) -> None:
         return
     from contextlib import ExitStack
 
-    from risk import alerts, couriers
+    from risk import alerts
 
     failure = None if end.error is None else alerts.of_failure(end.error, end.exit_code, how.root)
     standing = end.result.alarms() if failure is None else None
     try:
-        with terminable(), ExitStack() as held:
+        with _harmless(), terminable(), ExitStack() as held:
             try:
                 held.enter_context(artifacts.lock(how.lock, wait_s=0))
             except BusyError:
@@ -361,15 +364,38 @@ def alert(end: _End) -> None:
             except OSError:  # a disk that takes nothing: told all the same
                 if failure is None:
                     raise
-            for level, line in couriers.tell(how, standing, failure, time.time(), utc_now()):
-                log("alerts").log(level, "%s", line)
+            _tell(how, standing, failure)
+    except (_Terminated, KeyboardInterrupt):
+        return  # what waits is sent by the next tick
+
+
+def alert_of_death(config: Config) -> None:
+    """Tell that the run before was killed, before this one begins: it may be killed, too."""
+    if config.alerts.is_idle():
+        return
+    from risk import alerts
+
+    with _harmless():
+        _tell(config.alerts, None, alerts.of_death())
+
+
+def _tell(how: Settings, standing: Standing | None, failure: Alarm | None) -> None:
+    from risk import couriers
+
+    for level, line in couriers.tell(how, standing, failure, time.time(), utc_now()):
+        log("alerts").log(level, "%s", line)
+
+
+@contextmanager
+def _harmless() -> Iterator[None]:
+    """Let no tick fail for a message."""
+    try:
+        yield
     except (PipelineError, OSError) as error:
         said = of_system(error) if isinstance(error, OSError) else error
         log("alerts").warning("%s; an alert may be missing, the pipeline goes on", said)
-    except (_Terminated, KeyboardInterrupt):
-        return  # what waits is sent by the next tick
-    except Exception:  # noqa: BLE001  (a tick that did its work does not fail for a message)
-        log("alerts").exception("this is a bug of ours; the tick itself ended as it says")
+    except Exception:  # noqa: BLE001  (a bug in telling is none of the tick)
+        log("alerts").exception("this is a bug of ours; the tick itself goes on")
 
 
 def copy_datasets(config: Config, name: str) -> None:

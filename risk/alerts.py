@@ -299,6 +299,16 @@ def of_failure(error: BaseException, exit_code: int, root: Path) -> Alarm:
     )
 
 
+def of_death() -> Alarm:
+    """Tell that a run ended without a word."""
+    return Alarm(
+        key="killed",
+        title="failed, the run before this one was killed in the middle",
+        text="Nothing is half done; this run takes up where it died.",
+        todo="see whether memory ran out (journalctl -k), or the machine was switched off",
+    )
+
+
 def of_stale(fed_at: float, now: float, stale_days: int | None) -> Alarm | None:
     """Tell of data that have become old; None when they have not."""
     if stale_days is None or now - fed_at < stale_days * DAY_S:

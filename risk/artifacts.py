@@ -216,8 +216,10 @@ def prefix_digest(path: Path, length: int, blocks: list[str]) -> str | None:
 
 
 @contextlib.contextmanager
-def lock(path: Path, *, wait_s: float) -> Iterator[None]:
+def lock(path: Path, *, wait_s: float) -> Iterator[bool]:
     """Hold the workspace; flock, so it dies with its owner and is never stale.
+
+    Yields whether the last holder died with it: what it wrote there about itself is still there.
 
     Raises
     ------
@@ -227,16 +229,16 @@ def lock(path: Path, *, wait_s: float) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "a+", encoding="utf-8") as handle:  # noqa: PTH123
         with naming(path):
-            _hold(handle, time.monotonic() + wait_s)
+            died = _hold(handle, time.monotonic() + wait_s)
         try:
-            yield
+            yield died
         finally:
             with naming(path):
                 handle.truncate(0)
 
 
-def _hold(handle: IO[str], deadline: float) -> None:
-    """Take the lock, and write down whose it is."""
+def _hold(handle: IO[str], deadline: float) -> bool:
+    """Take the lock, and write down whose it is; say whether the run before has died."""
     while True:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -247,9 +249,12 @@ def _hold(handle: IO[str], deadline: float) -> None:
                 holder = handle.read(200).strip() or "unknown"
                 raise BusyError(f"another run holds the workspace ({holder}); try again later") from error
             time.sleep(0.05)
+    handle.seek(0)
+    died = bool(handle.read(200).strip())
     handle.truncate(0)
     handle.write(f"pid {os.getpid()} since {time.strftime('%Y-%m-%d %H:%M:%S%z')}\n")
     handle.flush()
+    return died
 
 
 # --- what is new -----------------------------------------------------------------------------------

@@ -231,6 +231,24 @@ def test_a_tick_that_is_terminated_is_told(bare, hook, monkeypatch):
     assert "exit code 143 (it was terminated)" in text
 
 
+def test_ticks_that_are_killed_one_after_the_other_are_told_once(bare, hook):
+    """As when memory runs out: no tick comes to its end, so the next one tells before it begins."""
+    code = f"""
+import os, sys
+sys.path.insert(0, {str(ROOT)!r})
+import fullprocess
+fullprocess.look = lambda config: os.kill(os.getpid(), 9)
+fullprocess.main(["--config", {str(bare.config_path)!r}])
+"""
+    for n_told in (0, 1, 1):
+        assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
+        assert len(hook.texts) == n_told
+    assert "failed, the run before this one was killed" in hook.texts[0]
+    for _ in range(3):
+        bare.tick()
+    assert kinds(hook) == ["failed", "recovered"]
+
+
 def test_another_tick_that_runs_a_wrong_command_and_a_look_are_no_failures(bare, hook):
     from risk import artifacts
 
