@@ -227,27 +227,34 @@ def lock(path: Path, *, wait_s: float) -> Iterator[bool]:
         When another run still holds it after `wait_s` seconds; names the holder.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    deadline = time.monotonic() + wait_s
-    with naming(path), open(path, "a+", encoding="utf-8") as handle:  # noqa: PTH123
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError as error:
-                if time.monotonic() >= deadline:
-                    handle.seek(0)
-                    holder = handle.read(200).strip() or "unknown"
-                    raise BusyError(f"another run holds the workspace ({holder}); try again later") from error
-                time.sleep(0.05)
-        handle.seek(0)
-        died = bool(handle.read(200).strip())
-        handle.truncate(0)
-        handle.write(f"pid {os.getpid()} since {time.strftime('%Y-%m-%d %H:%M:%S%z')}\n")
-        handle.flush()
+    with open(path, "a+", encoding="utf-8") as handle:  # noqa: PTH123
+        with naming(path):
+            died = _hold(handle, time.monotonic() + wait_s)
         try:
             yield died
         finally:
-            handle.truncate(0)
+            with naming(path):
+                handle.truncate(0)
+
+
+def _hold(handle: IO[str], deadline: float) -> bool:
+    """Take the lock, and write down whose it is; say whether the run before has died."""
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError as error:
+            if time.monotonic() >= deadline:
+                handle.seek(0)
+                holder = handle.read(200).strip() or "unknown"
+                raise BusyError(f"another run holds the workspace ({holder}); try again later") from error
+            time.sleep(0.05)
+    handle.seek(0)
+    died = bool(handle.read(200).strip())
+    handle.truncate(0)
+    handle.write(f"pid {os.getpid()} since {time.strftime('%Y-%m-%d %H:%M:%S%z')}\n")
+    handle.flush()
+    return died
 
 
 # --- what is new -----------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Whole or absent, appended or cut off, locked or told who holds it."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -152,6 +153,15 @@ with artifacts.lock(Path({str(path)!r}), wait_s=0):
             yield process
         finally:
             process.kill()
+
+
+def test_an_error_of_the_work_under_the_lock_is_not_said_of_the_lock(tmp_path):
+    with pytest.raises(OSError) as told, artifacts.lock(tmp_path / "lock", wait_s=0):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+    assert told.value.filename is None
+    with pytest.raises(OSError) as told, artifacts.lock(tmp_path / "lock", wait_s=0):
+        (tmp_path / "none").read_bytes()
+    assert told.value.filename == str(tmp_path / "none")
 
 
 def test_a_held_lock_names_its_holder_and_dies_with_it(tmp_path):
