@@ -9,13 +9,16 @@ import re
 import stat
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from risk import alerts
 from risk.alerts import Settings as AlertSettings
 from risk.errors import ConfigError
-from risk.limits import Limits
+from risk.limits import Limits, Room
+
+if TYPE_CHECKING:
+    from risk.known import Place
 
 FOLDER_KEYS = (
     "input_folder_path",
@@ -71,7 +74,7 @@ DEFAULTS: dict[str, Any] = {
         "conf": {},
         "wait_s": 60,
     },
-    "max_training_rows": None,
+    "max_training_rows": 1_000_000,
     "limits": asdict(Limits()),
     "api": {
         "host": "127.0.0.1",
@@ -132,6 +135,7 @@ class Config:
     engine: str
     memory_limit: str | None
     spill_folder: Path
+    max_training_rows: int
     spark_master: str | None
     spark_conf: dict[str, str] = field(repr=False)
     spark_wait_s: int
@@ -156,6 +160,13 @@ class Config:
     @property
     def ledger(self) -> Path:
         return self.output_folder / ".finaldata.json"
+
+    @property
+    def known_rows(self) -> Place:
+        from risk.known import Place
+
+        index = self.output_folder / ".finaldata.known.json"
+        return Place(self.final_data, index, self.state_folder / "rows.key")
 
     @property
     def ingested_files(self) -> Path:
@@ -266,6 +277,10 @@ class Config:
         return Path(__file__).resolve().parent / "requirements.txt"
 
     @property
+    def room(self) -> Room:
+        return Room(self.spill_folder, self.memory_limit)
+
+    @property
     def max_body_bytes(self) -> int:
         return self.max_body_mb * 1024 * 1024
 
@@ -284,6 +299,8 @@ class Config:
         """Say what shapes models and verdicts but no row; a change waits for new data."""
         costs = [self.call_cost, self.loss_cost] if self.threshold == "cost" else []
         shape = [self.estimator, self.random_state, self.threshold, self.params, self.drift_rule, *costs]
+        if self.max_training_rows != DEFAULTS["max_training_rows"]:
+            shape.append({"max_training_rows": self.max_training_rows})
         return json.dumps([*shape, self.alpha, self.gate, self.keep_releases], sort_keys=True)
 
 
@@ -544,6 +561,7 @@ def _check(root: Path, raw: dict[str, Any], values: dict[str, Any], problems: li
         "database_url": (_is_text, "a URL such as sqlite:///records.db"),
         "store_datasets": (lambda v: isinstance(v, bool), "true or false"),
         "keep_days": (lambda v: v is None or _is_whole(v, 1, 36_500), "a whole number of days from 1"),
+        "max_training_rows": (lambda v: _is_whole(v, 1000, 10**9), "a whole number from 1000"),
         "engine.name": (lambda v: v in ENGINES, f"one of {', '.join(ENGINES)}"),
         "engine.wait_s": (lambda v: _is_whole(v, 1, 3600), "a whole number of seconds from 1 to 3600"),
         "engine.memory_limit": (lambda v: v is None or _is_size(v), 'a size such as "2GB"'),
@@ -576,8 +594,6 @@ def _check(root: Path, raw: dict[str, Any], values: dict[str, Any], problems: li
     _check_spark(values, problems)
     if _is_text(values["database_url"]):
         _check_url("database_url", values["database_url"], problems)
-    if values["max_training_rows"] is not None:
-        problems.append("max_training_rows: not available in this version; leave it out")
     _check_roles(values, problems)
 
 
@@ -737,6 +753,7 @@ def _freeze(path: Path, raw: dict[str, Any], values: dict[str, Any], secrets: di
         engine=values["engine.name"],
         memory_limit=values["engine.memory_limit"],
         spill_folder=root / spill if spill else root / ".state" / "spill",
+        max_training_rows=values["max_training_rows"],
         spark_master=values["engine.master"],
         spark_conf={name: _setting(value) for name, value in values["engine.conf"].items()},
         spark_wait_s=values["engine.wait_s"],

@@ -30,9 +30,9 @@ from risk import (
     timeline,
     trends,
 )
-from risk.dataset import Schema
 from risk.errors import ArtifactError, DatasetError, MissingArtifactError, UsageError
 from risk.layout import WIDTH, align, fit, short
+from risk.limits import Room
 
 if TYPE_CHECKING:
     from risk.predictions import Predictor
@@ -187,8 +187,7 @@ def run(
     if explain is not None:
         return explain_client(config, explain)
     ledger = table.load_ready(config.ledger)
-    schema = Schema.from_json(ledger.schema or {})
-    statistics, missing = describe_columns(config, schema, ledger)
+    statistics, missing = describe_columns(config, ledger)
     deployed = load_deployed(config)
     clients = list_clients(config, ledger, deployed) if deployed else None
     timings, moved, known = read_history(config)
@@ -211,7 +210,7 @@ def run(
     artifacts.put_json(config.diagnostics, facts)
     return Result(
         n_rows=ledger.rows,
-        n_columns=len(schema.columns),
+        n_columns=len(missing),
         n_missing=sum(int(found["count"]) for found in missing.values()),
         n_outdated=sum(p["latest"] not in (p["installed"], packages.UNKNOWN) for p in listed),
         facts=facts,
@@ -219,18 +218,19 @@ def run(
     )
 
 
-def describe_columns(config: Config, schema: Schema, ledger: Ledger) -> tuple[Any, Any]:
+def describe_columns(config: Config, ledger: Ledger) -> tuple[Any, Any]:
     """Describe the columns of the table by the engine that config.json names."""
     if config.engine != "spark":
-        return contents.describe_columns(config.final_data, schema, ledger.length)
+        return contents.describe_columns(config.final_data, ledger, config.room)
     from risk import spark
+    from risk.dataset import Schema
 
     cluster = stage.connect_cluster(config)
     cluster.prove(config.spill_folder)
     return spark.describe_columns(
         cluster,
         config.final_data,
-        schema,
+        Schema.from_json(ledger.schema or {}),
         ledger.length,
         limits=config.limits,
         one_line_each=ledger.lines == ledger.rows + 1,
@@ -286,8 +286,8 @@ def list_clients(config: Config, ledger: Ledger, deployed: Predictor) -> dict[st
         before = (artifacts.read_json_or_none(config.diagnostics) or {}).get("clients")
     except ArtifactError:
         before = None
-    wanted = atrisk.Wanted(config.top_n, config.value_column, config.memory_limit)
-    places = (config.at_risk, config.final_data, config.spill_folder)
+    wanted = atrisk.Wanted(config.top_n, config.value_column)
+    places = (config.at_risk, config.final_data, config.room)
     try:
         with threadpool_limits(1):
             told = atrisk.write_list(*places, ledger, deployed, wanted, before)
@@ -321,8 +321,9 @@ def predict_file(config: Config, path: str, n_reasons: int, output: str | None) 
     with tempfile.TemporaryDirectory(prefix="risk-predict-") as scratch:
         source = pipes.take_input(path, Path(scratch))
         checked = csvfile.check(source, deployed.schema.columns, config.separator, config.limits)
+        room = Room(Path(scratch), config.memory_limit)
         with pipes.open_output(output, Path(scratch)) as out, threadpool_limits(1):
-            told = batches.predict_file(checked, deployed, out, n_reasons=n_reasons, spill=Path(scratch))
+            told = batches.predict_file(checked, deployed, out, n_reasons=n_reasons, room=room)
     tell_rejected(checked.name, told.rejected, told.n_rows)
     return Predicted(release.id, told.n_rows, told.n_leaving, len(told.rejected), output)
 
@@ -399,7 +400,8 @@ def explain_client(config: Config, client: str) -> Explained:
     ledger = table.load_ready(config.ledger)
     release, deployed = load_release(config)
     with tempfile.TemporaryDirectory(prefix="risk-explain-") as scratch, threadpool_limits(1):
-        return Explained(lineage.explain(client, config.final_data, ledger, release, deployed, Path(scratch)))
+        room = Room(Path(scratch), config.memory_limit)
+        return Explained(lineage.explain(client, config.final_data, ledger, release, deployed, room))
 
 
 def read_history(config: Config) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:

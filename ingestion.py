@@ -6,19 +6,21 @@ import argparse
 import dataclasses
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate, chain
+from itertools import accumulate, chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import stage
 from config import Config
-from risk import artifacts, csvfile, dataset, escapes, rows, table, ticks
+from risk import artifacts, csvfile, dataset, escapes, known, rows, table, ticks
 from risk.csvfile import Checked
 from risk.dataset import Schema
 from risk.errors import DatasetError
+from risk.known import Known
 from risk.rows import Rejection
+from risk.shelf import Shelf
 from risk.table import FileEntry, Ledger
 
 if TYPE_CHECKING:
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     Words = Mapping[int, Mapping[str, int]]
 
 LOG = stage.log("ingestion")
+ROWS_AT_ONCE = 500_000
+SMALL_BYTES = 256 * 1024  # of new files: read row by row in the time that DuckDB takes to load
 T = TypeVar("T")
 
 
@@ -286,21 +290,21 @@ def collect(
     """Check every file whose content the ledger does not know, in order of first arrival."""
     arrived = {entry.name: entry.batch for entry in reversed(before.files)}
     number = 1 + max((entry.batch for entry in before.files), default=0)
-    known = {(entry.name, entry.sha256) for entry in ledger.files if entry.sha256}
+    taken = {(entry.name, entry.sha256) for entry in ledger.files if entry.sha256}
     over = {(entry.name, entry.refused) for entry in ledger.files if not entry.sha256}
     names = {entry.name for entry in ledger.files}
     wanted = [config.target_column, *config.id_columns, *config.ignore_columns]
     wanted += before.schema["columns"] if before.schema else []
     batch = Batch(number, {})
     for name in sorted(listing, key=lambda name: (arrived.get(name, number), name)):
-        if (name, digests.get(name, "")) in known:
+        if (name, digests.get(name, "")) in taken:
             continue
         try:
             checked = csvfile.check(config.input_folder / name, wanted, config.separator, config.limits)
         except PermissionError:
             LOG.warning("%s: may not be read; check its owner and mode; the other files go on", name)
             continue
-        if (name, checked.sha256) in known or (name, checked.refusal) in over:
+        if (name, checked.sha256) in taken or (name, checked.refusal) in over:
             continue
         if csvfile.has_changed(checked):
             batch.leave(name)
@@ -329,15 +333,15 @@ def take_up(config: Config, ledger: Ledger, before: Ledger, batch: Batch) -> Led
     fresh = config.spill_folder / f"{artifacts.TEMPORARY}fresh.csv"
     n_read: dict[int, int] = {}
     fresh_rows: dict[int, tuple[int, int]] = {}
-    facts: list[tuple[int, bool]] = []
+    facts: tuple[Sequence[int], Sequence[int]] = ((), ())
     if batch.good():
-        with open_engine(config, columns) as engine:
+        with open_engine(config, batch, columns, schema) as engine:
             schema = read_whole(config, engine, batch, schema)
             n_read = engine.count_rows()
             engine.deduplicate()
             engine.write(fresh)
             fresh_rows = engine.count_labelled(config.target_column)
-            facts = engine.row_facts(config.target_column) if ledger.length else []
+            facts = engine.row_facts(config.target_column) if ledger.length else facts
     if not batch.files:
         return before
     if before.length and not ledger.length:
@@ -354,26 +358,47 @@ def take_up(config: Config, ledger: Ledger, before: Ledger, batch: Batch) -> Led
             ledger = begin(config, ledger, fresh)
     fresh.unlink(missing_ok=True)
     counts = {p: (n_read.get(p, 0), *fresh_rows.get(p, (0, 0))) for p in batch.good()}
-    return commit(config, ledger, batch, counts)
+    committed = commit(config, ledger, batch, counts)
+    if before.length and not before.rebuilding and committed.length > before.length:
+        known.keep(config.known_rows, committed)
+    return committed
 
 
-def open_engine(config: Config, columns: Sequence[str]) -> Engine | SparkEngine:
-    """Open the engine that config.json names; a cluster that cannot be had is an error, never another way."""
+def read_few(config: Config, shelf: Shelf, batch: Batch, schema: Schema | None) -> None:
+    """Put the good rows of a small batch on the shelf, all read the exact way."""
+    for position in sorted(batch.good()):
+        read_exact(config, batch, position, shelf.columns, schema, shelf)
+    leave_changed(shelf, batch)
+
+
+def open_engine(
+    config: Config, batch: Batch, columns: Sequence[str], schema: Schema | None
+) -> Engine | Shelf | SparkEngine:
+    """Open the engine that config.json names; a cluster that cannot be had is an error, never another way.
+
+    On one machine, few rows of a known table need no engine.
+    """
     if config.engine == "spark":
         from risk.spark import SparkEngine
 
         cluster = stage.connect_cluster(config)
         cluster.prove(config.spill_folder)
         return SparkEngine(cluster, columns)
+    size = sum(checked.size for checked in batch.good().values())
+    if schema is not None and size <= SMALL_BYTES:
+        return Shelf(columns)
     from risk.engine import Engine
 
     return Engine(columns, config.spill_folder, config.memory_limit, reads=config.input_folder)
 
 
 def read_whole(
-    config: Config, engine: Engine | SparkEngine, batch: Batch, schema: Schema | None
+    config: Config, engine: Engine | Shelf | SparkEngine, batch: Batch, schema: Schema | None
 ) -> Schema | None:
     """Bring the good rows of the good files into the engine; see `read_batch` and `read_on_cluster`."""
+    if isinstance(engine, Shelf):
+        read_few(config, engine, batch, schema)
+        return schema
     from risk.engine import Engine
 
     if isinstance(engine, Engine):
@@ -493,7 +518,7 @@ def of_files(facts: Mapping[int, T], numbers: set[int]) -> dict[int, T]:
     return {number: fact for number, fact in facts.items() if number in numbers}
 
 
-def leave_changed(engine: Engine | SparkEngine, batch: Batch) -> None:
+def leave_changed(engine: Engine | Shelf | SparkEngine, batch: Batch) -> None:
     """Leave the files that changed under our hands for the next run; nothing of them is taken."""
     changed = {position for position, checked in batch.files.items() if csvfile.has_changed(checked)}
     changed |= batch.changed & batch.files.keys()
@@ -509,7 +534,7 @@ def read_exact(
     position: int,
     columns: Sequence[str],
     schema: Schema | None,
-    engine: Engine | None,
+    engine: Engine | Shelf | None,
 ) -> None:
     """Read a file row by row: good rows go to the engine, the others are noted.
 
@@ -555,18 +580,53 @@ def begin(config: Config, ledger: Ledger, fresh: Path) -> Ledger:
 
 
 def append(
-    config: Config, ledger: Ledger, fresh: Path, facts: list[tuple[int, bool]]
+    config: Config, ledger: Ledger, fresh: Path, facts: tuple[Sequence[int], Sequence[int]]
 ) -> tuple[Ledger, dict[int, tuple[int, int]]]:
-    """Append the rows of `fresh` that the table does not hold; count them and the unlabelled by file."""
+    """Append the rows of `fresh` that the table does not hold; count them and the unlabelled by file.
+
+    The table is read once, or not at all where `known` has the digests of its rows; for many fresh rows
+    these are made first, so that not all of them are held.
+    """
+    rows_known = known.load(config.known_rows)
+    if rows_known is None or not rows_known.fits(ledger):
+        rows_known = None
+        if len(facts[0]) > ROWS_AT_ONCE:
+            table.known_records(config.final_data, ledger, ())
+            known.keep(config.known_rows, ledger, least_bytes=0)
+            rows_known = known.load(config.known_rows)
+    n_new, n_unlabelled = Counter[int](), Counter[int]()
+    each = zip(*facts, strict=True)
+    parts = read_fresh(fresh)
+    first = next(parts, [])
+    held = find_held(config, ledger, rows_known, first)
+
+    def kept(records: list[bytes], held: set[bytes]) -> Iterator[bytes]:
+        for record, (position, unlabelled) in zip(records, each, strict=False):
+            if record not in held:
+                n_new[position] += 1
+                n_unlabelled[position] += unlabelled
+                yield record + b"\n"
+
+    others = ((records, find_held(config, ledger, rows_known, records)) for records in parts)
+    chunks = chain(kept(first, held), chain.from_iterable(kept(*part) for part in others))
+    ledger = table.grow(config.final_data, ledger, chunks)
+    return ledger, {position: (count, n_unlabelled[position]) for position, count in n_new.items()}
+
+
+def read_fresh(fresh: Path) -> Iterator[list[bytes]]:
+    """Read the fresh rows, many at a time."""
     with fresh.open("rb") as handle:
         blocks = iter(lambda: handle.read(artifacts.BLOCK), b"")
-        records = [record for part in table.split_records(blocks) for record in part]
-    known = table.known_records(config.final_data, ledger, records)
-    kept = [(record, fact) for record, fact in zip(records, facts, strict=True) if record not in known]
-    ledger = table.grow(config.final_data, ledger, (record + b"\n" for record, _ in kept))
-    n_new = Counter(position for _, (position, _) in kept)
-    n_unlabelled = Counter(position for _, (position, unlabelled) in kept if unlabelled)
-    return ledger, {position: (count, n_unlabelled[position]) for position, count in n_new.items()}
+        records = chain.from_iterable(table.split_records(blocks))
+        while part := list(islice(records, ROWS_AT_ONCE)):
+            yield part
+
+
+def find_held(config: Config, ledger: Ledger, rows_known: Known | None, records: list[bytes]) -> set[bytes]:
+    """Give those of some rows that the table holds."""
+    if rows_known is not None:
+        return rows_known.find(records)
+    return table.known_records(config.final_data, ledger, records)
 
 
 def commit(config: Config, ledger: Ledger, batch: Batch, counts: Mapping[int, Sequence[int]]) -> Ledger:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import stage
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from risk.table import Ledger
 
 LOG = stage.log("scoring")
-CHUNK_ROWS = 500_000
+MOST_DIGESTS = 5_000_000
 
 
 @dataclass(frozen=True)
@@ -95,22 +94,29 @@ def suspect_test_data(
     ledger, mark = table.load(config.ledger), card["data"]
     if ledger is not None and table.holds(config.final_data, ledger, mark):
         schema = Schema.from_json(card["schema"])
-        trained = digest_rows(config.final_data, schema, mark["length"])
-        found.append(suspicions.suspect_overlap(trained, folds.row_digests(X, y)))
+        trained_on = replace(ledger, length=mark["length"], rows=mark["n_rows"])
+        test = folds.row_digests(X, y)
+        trained, n_common = digest_rows(config, trained_on, schema, test)
+        found.append(suspicions.suspect_overlap(trained, test, n_common))
     return [one for one in found if one is not None]
 
 
-def digest_rows(path: Path, schema: Schema, length: int) -> np.ndarray:
-    """Digest the labelled rows of the compiled table, in chunks; shape (n_samples,)."""
+def digest_rows(config: Config, ledger: Ledger, schema: Schema, test: np.ndarray) -> tuple[np.ndarray, int]:
+    """Digest the labelled rows of the compiled table, and count the test rows that are among them.
+
+    Of a table of many rows, only those whose digest one of a few numbers divides: all rows of equal
+    content, or none.
+    """
     import numpy as np
 
-    from risk import folds
+    from risk import compiled, folds
 
-    parts = [
-        folds.row_digests(X[y == y], y[y == y])
-        for X, y in dataset.read_chunks(path, schema, stop=length, chunk_rows=CHUNK_ROWS)
-    ]
-    return np.concatenate(parts)
+    divisor, parts, common = 1 + ledger.rows // MOST_DIGESTS, [], np.zeros(len(test), dtype=bool)
+    for part in compiled.read_chunks(config.final_data, ledger, schema, config.room, labelled=True):
+        digests = folds.row_digests(part.X, part.y)
+        common |= np.isin(test, digests)
+        parts.append(digests[digests % divisor == 0])
+    return np.concatenate(parts), int(common.sum())
 
 
 def run(config: Config) -> Result:
@@ -147,12 +153,16 @@ def run(config: Config) -> Result:
 
 def judge(config: Config, ledger: Ledger, start: int) -> Verdict:
     """Judge the deployed model on the rows of the table behind an offset, and keep what needs a label yet."""
-    from risk import awaited, drift, evidence, shift
+    from risk import awaited, compiled, drift, evidence, shift
 
     release, model = releases.load_deployed(config.prod_deployment, config.secrets.get("RISK_MODEL_KEY"))
     card, table = release.json("modelcard.json"), Schema.from_json(ledger.schema or {})
     schema = replace(Schema.from_json(card["schema"]), columns=table.columns, ids=table.ids)
-    X, y = dataset.read_table(config.final_data, schema, start=start, stop=ledger.length)
+    most, ids = config.max_training_rows, [name for name in schema.ids if name in table.columns]
+    taken = compiled.read(config.final_data, ledger, schema, config.room, start=start, texts=ids, most=most)
+    X, y = taken.X, taken.y
+    if taken.is_sample:
+        LOG.info("judged on a sample, by digest, of %s of %s new rows", f"{most:,}", f"{taken.n_rows:,}")
     y_pred, probability = releases.predict(model, X)
     found = evidence.compute_evidence(
         X,
@@ -166,8 +176,10 @@ def judge(config: Config, ledger: Ledger, start: int) -> Verdict:
     )
 
     def identify() -> np.ndarray:
-        ids = dataset.read_ids(config.final_data, schema, start=start, stop=ledger.length)
-        return awaited.identify(ids, X)
+        import pandas as pd
+
+        named = {name: pd.Series(taken.texts[name], dtype="str") for name in ids}
+        return awaited.identify(pd.DataFrame(named, index=X.index), X)
 
     outlook = look_ahead(config, release, identify, y, y_pred, probability)
     return drift.judge(config.drift_rule, found, release.id, outlook)

@@ -355,14 +355,12 @@ class Tick:
 
     def is_unlearnable(self, standing: Standing, ledger: Ledger) -> bool:
         """Say whether the deployed model knows every label there is: drift of rows without one."""
-        from risk import dataset
-        from risk.dataset import Schema
+        from risk import compiled
 
         if standing.release is None or not standing.comparable:
             return False
         start = self.trained_up_to(standing.release, ledger)
-        schema = Schema.from_json(ledger.schema or {})
-        return not dataset.has_label(self.config.final_data, schema, start=start, stop=ledger.length)
+        return not compiled.has_label(self.config.final_data, ledger, self.config.room, start=start)
 
     def retrain(self, result: Result, standing: Standing, ledger: Ledger) -> Result:
         """Train a candidate, ask the gate, and deploy what passes, fitted on everything."""

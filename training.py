@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import stage
 from config import Config
-from risk import artifacts, dataset, releases, table
+from risk import artifacts, releases, table
 from risk.dataset import Schema
 from risk.errors import DatasetError
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
+    from risk.compiled import Taken
     from risk.models import Recipe
     from risk.selection import Choice, Rule
     from risk.suspicions import Suspicion
@@ -75,11 +76,20 @@ class Result:
 
 @dataclass(frozen=True)
 class Labelled:
-    """Labelled rows of the table in their order; `is_new` marks those behind the training mark, or all."""
+    """Labelled rows of the table in their order; `is_new` marks those behind the training mark, or all.
+
+    `digests` are those of whole rows where the rows are a sample of `n_labelled`, else empty.
+    """
 
     X: pd.DataFrame
     y: np.ndarray
     is_new: np.ndarray
+    digests: np.ndarray
+    n_labelled: int
+
+    @property
+    def is_sample(self) -> bool:
+        return len(self.digests) > 0
 
     @property
     def newest(self) -> np.ndarray:
@@ -91,7 +101,13 @@ class Labelled:
     def take(self, rows: np.ndarray) -> Labelled:
         if rows.all():
             return self
-        return Labelled(self.X[rows].reset_index(drop=True), self.y[rows], self.is_new[rows])
+        return replace(
+            self,
+            X=self.X[rows].reset_index(drop=True),
+            y=self.y[rows],
+            is_new=self.is_new[rows],
+            digests=self.digests[rows] if self.is_sample else self.digests,
+        )
 
 
 # --- compute -------------------------------------------------------------------------------------------
@@ -119,12 +135,26 @@ def make_plan(data: Labelled, wanted: Recipe, estimator: str, rule: Rule, behind
             data = data.take(data.is_new)
             choice, warnings = choose(data)
     told = {
+        **tell_sample(choice, data, wanted.random_state),
         "rows": {"used": used, **facts},
         "warnings": [one.to_json() for one in warnings],
         "reference": keep_reference(choice, data, rule),
         "slices": find_slices(choice, data),
     }
     return Plan(choice, used, behind, {**choice.facts, **told})
+
+
+def tell_sample(choice: Choice, data: Labelled, random_state: int) -> dict[str, Any]:
+    """Tell of a sample, with the learning curve that says whether it is large enough; else nothing."""
+    from risk import learning, models
+
+    if not data.is_sample:
+        return {}
+    tried = models.make_pipeline(choice.recipe)
+    curve = learning.draw_curve(tried, data.X, data.y, data.digests, random_state=random_state)
+    text = learning.say(curve, len(data.y), data.n_labelled)
+    sample = {"n_rows": len(data.y), "n_labelled": data.n_labelled, "text": text, "learning_curve": curve}
+    return {"sample": sample}
 
 
 def keep_reference(choice: Choice, data: Labelled, rule: Rule) -> dict[str, Any]:
@@ -213,9 +243,10 @@ def run(
 
     ledger = table.load_ready(config.ledger)
     schema = Schema.from_json(ledger.schema or {})
-    everything = read_labelled(config, ledger, schema, refit.behind if refit else behind)
+    gated = behind is not None and hold_back
+    everything = read_labelled(config, ledger, schema, refit.behind if refit else behind, gated)
     check_classes(everything.y, schema)
-    held_back = find_held_back(everything, behind is not None and hold_back)
+    held_back = find_held_back(everything, gated)
     data = everything.take(~held_back)
     with threadpool_limits(1), models.blaming(config.params):
         # one thread: the same bytes on any machine, and cron leaves a core to the API
@@ -226,6 +257,9 @@ def run(
         model = models.make_estimator(plan.choice.recipe, threshold=threshold, n_rows=len(data.y))
         model.fit(data.X, data.y)
     write(config, ledger, schema, plan, data, model)
+    if refit is None and "sample" in plan.facts:
+        sample = plan.facts["sample"]
+        LOG.log(20 if sample["learning_curve"]["levelled"] else 30, "%s", sample["text"])
     for warning in plan.facts["warnings"] if refit is None else ():
         level = "info" if warning["code"] in HARMLESS else "warning"
         getattr(LOG, level)("%s", warning["text"])
@@ -254,21 +288,40 @@ def rule_of(config: Config) -> Rule:
     return Rule(config.threshold, config.call_cost, config.loss_cost)
 
 
-def read_labelled(config: Config, ledger: Ledger, schema: Schema, behind: int | None) -> Labelled:
-    """Read the labelled rows of the table, and say which lie behind an offset."""
+def read_labelled(
+    config: Config, ledger: Ledger, schema: Schema, behind: int | None, gated: bool
+) -> Labelled:
+    """Read the labelled rows of the table, and say which lie behind an offset.
+
+    Of more than `max_training_rows` a sample by the digest of each row. Rows that the gate will judge on
+    are taken from all new rows: a sample of a large table holds few of them.
+    """
+    from risk import compiled
+
+    def read(start: int = 0) -> Taken:
+        most = config.max_training_rows
+        room = config.room
+        return compiled.read(config.final_data, ledger, schema, room, start=start, labelled=True, most=most)
+
+    taken, first = read(), 0
+    if behind is not None:
+        first = ledger.rows - compiled.count_rows(config.final_data, ledger, config.room, start=behind)
+    n_labelled = taken.n_rows
+    if gated and taken.is_sample and behind is not None and behind < ledger.length:
+        taken = add_judges(taken, read(behind), first)
+    is_new = taken.numbers > first if behind is not None else taken.numbers > 0
+    return Labelled(taken.X, taken.y.astype("int64"), is_new, taken.digests, n_labelled)
+
+
+def add_judges(sample: Taken, new: Taken, first: int) -> Taken:
+    """Add the rows that the gate will judge on, of the new ones behind the first so many."""
     import numpy as np
 
-    X, y = dataset.read_table(config.final_data, schema, stop=ledger.length)
-    is_new = np.full(len(y), behind is None)
-    if behind is not None and behind < ledger.length:
-        target = [schema.target]
-        (new,) = dataset.read_texts(
-            config.final_data, schema, start=behind, stop=ledger.length, usecols=target
-        )
-        is_new[len(y) - len(new) :] = True
-    everything, labelled = Labelled(X, y, is_new), y == y
-    taken = everything.take(labelled)
-    return replace(taken, y=taken.y.astype("int64"))
+    from risk import candidates
+
+    new = replace(new, numbers=new.numbers + first)
+    judging = candidates.hold_back(new.X, new.y) & ~np.isin(new.numbers, sample.numbers)
+    return sample.join(new.take(np.flatnonzero(judging)))
 
 
 def find_held_back(data: Labelled, wanted: bool) -> np.ndarray:

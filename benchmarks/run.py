@@ -89,13 +89,15 @@ class Run:
 def run(*command: object) -> Run:
     """Run a process and watch the memory of its tree."""
     started = time.perf_counter()
-    process = subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE, text=True)
-    peak = 0
-    while process.poll() is None:
-        peak = max(peak, sum(map(resident, tree(process.pid))))
-        time.sleep(POLL_S)
-    duration_s = time.perf_counter() - started
-    said = process.stdout.read() if process.stdout else ""
+    with tempfile.TemporaryFile("w+") as out:  # a pipe that nobody reads meanwhile would fill up
+        process = subprocess.Popen([str(part) for part in command], stdout=out)
+        peak = 0
+        while process.poll() is None:
+            peak = max(peak, sum(map(resident, tree(process.pid))))
+            time.sleep(POLL_S)
+        duration_s = time.perf_counter() - started
+        out.seek(0)
+        said = out.read()
     if process.returncode:
         raise SystemExit(f"{command} ended with {process.returncode}")
     return Run(duration_s, peak, said)

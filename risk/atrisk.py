@@ -21,14 +21,16 @@ from typing import Any
 import duckdb
 import numpy as np
 
-from risk import artifacts, clients, csvfile, engine, escapes, frames, roster, table
+from risk import artifacts, clients, compiled, csvfile, engine, escapes, frames, roster, table
 from risk.bands import LEVELS
-from risk.clients import Source, Standing
+from risk.clients import LOSS_DIGITS
+from risk.compiled import Source
+from risk.limits import Room
 from risk.predictions import DIGITS, Predictor
 from risk.reasons import Reason
 from risk.table import Ledger
 
-LOSS_DIGITS, DATA_DIGITS = 2, 12
+DATA_DIGITS = 12
 COUNTED = ("n_clients", "n_at_risk", "share_at_risk", "value_at_risk")
 
 
@@ -38,13 +40,12 @@ class Wanted:
 
     top_n: int = 20
     value_column: str | None = None
-    memory_limit: str | None = None
 
 
 def write_list(
     path: Path,
     data: Path,
-    spill: Path,
+    room: Room,
     ledger: Ledger,
     predictor: Predictor,
     wanted: Wanted,
@@ -54,8 +55,8 @@ def write_list(
 
     Parameters
     ----------
-    path, data, spill : Path
-        atrisk.csv, the compiled table, and where DuckDB may overflow.
+    path, data : Path
+        atrisk.csv and the compiled table.
     before : mapping, optional
         The summary of the last list, as diagnostics.json has it.
 
@@ -73,38 +74,51 @@ def write_list(
     DatasetError, ConfigError
         When the table lacks what the model or the order needs.
     """
-    with clients.open_table(data, ledger, spill, wanted.memory_limit) as source:
+    with compiled.open_table(data, ledger, room) as source:
         clients.refuse_table(source.schema, predictor, wanted.value_column)
         n_known = clients.find_newest(source, data, ledger.rows)
-        standing = clients.find_standing(source, predictor, wanted.value_column)
-        reasons = clients.find_reasons(source, predictor, standing)
+        clients.find_standing(source, predictor, wanted.value_column)
+        reasons = clients.find_reasons(source, predictor)
         stamp = {"release": predictor.release, "data": ledger.digest[:DATA_DIGITS]}
-        keep_standing(source, standing, reasons)
+        keep_reasons(source, reasons)
         comparable = bool(source.ids) or table.holds(data, ledger, (before or {}).get("mark"))
         read_before(source, path, stamp, comparable=comparable)
-        lines = write_lines(source, path, stamp, spill, wanted.top_n)
+        lines = write_lines(source, path, stamp, room.spill, wanted.top_n)
+        counted = count(source, n_known, has_value=wanted.value_column is not None)
     facts = {
         "release": predictor.release,
         "mark": ledger.mark,
         "threshold": predictor.threshold,
         "value_column": wanted.value_column,
-        **count(standing, n_known, has_value=wanted.value_column is not None),
+        **counted,
     }
     top = [line | {"reasons": [one.to_json() for one in reasons.get(line["rank"], ())]} for line in lines]
     return {**facts, "before": numbers_before(facts, before), "clients": top}
 
 
-def count(standing: Standing, n_known: int, *, has_value: bool) -> dict[str, Any]:
+def count(source: Source, n_known: int, *, has_value: bool) -> dict[str, Any]:
     """Count clients."""
-    at_risk, n = standing.said.leaves, len(standing.rank)
+    by_level = "select risk, count(*), coalesce(count_if(leaves), 0) from standing group by risk"
+    found = source.connection.execute(by_level).fetchall()
+    n, n_at_risk = sum(one[1] for one in found), sum(one[2] for one in found)
+    levels = {level: n_clients for level, n_clients, _ in found}
     return {
         "n_clients": n,
-        "n_at_risk": int(at_risk.sum()),
-        "share_at_risk": float(at_risk.mean()) if n else None,
-        "value_at_risk": float(np.nansum(standing.expected_loss[at_risk])) if has_value else None,
-        "risk": {level: int((standing.said.risk == level).sum()) for level in LEVELS},
+        "n_at_risk": n_at_risk,
+        "share_at_risk": n_at_risk / n if n else None,
+        "value_at_risk": add_losses(source) if has_value else None,
+        "risk": {level: levels.get(level, 0) for level in LEVELS},
         "n_left": n_known - n,
     }
+
+
+def add_losses(source: Source) -> float:
+    """Add the expected losses of the clients at risk, in the order of the list."""
+    total = np.longdouble(0)
+    found = source.connection.execute("select loss from standing where leaves and loss is not null")
+    while len(chunk := found.fetch_df_chunk(frames.VECTORS)):
+        total += chunk["loss"].to_numpy().astype(np.longdouble).sum()
+    return float(total)
 
 
 def numbers_before(facts: Mapping[str, Any], before: Mapping[str, Any] | None) -> dict[str, Any] | None:
@@ -120,22 +134,8 @@ def numbers_before(facts: Mapping[str, Any], before: Mapping[str, Any] | None) -
 # --- in DuckDB ---------------------------------------------------------------------------------------------
 
 
-def keep_standing(source: Source, standing: Standing, reasons: Mapping[int, list[Reason]]) -> None:
-    """Put what is known of clients beside their ids, in `standing`, and texts in `reasoned`."""
-    known = {
-        "row_no": standing.numbers,
-        "rank": standing.rank,
-        "probability": np.round(standing.said.probability, DIGITS),
-        "probability_low": np.round(standing.low, DIGITS),
-        "probability_high": np.round(standing.high, DIGITS),
-        "risk": standing.said.risk,
-        "expected_loss": np.round(standing.expected_loss, LOSS_DIGITS),
-    }
-    filled = ", ".join(
-        f"nullif({name}, 'nan'::double) as {name}"
-        for name in ("probability_low", "probability_high", "expected_loss")
-    )
-    _keep(source, "standing", known, f"* replace ({filled})")
+def keep_reasons(source: Source, reasons: Mapping[int, list[Reason]]) -> None:
+    """Put the reasons of clients, by rank, into `reasoned`."""
     texts = [[escapes.for_spreadsheet(one.text) for one in said] for said in reasons.values()]
     said = {name: [t[k] if k < len(t) else None for t in texts] for k, name in enumerate(roster.REASONS)}
     typed = ", ".join(f"{name}::varchar as {name}" for name in roster.REASONS)

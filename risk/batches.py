@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
 from typing import IO
 
 import numpy as np
@@ -23,6 +22,7 @@ from risk import csvfile, dataset, engine, frames, predictions, rows
 from risk.csvfile import Checked
 from risk.errors import DatasetError
 from risk.frames import OddError, Rows
+from risk.limits import Room
 from risk.predictions import Predictor
 from risk.rows import Rejection
 
@@ -38,9 +38,7 @@ class Told:
     rejected: list[Rejection] = field(default_factory=list)
 
 
-def predict_file(
-    checked: Checked, predictor: Predictor, out: IO[str], *, n_reasons: int, spill: Path
-) -> Told:
+def predict_file(checked: Checked, predictor: Predictor, out: IO[str], *, n_reasons: int, room: Room) -> Told:
     """Write what the model says of each good row of a checked file.
 
     Parameters
@@ -59,7 +57,7 @@ def predict_file(
     if not checked.odd:
         start = out.tell()
         try:
-            return _write(read_fast(checked, predictor, spill), checked, predictor, out, n_reasons)
+            return _write(read_fast(checked, predictor, room), checked, predictor, out, n_reasons)
         except OddError:
             out.seek(start)
             out.truncate()
@@ -92,7 +90,7 @@ def ids_of(checked: Checked, predictor: Predictor) -> list[str]:
     return [name for name in predictor.schema.ids if name in checked.header]
 
 
-def read_fast(checked: Checked, predictor: Predictor, spill: Path) -> Iterator[tuple[Rows, list[Rejection]]]:
+def read_fast(checked: Checked, predictor: Predictor, room: Room) -> Iterator[tuple[Rows, list[Rejection]]]:
     """Read the rows of a file in which nothing is odd; what is odd all the same is an OddError."""
     schema, header = predictor.schema, checked.header
     raw = [f"c{position}" for position in range(len(header))]
@@ -106,7 +104,10 @@ def read_fast(checked: Checked, predictor: Predictor, spill: Path) -> Iterator[t
     cells = {name: cell for name, cell in zip(header, raw, strict=True) if name}
     check = [f"not ({said})", *(frames.is_good_number(cells[name]) for name in schema.numbers)]
     ids = ids_of(checked, predictor)
-    with csvfile.open_regular(checked.path) as handle, frames.connect(spill, None, len(raw)) as connection:
+    with (
+        csvfile.open_regular(checked.path) as handle,
+        frames.connect(room.spill, room.memory_limit, len(raw)) as connection,
+    ):
         scanned = frames.scan(handle, len(raw), checked.separator)
         source = f"select row_number() over () as row_no, {trim} from {scanned}"
         for chunk in frames.read(connection, source, cells, schema, texts=ids, check=check):
@@ -123,5 +124,5 @@ def read_exactly(checked: Checked, predictor: Predictor) -> Iterator[tuple[Rows,
         texts = {name: np.array([row[name] or None for row in taken.good], dtype=object) for name in ids}
         numbers = np.array(taken.places, dtype=np.int64) + first
         X = dataset.to_frame(taken.good, schema)
-        yield Rows(numbers, X, texts, np.full(len(numbers), np.nan)), taken.rejected
+        yield Rows(numbers, X, texts, {}), taken.rejected
         first += len(part)

@@ -66,6 +66,7 @@ def list_making(card: Facts, trends: Facts) -> list[list[str]]:
         ["files", f"{data['n_files']:,} of {data['source']}{say_period(trends)}"],
         ["digest of the table", data["digest"]],
         ["rows used", "the new ones alone" if card.get("rows", {}).get("used") == "new" else "all"],
+        *([["sample", card["sample"]["text"]]] if "sample" in card else []),
         ["method", card["estimator"].replace("_", " ")],
         ["threshold", f"{card['threshold']:.3f} ({card['threshold_rule']})"],
         ["probabilities", "calibrated" if fitted.get("used") else "as the method gives them"],

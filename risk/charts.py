@@ -163,7 +163,8 @@ def smooth(values: Sequence[float]) -> list[float]:
 
 def _limit(axes: Axes, panel: str, points: Sequence[Mapping[str, Any]]) -> None:
     """Choose the range of values: whole where it begins at 0, close where the scores are."""
-    axes.yaxis.set_major_locator(MaxNLocator(4))
+    counts = panel.endswith("rows") or panel == "clients"
+    axes.yaxis.set_major_locator(MaxNLocator(4, integer=counts))
     if panel == "scores":
         low = min(min(p["value"], p.get("low", 1.0)) for p in points)
         high = max(max(p["value"], p.get("high", 0.0)) for p in points)
@@ -175,7 +176,7 @@ def _limit(axes: Axes, panel: str, points: Sequence[Mapping[str, Any]]) -> None:
         for label, (level, line) in LEVELS.items():
             axes.axhline(level, color=GREY, linewidth=0.8, linestyle=line, label=label)
             top = max(top, level * 1.2)
-    if panel.endswith("rows") or panel == "clients":
+    if counts:
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _count(value)))
     axes.set_ylim(0, top * 1.12 if top > 0 else 1)
 

@@ -6,79 +6,29 @@ says that they left are left out, those without a label are always in. Whoever i
 by probability, or by expected loss (probability times value) where a value column is named; there, clients
 without a value come last, by probability. Equals stand in the order of their rows.
 
-DuckDB reads the table in frames, never more than once a question; what is held is ids on its side (it
-spills) and some numbers a client on ours.
+DuckDB reads the table in frames, never more than once a question, and holds what is said of each client
+(it spills): here there is never more than a frame.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import closing
 from pathlib import Path
 
 import duckdb
 import numpy as np
 
-from risk import csvfile, dataset, engine, escapes, frames
+from risk import dataset, engine, escapes, frames
+from risk.compiled import Source
 from risk.dataset import Schema
 from risk.errors import ArtifactError, ConfigError, DatasetError
-from risk.predictions import Predictor, Said
+from risk.frames import Rows
+from risk.predictions import DIGITS, Predictor
 from risk.reasons import Reason
-from risk.table import Ledger
 
-N_REASONS = 3
+N_REASONS, LOSS_DIGITS = 3, 2
 REASONED = 10_000
 _FORMULA = "(^|[;|\t\r\n])[=+\\-@\t\r\uff1d\uff0b\uff0d\uff20]"  # see `escapes`
-
-
-@dataclass(frozen=True)
-class Source:
-    """The compiled table as DuckDB sees it: its rows in SQL, with their numbers from 1 as `row_no`."""
-
-    connection: duckdb.DuckDBPyConnection
-    rows: str
-    cells: Mapping[str, str]
-    schema: Schema
-
-    @property
-    def ids(self) -> list[str]:
-        """The columns that name a client; none where rows do."""
-        return [name for name in self.schema.ids if name in self.cells]
-
-    @property
-    def keys(self) -> list[str]:
-        """What DuckDB calls the columns that name a client."""
-        return [f"i{position}" for position in range(len(self.ids) or 1)]
-
-
-@dataclass(frozen=True)
-class Standing:
-    """Where clients stand: arrays of one value a client, in the order of their rows."""
-
-    numbers: np.ndarray
-    said: Said
-    low: np.ndarray
-    high: np.ndarray
-    value: np.ndarray
-    rank: np.ndarray
-
-    @property
-    def expected_loss(self) -> np.ndarray:
-        return np.asarray(self.said.probability * self.value)
-
-
-@contextmanager
-def open_table(data: Path, ledger: Ledger, spill: Path, memory_limit: str | None) -> Iterator[Source]:
-    """Open the compiled table."""
-    schema = Schema.from_json(ledger.schema or {})
-    cells = {name: f"c{position}" for position, name in enumerate(schema.columns)}
-    with csvfile.open_regular(data) as handle, frames.connect(spill, memory_limit, len(cells)) as connection:
-        scanned = frames.scan(handle, len(cells), ",", ", ignore_errors = true")
-        committed = f"select * from {scanned} limit {ledger.rows}"
-        yield Source(
-            connection, f"select row_number() over () as row_no, * from ({committed})", cells, schema
-        )
 
 
 def refuse_table(schema: Schema, predictor: Predictor, value_column: str | None) -> None:
@@ -135,43 +85,67 @@ def _make_safe(connection: duckdb.DuckDBPyConnection, key: str) -> None:
         connection.unregister("safe")
 
 
-def find_standing(source: Source, predictor: Predictor, value_column: str | None) -> Standing:
-    """Let the model speak of every client of `newest` who has not left, and rank them."""
+def find_standing(source: Source, predictor: Predictor, value_column: str | None) -> None:
+    """Let the model speak of every client of `newest` who has not left, and rank them, in `standing`.
+
+    By expected loss, those without a value last, then by probability, then by row; from 1. What is shown is
+    rounded, `exact` and `loss` are not.
+    """
     label = source.cells[source.schema.target]
     left = f"coalesce({engine.is_word(label, source.schema.positive)}, false)"
     rows = f"select * from ({source.rows}) semi join newest using (row_no) where not {left}"
-    value = frames.number_or_null(source.cells[value_column]) if value_column is not None else None
-    numbers, values, parts = [np.empty(0, dtype=np.int64)], [np.empty(0)], list[Said]()
-    for chunk in frames.read(source.connection, rows, source.cells, predictor.schema, value=value):
-        numbers.append(chunk.numbers)
-        values.append(chunk.values)
-        parts.append(predictor.say(chunk.X))
-    row_no, worth = np.concatenate(numbers), np.concatenate(values)
-    order = np.argsort(row_no, kind="stable")
-    said = Said.join(parts).take(order)
-    rank = rank_clients(said.probability, worth[order])
-    return Standing(row_no[order], said, *predictor.band(said.log_odds), worth[order], rank)
+    worth = frames.number_or_null(source.cells[value_column]) if value_column is not None else "null"
+    source.connection.execute(
+        "create table said (row_no bigint, leaves boolean, risk varchar, probability double, "
+        "probability_low double, probability_high double, expected_loss double, exact double, loss double)"
+    )
+    with closing(source.connection.cursor()) as writer:  # what is read would end with another question
+        found = frames.read(source.connection, rows, source.cells, predictor.schema, values={"worth": worth})
+        for chunk in found:
+            _keep_said(writer, predictor, chunk)
+    source.connection.execute(
+        "create table standing as select row_number() over () as rank, * from "
+        "(select * from said order by loss desc nulls last, exact desc, row_no)"
+    )
+    source.connection.execute("drop table said")
 
 
-def rank_clients(probability: np.ndarray, value: np.ndarray) -> np.ndarray:
-    """Rank by expected loss, those without a value last, then by probability, then by place; from 1."""
-    order = np.lexsort((-probability, -(probability * value)))  # NaN sorts last, equals stay in order
-    rank = np.empty(len(order), dtype=np.int64)
-    rank[order] = np.arange(1, len(order) + 1)
-    return rank
-
-
-def find_reasons(source: Source, predictor: Predictor, standing: Standing) -> dict[int, list[Reason]]:
-    """Say the reasons of the first 10,000 clients, by rank."""
+def _keep_said(writer: duckdb.DuckDBPyConnection, predictor: Predictor, chunk: Rows) -> None:
     import pandas as pd
 
+    said = predictor.say(chunk.X)
+    low, high = predictor.band(said.log_odds)
+    loss = said.probability * chunk.values["worth"]
+    frame = pd.DataFrame(
+        {
+            "row_no": chunk.numbers,
+            "leaves": said.leaves,
+            "risk": said.risk,
+            "probability": np.round(said.probability, DIGITS),
+            "probability_low": np.round(low, DIGITS),
+            "probability_high": np.round(high, DIGITS),
+            "expected_loss": np.round(loss, LOSS_DIGITS),
+            "exact": said.probability,
+            "loss": loss,
+        }
+    )
+    filled = ", ".join(
+        f"nullif({name}, 'nan'::double) as {name}"
+        for name in ("probability_low", "probability_high", "expected_loss", "loss")
+    )
+    writer.register("part", frame)
+    writer.execute(f"insert into said select * replace ({filled}) from part")
+    writer.unregister("part")
+
+
+def find_reasons(source: Source, predictor: Predictor) -> dict[int, list[Reason]]:
+    """Say the reasons of the first 10,000 clients, by rank."""
     found: dict[int, list[Reason]] = {}
-    wanted = standing.numbers[standing.rank <= REASONED]
-    source.connection.register("wanted", pd.DataFrame({"row_no": wanted}))
-    rows = f"select * from ({source.rows}) semi join wanted using (row_no)"
+    wanted = f"select row_no, rank, leaves from standing where rank <= {REASONED}"
+    standing = {n: (rank, leaves) for n, rank, leaves in source.connection.execute(wanted).fetchall()}
+    rows = f"select * from ({source.rows}) semi join ({wanted}) using (row_no)"
     for chunk in frames.read(source.connection, rows, source.cells, predictor.schema):
-        places = np.searchsorted(standing.numbers, chunk.numbers)
-        said = predictor.reasons(chunk.X, standing.said.leaves[places], N_REASONS)
-        found |= zip(standing.rank[places].tolist(), said, strict=True)
-    source.connection.unregister("wanted")
+        ranks, leaves = zip(*(standing[n] for n in chunk.numbers.tolist()), strict=True)
+        said = predictor.reasons(chunk.X, np.array(leaves, dtype=bool), N_REASONS)
+        found |= zip(ranks, said, strict=True)
     return found

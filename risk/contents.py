@@ -1,58 +1,77 @@
-"""What do the columns of the compiled table hold?"""
+"""What do the columns of the compiled table hold?
+
+DuckDB sorts and counts the distinct values of each number column (it spills); they pass here once, in order,
+so that nothing is ever held and every statistic is exact.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from risk import dataset
-from risk.dataset import Schema
+import numpy as np
 
-if TYPE_CHECKING:
-    import pandas as pd
+from risk import compiled, frames
+from risk.compiled import Source
+from risk.limits import Room
+from risk.table import Ledger
 
-CHUNK_ROWS = 500_000
+COLUMNS_AT_ONCE = 32
+STATISTICS = ("mean", "median", "mode", "std", "min", "max")
 
 
-def compute_statistics(values: pd.Series[float]) -> dict[str, float | int | None]:
+def compute_statistics(
+    parts: Iterable[tuple[np.ndarray, np.ndarray]], n: int
+) -> dict[str, float | int | None]:
     """Describe one numeric column.
 
     Parameters
     ----------
-    values : Series of float64
-        NaN is missing and counts nowhere.
+    parts : iterable of (ndarray, ndarray)
+        Distinct values in ascending order, and how often each occurs; in parts. Missing counts nowhere.
+    n : int
+        How many values there are in all.
 
     Returns
     -------
     statistics : dict
         n, mean, median, mode (the smallest of the most frequent), std (ddof 1), min, max; None where
         it is not defined (no value; std of one value) or no finite double.
+
+    References
+    ----------
+    .. [1] T. F. Chan, G. H. Golub, R. J. LeVeque, "Algorithms for Computing the Sample Variance", The
+       American Statistician 37 (1983), pp. 242-247.
     """
-    import math
-
-    import numpy as np
-
-    filled = values.to_numpy(dtype="float64")
-    filled = filled[~np.isnan(filled)]
-    if not len(filled):
-        return {"n": 0, "mean": None, "median": None, "mode": None, "std": None, "min": None, "max": None}
-    distinct, counts = np.unique(filled, return_counts=True)
+    if not n:
+        return {"n": 0, **dict.fromkeys(STATISTICS)}
+    seen, middle, most = 0, list[float](), 0
+    mean, squares, mode, lowest, highest = np.longdouble(0), np.longdouble(0), math.nan, math.nan, math.nan
     with np.errstate(over="ignore", invalid="ignore"):
-        found = {
-            "mean": float(filled.mean()),
-            "median": float(np.median(filled)),
-            "mode": float(distinct[counts.argmax()]),
-            "std": float(filled.std(ddof=1)) if len(filled) > 1 else math.nan,
-            "min": float(distinct[0]),
-            "max": float(distinct[-1]),
-        }
-    return {"n": len(filled), **{k: v if math.isfinite(v) else None for k, v in found.items()}}
+        for values, counts in parts:
+            ends = seen + np.cumsum(counts)
+            places = [place for place in ((n - 1) // 2, n // 2) if seen <= place < ends[-1]]
+            middle += values[np.searchsorted(ends, places, "right")].tolist()
+            if counts.max() > most:
+                most, mode = int(counts.max()), float(values[counts.argmax()])
+            lowest, highest = (lowest if seen else float(values[0])), float(values[-1])
+            wide, n_here = values.astype(np.longdouble), int(ends[-1]) - seen
+            here = (wide * counts).sum() / n_here
+            gap = here - mean
+            squares += ((wide - here) ** 2 * counts).sum() + gap**2 * seen * n_here / (seen + n_here)
+            mean += gap * n_here / (seen + n_here)
+            seen += n_here
+        std = float(np.sqrt(squares / (n - 1))) if n > 1 else math.nan
+        median = (middle[0] + middle[1]) / 2
+        found = zip(STATISTICS, (float(mean), median, mode, std, lowest, highest), strict=True)
+    return {"n": n, **{name: value if math.isfinite(value) else None for name, value in found}}
 
 
 def describe_columns(
-    path: Path, schema: Schema, length: int
+    data: Path, ledger: Ledger, room: Room
 ) -> tuple[dict[str, dict[str, float | int | None]], dict[str, dict[str, float | int]]]:
-    """Read the table once, in chunks; only the numbers are held.
+    """Read the table once for every 32 columns.
 
     Returns
     -------
@@ -62,26 +81,46 @@ def describe_columns(
         Count and percent of every column. Blank is missing everywhere, the words NA, null and nan in
         number columns only.
     """
-    import numpy as np
-    import pandas as pd
-
-    numbers: dict[str, list[np.ndarray]] = {name: [] for name in schema.numbers}
-    counts = dict.fromkeys(schema.columns, 0)
-    n_rows = 0
-    for part in dataset.read_texts(path, schema, stop=length, chunk_rows=CHUNK_ROWS):
-        n_rows += len(part)
-        for name in schema.columns:
-            cells = part[name]
-            if name in numbers:
-                cells = dataset.numbers_of(cells)
-                numbers[name].append(cells.to_numpy())
-            counts[name] += int(cells.isna().sum())
-    statistics = {
-        name: compute_statistics(pd.Series(np.concatenate(parts) if parts else [], dtype="float64"))
-        for name, parts in numbers.items()
-    }
+    statistics, filled = {}, dict[str, int]()
+    with compiled.open_table(data, ledger, room) as source:
+        columns = [*source.cells]
+        for start in range(0, len(columns), COLUMNS_AT_ONCE):
+            names = columns[start : start + COLUMNS_AT_ONCE]
+            filled |= _keep_cells(source, names)
+            for name in source.schema.numbers:
+                if name in names:
+                    statistics[name] = compute_statistics(_count_values(source, name), filled[name])
     missing = {
-        name: {"count": count, "percent": 100 * count / n_rows if n_rows else 0.0}
-        for name, count in counts.items()
+        name: {
+            "count": ledger.rows - n,
+            "percent": 100 * (ledger.rows - n) / ledger.rows if ledger.rows else 0.0,
+        }
+        for name, n in filled.items()
     }
-    return statistics, missing
+    return {name: statistics[name] for name in source.schema.numbers}, missing
+
+
+def _keep_cells(source: Source, names: Iterable[str]) -> dict[str, int]:
+    """Put the numbers of some columns into `kept`; count the filled cells of each."""
+    cells = {
+        name: f"nullif({frames.number_of(cell)}, 'nan'::double)"  # the word nan is a cast's NaN
+        if name in source.schema.numbers
+        else f"case when {cell} is not null then true end"
+        for name, cell in source.cells.items()
+        if name in names
+    }
+    listed = ", ".join(f"{sql} as {source.cells[name]}" for name, sql in cells.items())
+    source.connection.execute(f"create or replace temp table kept as select {listed} from ({source.rows})")
+    counts = ", ".join(f"count({source.cells[name]})" for name in cells)
+    (found,) = source.connection.execute(f"select {counts} from kept").fetchall()
+    return dict(zip(cells, found, strict=True))
+
+
+def _count_values(source: Source, name: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Give the distinct values of a kept column in ascending order, and how often each occurs."""
+    cell = source.cells[name]
+    found = source.connection.execute(
+        f"select {cell} + 0.0 as v, count(*) as n from kept where {cell} is not null group by v order by v"
+    )
+    while len(chunk := found.fetch_df_chunk(frames.VECTORS)):
+        yield chunk["v"].to_numpy(), chunk["n"].to_numpy()

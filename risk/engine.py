@@ -10,6 +10,7 @@ import contextlib
 import errno
 import os
 import re
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ HASH_PARTS = 4
 MAX_ROWS = 2**40
 COLUMNS_AT_ONCE = 32  # planning a query takes time with the square of its columns
 FILES_AT_ONCE = 200  # that are open at a time; a process may have some thousand
+FACTS_AT_ONCE = 100_000
 DESCRIPTORS = "/proc/self/fd"
 
 
@@ -302,11 +304,16 @@ class Engine(Counts):
             "(format csv, header false, use_tmp_file false)"
         )
 
-    def row_facts(self, target: str) -> list[tuple[int, bool]]:
-        """Say of each row of `write` from which file it comes and whether it has no label."""
-        sql = f"select file_no, {self._cell_of[target]} is null from raw {self._order()}"
-        rows: list[tuple[int, bool]] = self._run(sql).fetchall()
-        return rows
+    def row_facts(self, target: str) -> tuple[array[int], bytearray]:
+        """Say of each row of `write` from which file it comes, and 1 where it has no label."""
+        numbers, unlabelled = array("l"), bytearray()
+        sql = f"select file_no, ({self._cell_of[target]} is null)::utinyint from raw {self._order()}"
+        found = self._run(sql)
+        while some := found.fetchmany(FACTS_AT_ONCE):
+            here, missing = zip(*some, strict=True)
+            numbers.extend(here)
+            unlabelled.extend(missing)
+        return numbers, unlabelled
 
     def _order(self) -> str:
         return "" if self._in_order else "order by file_no, rowid"

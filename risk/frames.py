@@ -6,7 +6,7 @@ this way: the exact reader names lines and reasons. No file is ever held; a fram
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +37,7 @@ class Rows:
     numbers: np.ndarray
     X: pd.DataFrame
     texts: Mapping[str, np.ndarray]
-    values: np.ndarray
+    values: Mapping[str, np.ndarray]
 
 
 @contextmanager
@@ -91,7 +91,7 @@ def read(
     schema: Schema,
     *,
     texts: Sequence[str] = (),
-    value: str | None = None,
+    values: Mapping[str, str] | None = None,
     check: Sequence[str] = (),
 ) -> Iterator[Rows]:
     """Read frames of a relation with a column `row_no`.
@@ -102,8 +102,8 @@ def read(
         The SQL of each column's cell.
     texts : sequence of str
         Columns that are also wanted as they stand.
-    value : str, optional
-        The SQL of one number more.
+    values : mapping of str to str, optional
+        The SQL of further numbers by name; NULL is NaN.
     check : sequence of str
         Conditions in SQL that hold for every row.
 
@@ -112,32 +112,49 @@ def read(
     OddError
         When a row does not fulfil a condition, or a line is no row.
     """
-    wanted = ["row_no", f"{value or 'null'}::double", " and ".join(check) or "true"]
+    named = values or {}
+    wanted = ["row_no", " and ".join(check) or "true", *(f"({sql})::double" for sql in named.values())]
     wanted += [number_of(cells[n]) if schema.kinds[n] == "number" else cells[n] for n in schema.features]
     wanted += [cells[name] for name in texts]
     listed = ", ".join(f"{sql} as k{position}" for position, sql in enumerate(wanted))
     try:
         found = connection.execute(f"select {listed} from ({source})")
         while len(chunk := found.fetch_df_chunk(VECTORS)):
-            yield _to_rows(chunk, schema, texts)
+            yield _to_rows(chunk, schema, texts, [*named])
     except duckdb.InvalidInputException as error:
         raise OddError(str(error).splitlines()[0]) from error
 
 
-def _to_rows(chunk: pd.DataFrame, schema: Schema, texts: Sequence[str]) -> Rows:
-    import pandas as pd
-
-    numbers, values, good, *columns = (chunk[name].to_numpy() for name in chunk.columns)
+def _to_rows(chunk: pd.DataFrame, schema: Schema, texts: Sequence[str], values: Sequence[str]) -> Rows:
+    numbers, good, *columns = (chunk[name].to_numpy() for name in chunk.columns)
     if not good.all():
         raise OddError("a cell is not such as its column")
+    asked = {name: columns.pop(0).astype("float64") for name in values}
     features, others = columns[: len(schema.features)], columns[len(schema.features) :]
+    return Rows(
+        numbers.astype(np.int64),
+        _to_frame(features, schema),
+        dict(zip(texts, others, strict=True)),
+        asked,
+    )
+
+
+def _to_frame(features: Sequence[Any], schema: Schema) -> pd.DataFrame:
+    import pandas as pd
+
     frame = {
         name: pd.Series(cells, dtype="float64" if schema.kinds[name] == "number" else "str")
         for name, cells in zip(schema.features, features, strict=True)
     }
+    return pd.DataFrame(frame, columns=schema.features)
+
+
+def nothing(schema: Schema, texts: Sequence[str], values: Iterable[str]) -> Rows:
+    """Give a chunk without a row."""
+    none = np.empty(0, dtype=object)
     return Rows(
-        numbers.astype(np.int64),
-        pd.DataFrame(frame, columns=schema.features),
-        dict(zip(texts, others, strict=True)),
-        values.astype("float64"),
+        np.empty(0, dtype=np.int64),
+        _to_frame([none] * len(schema.features), schema),
+        dict.fromkeys(texts, none),
+        dict.fromkeys(values, np.empty(0)),
     )

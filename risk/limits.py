@@ -1,10 +1,19 @@
-"""How large may a file be that somebody drops for us?"""
+"""How much may somebody drop for us, and how much room may the work on it take?"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 KIB, MIB = 1024, 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Room:
+    """How much memory a table may take, None for the default, and where it overflows."""
+
+    spill: Path
+    memory_limit: str | None = None
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from risk import clients, frames, table
-from risk.clients import Source
+from risk import clients, compiled, frames, table
+from risk.compiled import Source
 from risk.errors import UsageError
 from risk.frames import ROW, Rows
 from risk.layout import WIDTH, fit
+from risk.limits import Room
 from risk.predictions import Predictor
 from risk.reasons import Explainer
 from risk.releases import Release
@@ -32,7 +33,7 @@ FILE_FACTS = ("rows", "new", "duplicate", "rejected")
 
 
 def explain(
-    client: str, data: Path, ledger: Ledger, release: Release, predictor: Predictor, spill: Path
+    client: str, data: Path, ledger: Ledger, release: Release, predictor: Predictor, room: Room
 ) -> dict[str, Any]:
     """Tell everything about one client's prediction.
 
@@ -53,7 +54,7 @@ def explain(
     UsageError
         When there is no such client.
     """
-    with clients.open_table(data, ledger, spill, None) as source:
+    with compiled.open_table(data, ledger, room) as source:
         clients.refuse_table(source.schema, predictor, None)
         row_no = find_row(source, client)
         texts = list(dict.fromkeys([*source.ids, source.schema.target, *predictor.schema.features]))

@@ -99,11 +99,12 @@ def tell_front(report: Mapping[str, Any]) -> list[Flowable]:
 
 def make_tiles(figures: list[Mapping[str, Any]]) -> Table:
     """Make the figures that are shown large, side by side."""
+    room = WIDTH / len(figures) - 16
     cells = [
         [
-            say(one["name"], NOTE(spaceAfter=0)),
-            say(one["shown"], LARGE()),
-            say(one["note"], NOTE()),
+            say(one["name"], NOTE(spaceAfter=0), room=room),
+            say(one["shown"], LARGE(), room=room),
+            say(one["note"], NOTE(), room=room),
         ]
         for one in figures
     ]
@@ -134,7 +135,7 @@ def tell_trust(trust: Mapping[str, Any]) -> list[Flowable]:
     """Tell whether the model can be trusted, and why."""
     colour = colors.HexColor(ANSWERS[trust["answer"]])
     said = [Paragraph(trust["answer"].capitalize(), ANSWER(textColor=colour))]
-    said += [say(reason, BULLET(), bulletText="•") for reason in trust["because"]]
+    said += [say(reason, BULLET(), room=WIDTH - 16, bulletText="•") for reason in trust["because"]]
     box = Table([[said]], colWidths=[WIDTH])
     box.setStyle([("LINEBEFORE", (0, 0), (0, -1), 3, colour), ("LEFTPADDING", (0, 0), (-1, -1), 10)])
     return paper.chapter("Can the model be trusted?", box)
@@ -156,7 +157,7 @@ def tell_clients(clients: Mapping[str, Any]) -> list[Flowable]:
         header.insert(3, "loss")
         widths.insert(3, -1.2)
     rows = [cells_of(line, has_loss=clients["has_loss"]) for line in clients["lines"]]
-    return [*story, paper.make_table(header, rows, widths)]
+    return [*story, paper.make_table(header, rows, widths, names=1)]
 
 
 def cells_of(line: Mapping[str, Any], *, has_loss: bool) -> list[str]:

@@ -47,13 +47,13 @@ def register_fonts() -> None:
         pdfmetrics.registerFont(UnicodeCIDFont(name))
 
 
-def printable(text: str, longest: int = LONGEST) -> str:
+def printable(text: str, direction: int | None = None) -> str:
     """Give a text of any origin as markup that prints as it is; signs without a glyph as \\uXXXX."""
-    if len(text) > longest:
-        text = text[: longest - 1] + "…"
+    if len(text) > LONGEST_SENTENCE:
+        text = text[: LONGEST_SENTENCE - 1] + "…"
     known = pdfmetrics.getFont(FONT).face.charToGlyph
     runs = scripts.split_by_font(
-        scripts.to_visual(text), lambda sign: ord(sign) in known and sign.isprintable()
+        scripts.to_visual(text, direction), lambda sign: ord(sign) in known and sign.isprintable()
     )
     return "".join(
         f'<font name="{font}">{run}</font>' if font else escape(run).replace("  ", " \N{NO-BREAK SPACE}")
@@ -76,9 +76,23 @@ def style(name: str, **changes: Any) -> ParagraphStyle:
     return ParagraphStyle(name, **(given | changes))
 
 
-def say(text: str, look: ParagraphStyle, **options: Any) -> Paragraph:
-    """Say a sentence of ours, in which names from data may stand."""
-    return Paragraph(printable(text, LONGEST_SENTENCE), look, **options)
+def say(text: str, look: ParagraphStyle, *, room: float = WIDTH, **options: Any) -> Paragraph:
+    """Say a sentence of ours, in which names from data may stand, in lines of at most `room` points."""
+    lines = break_lines(text, look.fontName, look.fontSize, room - look.leftIndent)
+    return Paragraph(lines, look, **options)
+
+
+def break_lines(text: str, font: str, size: float, room: float, *, sentence: bool = True) -> str:
+    """Give a text as markup; where letters run from right to left its lines are broken here, to their room.
+
+    Left to itself reportlab would break what is in visual order already, and begin with its end.
+    """
+    if not scripts.is_right_to_left(text):
+        return printable(text)
+    text = text[:LONGEST_SENTENCE]
+    lines = scripts.break_lines(text, lambda line: bool(pdfmetrics.stringWidth(line, font, size) <= room))
+    direction = scripts.find_direction(text, sentence=sentence)
+    return "<br/>".join(printable(line, direction) for line in lines)
 
 
 TITLE = partial(style, "title", fontName=BOLD, fontSize=18, leading=24)
@@ -107,8 +121,13 @@ def tell_table(part: Mapping[str, Any]) -> list[Flowable]:
     return chapter(part["title"], *body)
 
 
-def make_table(header: Sequence[str], rows: Sequence[Sequence[str]], widths: Sequence[float]) -> Table:
-    """Make a table whose header is repeated on each page; figures stand right; a cell may have lines."""
+def make_table(
+    header: Sequence[str], rows: Sequence[Sequence[str]], widths: Sequence[float], names: int | None = None
+) -> Table:
+    """Make a table whose header is repeated on each page; figures stand right; a cell may have lines.
+
+    The column `names` holds names from data, the others sentences of ours.
+    """
     left, right = (
         style("cell", fontSize=CELL, leading=10),
         style("figure", fontSize=CELL, leading=10, alignment=TA_RIGHT),
@@ -121,7 +140,10 @@ def make_table(header: Sequence[str], rows: Sequence[Sequence[str]], widths: Seq
     of_whole = WIDTH / sum(map(abs, widths))
     cells = [[Paragraph(escape(t), head if w else head_right) for t, w in zip(header, wide, strict=True)]]
     for row in rows:
-        told = [say_lines(text, abs(width) * of_whole) for text, width in zip(row, widths, strict=True)]
+        told = [
+            say_lines(text, abs(width) * of_whole, sentence=column != names)
+            for column, (text, width) in enumerate(zip(row, widths, strict=True))
+        ]
         cells.append([Paragraph(t, left if w else right) for t, w in zip(told, wide, strict=True)])
     table = Table(
         cells if has_header else cells[1:],
@@ -143,18 +165,10 @@ def make_table(header: Sequence[str], rows: Sequence[Sequence[str]], widths: Seq
     return table
 
 
-def say_lines(text: str, width: float) -> str:
-    """Say the lines of a cell; where letters run from right to left they are broken here, to its width."""
-
-    def fits(line: str) -> bool:
-        return bool(pdfmetrics.stringWidth(line, FONT, CELL) <= width - 2 * CELL_PADDING)
-
-    lines = text[:LONGEST].split("\n")
-    return "<br/>".join(
-        printable(part)
-        for line in lines
-        for part in (scripts.break_lines(line, fits) if scripts.is_right_to_left(line) else [line])
-    )
+def say_lines(text: str, width: float, *, sentence: bool) -> str:
+    """Say the lines of a cell of this width."""
+    room, lines = width - 2 * CELL_PADDING, text[:LONGEST].split("\n")
+    return "<br/>".join(break_lines(line, FONT, CELL, room, sentence=sentence) for line in lines)
 
 
 # --- pictures ----------------------------------------------------------------------------------------------

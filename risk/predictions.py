@@ -29,7 +29,8 @@ CLOSE, TOLERANCE, HALF = 1e-9, 1e-12, 0.5
 DIGITS = 4
 # What `anatomy` meets in a model that this project did not build.
 _OTHER_BUILD = (AttributeError, IndexError, KeyError, TypeError, ValueError)
-_FORMULA = re.compile("(^|[\0;|\t\r\n])[=+\\-@\t\r\uff1d\uff0b\uff0d\uff20]")  # see `escapes`
+_SIGNS = "=+-@\t\r\uff1d\uff0b\uff0d\uff20"
+_FORMULA = re.compile(f"(^|[\0;|\t\r\n])[{re.escape(_SIGNS)}]")  # see `escapes`
 _TEXTS = np.array([f"{k / 10**DIGITS:.{DIGITS}f}" for k in range(10**DIGITS + 1)], dtype=object)
 
 
@@ -181,9 +182,12 @@ def write_cells(cells: np.ndarray) -> np.ndarray:
 
     codes, distinct = pd.factorize(cells)
     texts = np.asarray(distinct, dtype=object).tolist()
-    if _FORMULA.search("\0".join(texts)):  # one search instead of one a cell
+    joined = "\0".join(texts)  # one search instead of one a cell
+    if any(sign in joined for sign in _SIGNS) and _FORMULA.search(joined):
         texts = [escapes.for_spreadsheet(text) for text in texts]
-    return np.array([*map(_quote, texts), ""], dtype=object)[codes]
+    if any(sign in joined for sign in ',"\n\r'):
+        texts = list(map(_quote, texts))
+    return np.array([*texts, ""], dtype=object)[codes]
 
 
 def _quote(text: str) -> str:

@@ -44,6 +44,7 @@ BATCH_ROWS = 5_000
 MOST_VALUES = 6  # of a column that boosting is asked about: each costs a prediction of every client
 LEAST = 0.1  # log-odds: odds that are a tenth higher
 NONE = -1
+MOST_SAID = 100_000  # reasons that are kept in words
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,7 @@ class Explainer:
     usual: Mapping[str, Usual]
     echoes: Echoes = field(default_factory=Echoes)
     words: Words = field(default_factory=Words)
+    _said: dict[tuple[str, Value, Value], str] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of_card(cls, anatomy: Anatomy, card: Mapping[str, Any], words: Words | None = None) -> Explainer:
@@ -98,6 +100,16 @@ class Explainer:
     def explain(self, X: pd.DataFrame) -> Effects:
         """Compute the effect of every column on every client."""
         return _explain_linear(self, X) if self.anatomy.is_linear else _explain_other(self, X)
+
+    def put(self, column: str, value: Value, contrast: Value) -> str:
+        """Put a reason into words; those of a large file come again and again, and are kept."""
+        key = column, value, contrast
+        said = self._said.get(key)
+        if said is None:
+            if len(self._said) >= MOST_SAID:
+                self._said.clear()
+            said = self._said[key] = self.words.say(column, self.usual[column], value, contrast)
+        return said
 
     @cached_property
     def usual_client(self) -> np.ndarray:
@@ -308,11 +320,10 @@ def say_cells(explainer: Explainer, column: str, cells: pd.Series[Any], *, raise
     """Say the cells of one column as reasons; each distinct cell is thought about once."""
     import pandas as pd
 
-    usual = explainer.usual[column]
     codes, distinct = pd.factorize(cells)
     values: list[Value] = [*np.asarray(distinct, dtype=object).tolist(), None]
     contrasts = find_contrasts(explainer, column, values, raises=raises)
-    said = [explainer.words.say(column, usual, *pair) for pair in zip(values, contrasts, strict=True)]
+    said = [explainer.put(column, *pair) for pair in zip(values, contrasts, strict=True)]
     return np.array(said, dtype=object)[codes]
 
 

@@ -55,24 +55,37 @@ def break_lines(text: str, fits: Callable[[str], bool]) -> list[str]:
     return lines
 
 
-def to_visual(text: str) -> str:
+def find_direction(text: str, *, sentence: bool = False) -> int:
+    """Find the direction of a text: 0 left to right, 1 right to left.
+
+    The first letter of a name decides. A sentence of ours is read from left to right, whatever name it
+    begins with, unless there is nothing but such a name.
+    """
+    strong = [unicodedata.bidirectional(sign) for sign in text]
+    strong = [one for one in strong if one in (*RIGHT_TO_LEFT, "L")]
+    if sentence and "L" in strong:
+        return 0
+    return int(bool(strong) and strong[0] != "L")
+
+
+def to_visual(text: str, direction: int | None = None) -> str:
     """Put a line of logical order into the order in which it stands on paper.
+
+    `direction` is that of the text of which this is a line; None where it is the whole text.
 
     Notes
     -----
-    The direction of the first letter is that of the line. Of the bidirectional algorithm [1]_ this is what
-    names need: words of both directions, numbers, brackets; no embeddings.
+    Of the bidirectional algorithm [1]_ this is what names need: words of both directions, numbers, brackets;
+    no embeddings.
 
     References
     ----------
     .. [1] M. Davis et al., "Unicode Bidirectional Algorithm", Unicode Standard Annex 9.
     """
-    if not is_right_to_left(text):
+    line = find_direction(text) if direction is None else direction
+    if not line and not is_right_to_left(text):
         return text
-    directions = [unicodedata.bidirectional(sign) for sign in text]
-    first = next((one for one in directions if one in (*RIGHT_TO_LEFT, "L")), "L")
-    line = 0 if first == "L" else 1
-    levels = _find_levels(directions, line)
+    levels = _find_levels([unicodedata.bidirectional(sign) for sign in text], line)
     signs = list(_join(text))
     for level in (2, 1):
         signs, levels = _reverse(signs, levels, level)

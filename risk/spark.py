@@ -228,9 +228,10 @@ class SparkEngine(Counts):
             if csvfile.has_changed(checked):
                 raise csvfile.ChangedError(errno.ESTALE, "changed while it was read", str(checked.path))
 
-    def row_facts(self, target: str) -> list[tuple[int, bool]]:
-        """Say of each row of `write` from which file it comes and whether it has no label."""
-        return self._ask(f"select file_no, {self._cell_of[target]} is null from raw order by place")
+    def row_facts(self, target: str) -> tuple[list[int], list[int]]:
+        """Say of each row of `write` from which file it comes, and 1 where it has no label."""
+        found = self._ask(f"select file_no, {self._cell_of[target]} is null from raw order by place")
+        return [number for number, _ in found], [int(unlabelled) for _, unlabelled in found]
 
     # --- what the columns hold ---------------------------------------------------------------------------
 

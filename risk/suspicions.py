@@ -273,13 +273,16 @@ def suspect_few_test_rows(n: int, n_positive: int, f1: float, low: float, high: 
     return Suspicion("few_test_rows", text)
 
 
-def suspect_overlap(train: np.ndarray, test: np.ndarray) -> Suspicion | None:
+def suspect_overlap(train: np.ndarray, test: np.ndarray, n_common: int | None = None) -> Suspicion | None:
     """Find test rows that are training rows, more of them than equal rows come by chance.
 
     Parameters
     ----------
     train, test : ndarray of shape (n_samples,)
-        Digests of rows, of the same columns (`folds.row_digests`).
+        Digests of rows, of the same columns (`folds.row_digests`); of many training rows, all those of
+        some digests.
+    n_common : int, optional
+        How many test rows are training rows, where that is known.
 
     Notes
     -----
@@ -293,7 +296,7 @@ def suspect_overlap(train: np.ndarray, test: np.ndarray) -> Suspicion | None:
     """
     from scipy.special import bdtrc
 
-    n_common = int(np.isin(test, train).sum())
+    n_common = int(np.isin(test, train).sum()) if n_common is None else n_common
     by_chance = max(share_of_twins(train), share_of_twins(test))
     if not n_common or by_chance >= 1 or bdtrc(n_common - 1, len(test), by_chance) > OVERLAP_CHANCE:
         return None

@@ -77,8 +77,11 @@ def list_files(folder: Path, known: Listing, max_bytes: int) -> Listing:
     listing: Listing = {}
     for name, facts in artifacts.list_inputs(folder).items():
         old = known.get(name)
+        if old and old[:4] == facts:
+            listing[name] = old
+            continue
         try:
-            digest = old[4] if old and old[:4] == facts else digest_input(folder / name, max_bytes)
+            digest = digest_input(folder / name, max_bytes)
         except PermissionError:
             digest = UNREADABLE
         except OSError as error:
@@ -125,8 +128,8 @@ def content(files: Listing) -> dict[str, str]:
 
 def find_new(old: Listing, files: Listing) -> tuple[str, ...]:
     """Name the files whose content was not there under that name."""
-    before = content(old)
-    return tuple(name for name, digest in content(files).items() if before.get(name) != digest)
+    nothing = [None] * 5
+    return tuple(name for name, facts in files.items() if old.get(name, nothing)[4] != facts[4])
 
 
 def newest(files: Listing) -> float | None:

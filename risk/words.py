@@ -13,12 +13,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from risk.usual import Usual, Value
 
 MOST_LETTERS = 40
 WHOLE = 1e15  # beyond it a double no longer tells whole numbers apart
 MAJORITY = 0.5
+KEPT = 10_000  # names and numbers that were written already: those of a large file are mostly the same
 _HUMP = re.compile(r"(?<=[a-z][a-z])(?=[A-Z][a-z])")
 
 
@@ -86,6 +88,7 @@ def say_value(value: Value, beside: Value = None) -> str:
     return said
 
 
+@lru_cache(KEPT)
 def say_number(value: float) -> str:
     """Write a number with the four digits that matter, whole ones whole; thousands apart from 10,000 on."""
     if value == round(value) and abs(value) < WHOLE:
@@ -95,7 +98,10 @@ def say_number(value: float) -> str:
     return f"{value:.4g}"
 
 
+@lru_cache(KEPT)
 def shorten(text: str, letters: int) -> str:
     """Put a text on one line and cut it."""
-    text = " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
+    if not text.isprintable():
+        text = "".join(sign if sign.isprintable() else " " for sign in text)
+    text = " ".join(text.split())
     return text if len(text) <= letters else text[: letters - 1].rstrip() + "…"

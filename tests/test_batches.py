@@ -19,6 +19,7 @@ from risk import anatomy, batches, csvfile, frames
 from risk.dataset import Schema
 from risk.errors import DatasetError
 from risk.frames import OddError
+from risk.limits import Room
 from risk.models import BOOSTED, LINEAR, Recipe
 from risk.predictions import Predictor
 from risk.reasons import Explainer
@@ -58,13 +59,13 @@ def predict(predictor, data, way="either", n_reasons=3):
         checked, out = csvfile.check(path, SCHEMA.columns), io.StringIO()
         if way == "either":
             told = batches.predict_file(
-                checked, predictor, out, n_reasons=n_reasons, spill=Path(folder) / "spill"
+                checked, predictor, out, n_reasons=n_reasons, room=Room(Path(folder) / "spill")
             )
         else:
             read = (
                 batches.read_exactly(checked, predictor)
                 if way == "exact"
-                else batches.read_fast(checked, predictor, Path(folder) / "spill")
+                else batches.read_fast(checked, predictor, Room(Path(folder) / "spill"))
             )
             told = batches._write(read, checked, predictor, out, n_reasons)
         return out.getvalue(), told

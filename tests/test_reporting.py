@@ -15,9 +15,10 @@ from conftest import make_clients
 from PIL import Image
 from pypdf import PdfReader
 from report_kit import LISTED, make_line, make_reported
+from reportlab.pdfbase import pdfmetrics
 
 import reporting
-from risk import appendix, listing, pages
+from risk import appendix, listing, pages, paper
 
 VERDICT = {"rule": "score", "drift": True, "reason": "r", "release": "x", "auc": 0.8, "leaver_share": 0.25}
 
@@ -363,3 +364,13 @@ def paper_of(told, folder):
     handle = io.BytesIO()
     pages.render_pdf(handle, told, picture, picture)
     return " ".join(" ".join(page.extract_text() for page in PdfReader(handle).pages).split())
+
+
+def test_a_long_sentence_with_names_from_right_to_left_is_broken_in_the_order_in_which_it_is_read():
+    paper.register_fonts()
+    names = ["אחת שתיים", "שלוש", "ארבע חמש", "שש"] * 8
+    lines = paper.break_lines(f"In {', '.join(names)}.", paper.FONT, 9, 200).split("<br/>")
+    assert len(lines) > 2 and lines[0].startswith("In ") and lines[-1].endswith(".")
+    assert all(pdfmetrics.stringWidth(line, paper.FONT, 9) <= 200 for line in lines)
+    read = " ".join("".join(reversed(line)) for line in lines)
+    assert [word.strip(",.") for word in read.split() if word not in ("nI", "nI,")] == " ".join(names).split()

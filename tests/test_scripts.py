@@ -39,6 +39,25 @@ def test_words_stand_in_the_order_in_which_they_are_read(logical, visual):
 
 
 @pytest.mark.parametrize(
+    ("logical", "visual"),
+    [
+        ("פעילות 6, usually 150", "6 תוליעפ, usually 150"),
+        ("פעילות: גבוה rather than נמוך", "הובג :תוליעפ rather than ךומנ"),
+        ("שלום (חדש)", "(שדח) םולש"),
+        ("no name", "no name"),
+    ],
+    ids=["begins with a name", "and ends with one", "a name alone", "Latin"],
+)
+def test_a_sentence_is_read_from_left_to_right_whatever_name_it_begins_with(logical, visual):
+    assert scripts.to_visual(logical, scripts.find_direction(logical, sentence=True)) == visual
+
+
+def test_a_line_keeps_the_direction_of_its_text():
+    assert scripts.to_visual("Acme Ltd.", 1) == ".Acme Ltd"
+    assert scripts.to_visual("Acme Ltd.", 0) == "Acme Ltd."
+
+
+@pytest.mark.parametrize(
     ("word", "places"),
     [
         ("بيت", ["INITIAL FORM", "MEDIAL FORM", "FINAL FORM"]),

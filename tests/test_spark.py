@@ -22,7 +22,8 @@ from risk import artifacts, contents, parts, releases, remote, spark
 from risk.cluster import Settings, connect, stop
 from risk.dataset import Schema
 from risk.errors import ServiceError
-from risk.limits import Limits
+from risk.limits import Limits, Room
+from risk.table import Ledger
 
 pytestmark = pytest.mark.slow
 CANARY = "canaryQ7xZ=:\\ x"
@@ -188,7 +189,7 @@ def test_figures_of_columns_agree(cluster, rows):
         path = Path(folder) / "table.csv"
         path.write_bytes(write([schema.columns, *rows]))
         length = path.stat().st_size
-        wanted = contents.describe_columns(path, dataclasses.replace(schema, target="plan"), length)
+        wanted = describe_here(path, schema, len(rows))
         path.write_bytes(path.read_bytes() + b"beyond what is committed")
         whole = not any("\n" in row[2] for row in rows)
         found = spark.describe_columns(cluster, path, schema, length, limits=Limits(), one_line_each=whole)
@@ -201,6 +202,12 @@ def test_figures_of_columns_agree(cluster, rows):
             assert found[0][name][what] == value, (name, what)
 
 
+def describe_here(path, schema, n_rows):
+    """Describe a table without a cluster."""
+    ledger = Ledger("", "", schema.to_json(), length=path.stat().st_size, rows=n_rows)
+    return contents.describe_columns(path, ledger, Room(path.parent / "spill"))
+
+
 def test_many_values_have_the_same_median_and_mode(cluster, tmp_path):
     draw = random.Random(1)
     rows = [[str(draw.randint(0, 3000)), repr(draw.gauss(1e6, 1))] for _ in range(20_000)]
@@ -209,7 +216,7 @@ def test_many_values_have_the_same_median_and_mode(cluster, tmp_path):
     path.write_bytes(write([["a", "b"], *rows]))
     length = path.stat().st_size
     (wanted, _), (found, _) = (
-        contents.describe_columns(path, schema, length),
+        describe_here(path, schema, len(rows)),
         spark.describe_columns(cluster, path, schema, length, limits=Limits(), one_line_each=True),
     )
     for name in wanted:

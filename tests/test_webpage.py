@@ -78,6 +78,11 @@ def test_names_stand_alone_so_that_their_direction_is_their_own(report):
     assert "<bdi>שלום (12)</bdi>" in text
 
 
+def test_a_reason_is_read_from_left_to_right_whatever_name_it_begins_with(report):
+    text = webpage.render_report(with_clients(report, make_line(1, reasons=["פעילות 6, usually 150"])))
+    assert '<li dir="ltr">פעילות 6, usually 150</li>' in text
+
+
 def test_every_reason_and_figure_is_shown(report):
     told = with_clients(report, make_line(1), make_line(2, reasons=[]))
     text = " ".join("".join(Reader(webpage.render_report(told)).text).split())
