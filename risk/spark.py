@@ -48,8 +48,8 @@ def number_of(cell: str) -> str:
 
 
 def line_of(cells: Sequence[str]) -> str:
-    """Write a row in the dialect of the table: commas, least quoting."""
-    special = literal('[,"\r\n]')
+    """Write a row as DuckDB does: commas, quotes round the fewest cells, and round those with a #."""
+    special = literal('[,"#\r\n]')
     written = (
         f"case when {cell} is null then '' when {cell} rlike {special} "
         f"then concat('\"', replace({cell}, '\"', '\"\"'), '\"') else {cell} end"
