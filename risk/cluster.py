@@ -245,8 +245,7 @@ class _Watch:
                     last = time.monotonic()
                 elif time.monotonic() - last > self._cluster.settings.wait_s:
                     self.lost = True
-                    self._cluster.context.cancelAllJobs()
-                    return
+                    self._cluster.context.cancelAllJobs()  # again and again: more may be on their way
             except (Py4JError, ConnectionError, EOFError, AttributeError):
                 return  # the session has ended; whoever waits for it is told
 
