@@ -338,6 +338,7 @@ def start(settings: Settings) -> Cluster:
     from pyspark.sql import SparkSession
 
     gateway = _launch(settings)
+    cluster: Cluster | None = None
     try:
         pyspark.SparkContext._ensure_initialized(gateway=gateway)
         context = pyspark.SparkContext(gateway=gateway, conf=pyspark.SparkConf())
@@ -351,6 +352,8 @@ def start(settings: Settings) -> Cluster:
             with contextlib.suppress(Py4JError, ConnectionError, EOFError):
                 active.stop()
         _shut(gateway)
+        if cluster is not None:
+            cluster.scratch.cleanup()
         raise explained from None
     return cluster
 
