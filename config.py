@@ -93,8 +93,6 @@ DEFAULTS: dict[str, Any] = {
         "timeout_s": 5,
     },
 }
-# Values DESIGN knows and this version does not have yet: refused, never accepted and ignored.
-NOT_YET: dict[str, tuple[Any, ...]] = {}
 _SIZE = re.compile(r"0*[1-9][0-9]* ?[KMGT](I?B)?", re.IGNORECASE)
 ROW_KEYS = ("target_column", "positive_label", "id_columns", "ignore_columns", "separator")
 
@@ -584,9 +582,7 @@ def _check(root: Path, raw: dict[str, Any], values: dict[str, Any], problems: li
     }
     for key, (rule, wanted) in rules.items():
         value = values[key]
-        if isinstance(value, str) and value in NOT_YET.get(key, ()):
-            problems.append(f"{key}: {value!r} is not available in this version; use {wanted}")
-        elif not rule(value):
+        if not rule(value):
             problems.append(f"{key}: must be {wanted}, not {value!r}")
     if values["model.params"] and values["model.estimator"] == "auto":
         problems.append("model.params: name the estimator they are for in model.estimator")

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from config import DEFAULTS, FOLDER_KEYS, NOT_YET, SECRETS, load_config
+from config import DEFAULTS, FOLDER_KEYS, SECRETS, load_config
 from risk.errors import ConfigError
 
 FOLDERS = {key: key for key in FOLDER_KEYS}
@@ -65,13 +65,6 @@ def test_all_problems_are_said_at_once(tmp_path):
         "drift: must be an object",
     ):
         assert wanted in said
-
-
-@pytest.mark.parametrize(("key", "value"), [(k, v) for k, values in NOT_YET.items() for v in values])
-def test_a_value_whose_capability_is_not_there_is_refused(tmp_path, key, value):
-    section, name = key.split(".")
-    with pytest.raises(ConfigError, match=f"{key}.*not available in this version"):
-        load(tmp_path, FOLDERS | {section: {name: value}})
 
 
 @pytest.mark.parametrize(
