@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 HARNESSES = ("inject", "kills", "powercut", "space", "readers", "soak")
-# What is taken away so that a harness must fail; `kills` judges as `inject` does.
+# What is taken away so that a harness must fail; `kills` judges as `inject` does. A short soak publishes
+# twice: too seldom for a reader to be sure to meet a file that is half written.
 CONTROLS = (
     ("inject", "overwrite"),
     ("inject", "no-digest"),
     ("powercut", "no-fsync"),
     ("space", "overwrite"),
     ("readers", "overwrite"),
-    ("soak", "overwrite"),
 )
 
 
@@ -45,6 +45,12 @@ def test_nothing_is_torn_and_nothing_lost(harness):
 def test_what_is_taken_away_is_missed(control):
     harness, sabotage = control
     code, told = run(harness, "short", "--seed", "1", "--sabotage", sabotage)
+    assert code == 1 and "\n  WRONG " in told, told
+
+
+@pytest.mark.torture
+def test_a_soak_that_overwrites_files_is_seen():
+    code, told = run("soak", "middle", "--seed", "1", "--sabotage", "overwrite")
     assert code == 1 and "\n  WRONG " in told, told
 
 
