@@ -243,6 +243,8 @@ class Soak:
         for number in range(8):
             ended = child.run(self.root, *TICK, shift_s=1_200 * (1 + number), prepare=self.sabotage)
             self.judge(TICK, ended, {})
+            if not ended.out:
+                raise Torn(f"a tick does not tell how it ended: {ended.said}")
             if not any(json.loads(ended.out).values()):
                 return
         raise Torn(f"the workspace does not come to rest: {ended.out} {ended.said}")
