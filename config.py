@@ -748,7 +748,7 @@ def _freeze(path: Path, raw: dict[str, Any], values: dict[str, Any], secrets: di
         keep_days=values["keep_days"],
         engine=values["engine.name"],
         memory_limit=values["engine.memory_limit"],
-        spill_folder=root / spill if spill else root / ".state" / "spill",
+        spill_folder=root / spill if spill else root / STATE_FOLDER / "spill",
         max_training_rows=values["max_training_rows"],
         spark_master=values["engine.master"],
         spark_conf={name: _setting(value) for name, value in values["engine.conf"].items()},

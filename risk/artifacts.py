@@ -160,12 +160,6 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def file_sha256(path: Path) -> str:
-    """Digest a file of any size in constant memory."""
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
 class TableDigest:
     """Digest of a growing table: sha256 over the sha256 of its 4 MiB blocks.
 

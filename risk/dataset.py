@@ -218,40 +218,16 @@ def read_table(path: Path, schema: Schema, *, start: int = 0, stop: int) -> tupl
     y : ndarray of shape (n_samples,)
         1.0 leaves, 0.0 stays, NaN unlabelled.
     """
-    (read,) = read_chunks(path, schema, start=start, stop=stop)
-    return read
-
-
-def read_chunks(
-    path: Path, schema: Schema, *, start: int = 0, stop: int, chunk_rows: int | None = None
-) -> Iterator[tuple[pd.DataFrame, np.ndarray]]:
-    """Read what `read_table` reads, in one part or in chunks."""
     import pandas as pd
 
     words = dict.fromkeys(schema.positive, 1.0) | dict.fromkeys(schema.negative, 0.0)
     wanted = [*schema.features, schema.target]
-    for raw in read_texts(path, schema, start=start, stop=stop, usecols=wanted, chunk_rows=chunk_rows):
-        frame = {}
-        for name in schema.features:
-            frame[name] = numbers_of(raw[name]) if schema.kinds[name] == "number" else raw[name]
-        y = raw[schema.target].str.lower().map(words).to_numpy(dtype="float64")
-        yield pd.DataFrame(frame, columns=schema.features), y
-
-
-def read_ids(path: Path, schema: Schema, *, start: int = 0, stop: int) -> pd.DataFrame:
-    """Read the ids of the rows between two offsets as text, missing NaN; there may be no column."""
-    import pandas as pd
-
-    (raw,) = read_texts(path, schema, start=start, stop=stop, usecols=[*schema.ids, schema.target])
-    return pd.DataFrame(raw[list(schema.ids)])
-
-
-def has_label(path: Path, schema: Schema, *, start: int, stop: int) -> bool:
-    """Say whether any row of the compiled table between two offsets has a label."""
-    if start >= stop:
-        return False
-    (raw,) = read_texts(path, schema, start=start, stop=stop, usecols=[schema.target])
-    return bool(raw[schema.target].notna().any())
+    (raw,) = read_texts(path, schema, start=start, stop=stop, usecols=wanted)
+    frame = {}
+    for name in schema.features:
+        frame[name] = numbers_of(raw[name]) if schema.kinds[name] == "number" else raw[name]
+    y = raw[schema.target].str.lower().map(words).to_numpy(dtype="float64")
+    return pd.DataFrame(frame, columns=schema.features), y
 
 
 def read_texts(

@@ -140,13 +140,7 @@ def _to_rows(chunk: pd.DataFrame, schema: Schema, texts: Sequence[str], values: 
 
 
 def _to_frame(features: Sequence[Any], schema: Schema) -> pd.DataFrame:
-    import pandas as pd
-
-    frame = {
-        name: pd.Series(cells, dtype="float64" if schema.kinds[name] == "number" else "str")
-        for name, cells in zip(schema.features, features, strict=True)
-    }
-    return pd.DataFrame(frame, columns=schema.features)
+    return dataset.frame_of(dict(zip(schema.features, features, strict=True)), schema)
 
 
 def nothing(schema: Schema, texts: Sequence[str], values: Iterable[str]) -> Rows:

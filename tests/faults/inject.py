@@ -178,7 +178,7 @@ def check(point: Point, golden: Golden, folder: Path, sabotage=None) -> str:
         With what went wrong.
     """
     scenario = SCENARIOS[point.scenario]
-    work = world.copy(golden.base, folder / "work")
+    work = world.copy(golden.base, folder / world.NAME)
     command = command_of(golden.base, scenario.commands[0])
     if point.fault == "any moment":
         ended = child.run(work, *command, also=strike_behind(point), prepare=sabotage)
@@ -217,7 +217,7 @@ def judge_end(ended: child.Ended, fault: str) -> None:
         raise Torn(f"a traceback: {ended.said[-2000:]}")
     if ended.code == 74 and fault == "ENOSPC" and FREE not in ended.said:
         raise Torn(f"the free space is not named: {ended.said}")
-    if ended.code > 0 and "/work/" not in ended.said:
+    if ended.code > 0 and not world.is_named(ended.said):
         raise Torn(f"no path is named: {ended.said}")
 
 

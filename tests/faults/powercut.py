@@ -59,7 +59,7 @@ def take_cuts(name: str, golden: Golden, power: Power, sabotage=None) -> tuple[l
             copy_image(image, power.folder / f"{name}-{number}.img")
 
     with mounts.mounted(power.folder / f"{name}-disk", "-o", mounts.HARSH, image) as disk:
-        work = world.copy(golden.base, disk / "work")
+        work = world.copy(golden.base, disk / world.NAME)
         subprocess.run(["sync", "-f", disk], check=True)
         command = inject.command_of(golden.base, SCENARIOS[name].commands[0])
         moments = copy_at_moments(name, golden, image, power)
@@ -110,7 +110,7 @@ def check(cut: Cut, golden: Golden, committed: int, folder: Path) -> str:
         With what went wrong.
     """
     with mounts.mounted(folder / "disk", "-o", mounts.HARSH, cut.image) as disk:
-        work = disk / "work"
+        work = disk / world.NAME
         seen = world.see(work, golden.releases)
         if cut.call is not None and cut.call >= committed and seen != len(golden.releases) - 1:
             raise Torn("the new release was there before the power cut, and is gone")

@@ -55,7 +55,7 @@ def find_need(name: str, golden: Golden, folder: Path) -> int:
 
 def run_with(golden: Golden, memory: Path, n_pages: int, name: str, sabotage=None) -> child.Ended:
     """Run a tick on a file system with so many free pages."""
-    work = world.copy(golden.base, memory / "work")
+    work = world.copy(golden.base, memory / world.NAME)
     used = LARGE - shutil.disk_usage(memory).free
     mounts.run("mount", "-o", f"remount,size={used + n_pages * PAGE}", memory)
     command = inject.command_of(golden.base, SCENARIOS[name].commands[0])
@@ -68,17 +68,17 @@ def check_room(point: Room, golden: Golden, folder: Path, sabotage=None) -> str:
         ended = run_with(golden, memory, point.n_pages, point.scenario, sabotage)
         inject.judge_end(ended, "ENOSPC")
         full = [line for line in ended.said.splitlines() if os.strerror(errno.ENOSPC) in line]
-        if not ended.said or not all("/work/" in line and FREE in line for line in full):
+        if not ended.said or not all(world.is_named(line) and FREE in line for line in full):
             raise Torn(f"path and free space are not named: {ended.said}")
-        world.see(memory / "work", golden.releases)
+        world.see(memory / world.NAME, golden.releases)
         mounts.run("mount", "-o", f"remount,size={LARGE}", memory)
-        inject.heal(SCENARIOS[point.scenario], golden, memory / "work", sabotage)
+        inject.heal(SCENARIOS[point.scenario], golden, memory / world.NAME, sabotage)
     return f"exit {ended.code}"
 
 
 def check_locked(point: Locked, golden: Golden, folder: Path) -> str:
     """Let a tick meet what it may not write; readers must go on, and the tick heal."""
-    work = world.copy(golden.base, folder / "work")
+    work = world.copy(golden.base, folder / world.NAME)
     for part in LOCKED:
         (work / (part or ".")).mkdir(exist_ok=True)
     expected = 77 if point.by_owner else LOCKED[point.part]

@@ -16,6 +16,7 @@ from risk import releases
 from risk.errors import ArtifactError, MissingArtifactError
 
 N_ROWS = 60
+NAME = "work"  # the folder in which a fault strikes
 # What tells of times: these parts differ between any two runs.
 TIMED = {
     "models/diagnostics.json": ("timings", "dependencies_at", "trends", "history"),
@@ -79,6 +80,11 @@ def copy(source: Path, target: Path) -> Path:
 
 
 # --- what readers see --------------------------------------------------------------------------------------
+
+
+def is_named(text: str) -> bool:
+    """Say whether a text names a path in the folder in which a fault strikes."""
+    return f"/{NAME}/" in text
 
 
 def look(root: Path) -> dict[str, bytes] | None:
