@@ -229,7 +229,7 @@ def measure_gets(config: Path, repeats: int) -> None:
     """What is told: latency of each GET."""
     server = make_ours(config)
     with server.run():
-        for asked in ("/scoring", "/summarystats", "/diagnostics", "/metrics", "/health"):
+        for asked in ("/scoring", "/summarystats", "/diagnostics", "/clients", "/metrics", "/health"):
             runs = [measure(server.port, write_request("GET", asked), 1) for _ in range(repeats)]
             p50, p99 = (statistics.median(one[name] for one in runs) for name in ("p50_ms", "p99_ms"))
             print(
