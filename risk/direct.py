@@ -72,6 +72,10 @@ class Direct:
     def threshold(self) -> float:
         return self.anatomy.threshold
 
+    def asks_classifier(self, n_rows: int) -> bool:
+        """Say whether so many rows are answered by scikit-learn's classifier, which may start threads."""
+        return not self.anatomy.is_linear and (self.trees is None or n_rows > FEW)
+
     def probabilities(self, columns: Columns) -> np.ndarray:
         """Compute the probability of leaving; missing cells are NaN in numbers and None in texts."""
         from scipy.special import expit

@@ -5,8 +5,9 @@ A release is read once and again only when another is deployed, while requests a
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeGuard, TypeVar
@@ -45,11 +46,13 @@ class Served:
         columns : mapping of str to sequence
             Every feature: numbers with NaN, texts with None where a cell is missing.
         """
-        if not len(columns[self.schema.features[0]]):
+        n_rows = len(columns[self.schema.features[0]])
+        if not n_rows:
             return np.empty(0, dtype=int), np.empty(0)
         if self.direct is None:
             return self._ask_pipeline(columns)
-        probability = self._ask_directly(self.direct, columns)
+        with self._one_thread() if self.direct.asks_classifier(n_rows) else contextlib.nullcontext():
+            probability = self.direct.probabilities(columns)
         classes = (probability >= self.direct.threshold).astype(int)
         close = np.flatnonzero(np.abs(probability - self.direct.threshold) < CLOSE)
         if len(close):
@@ -57,15 +60,14 @@ class Served:
             classes[close] = self._ask_pipeline(few)[0]
         return classes, probability
 
-    def _ask_directly(self, direct: Direct, columns: Columns) -> np.ndarray:
-        if direct.anatomy.is_linear:
-            return direct.probabilities(columns)
+    @contextlib.contextmanager
+    def _one_thread(self) -> Iterator[None]:
         with _PREDICTING, self.threads.limit(limits=1):
-            return direct.probabilities(columns)
+            yield
 
     def _ask_pipeline(self, columns: Columns) -> tuple[np.ndarray, np.ndarray]:
         frame = dataset.frame_of(columns, self.schema)
-        with _PREDICTING, self.threads.limit(limits=1):
+        with self._one_thread():
             probability = self.model.predict_proba(frame)[:, 1]
             return self._classes(frame, probability), probability
 

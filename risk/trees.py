@@ -25,9 +25,11 @@ class Trees:
     roots : int array of shape (n_trees,)
     depth : int
         Of the deepest tree, in steps from its root.
-    feature, threshold, missing_left, left, right, value : arrays of shape (n_nodes,)
-        The column that a node looks at; up to where it leads left; whether a missing cell goes left;
-        where it leads; and what it adds to the log-odds if it is a leaf.
+    feature, threshold, missing_right, value : arrays of shape (n_nodes,)
+        The column that a node looks at; up to where it leads left; whether a missing cell goes right;
+        and what it adds to the log-odds if it is a leaf.
+    next : int array of shape (2 * n_nodes,)
+        Where each node leads on the left, and on the right.
     """
 
     base: float
@@ -35,20 +37,23 @@ class Trees:
     depth: int
     feature: np.ndarray = field(repr=False)
     threshold: np.ndarray = field(repr=False)
-    missing_left: np.ndarray = field(repr=False)
-    left: np.ndarray = field(repr=False)
-    right: np.ndarray = field(repr=False)
+    missing_right: np.ndarray = field(repr=False)
+    next: np.ndarray = field(repr=False)
     value: np.ndarray = field(repr=False)
 
     def log_odds(self, Z: np.ndarray) -> np.ndarray:
         """Compute the log-odds of each row of `Z`, shape (n_rows, n_columns); NaN is missing."""
-        rows = np.arange(len(Z))[:, None]
+        cells, begin = Z.ravel(), np.arange(0, Z.size, Z.shape[1])[:, None]
+        missing = np.isnan(cells)
+        some_missing = missing.any()
         at = np.broadcast_to(self.roots, (len(Z), len(self.roots)))
         for _ in range(self.depth):
-            x = Z[rows, self.feature[at]]
-            goes_left = np.where(np.isnan(x), self.missing_left[at], x <= self.threshold[at])
-            at = np.where(goes_left, self.left[at], self.right[at])
-        return np.asarray(self.base + self.value[at].sum(axis=1))
+            cell = begin + self.feature.take(at)
+            goes_right = cells.take(cell) > self.threshold.take(at)
+            if some_missing:
+                goes_right |= missing.take(cell) & self.missing_right.take(at)
+            at = self.next.take(2 * at + goes_right)
+        return np.asarray(self.base + self.value.take(at).sum(axis=1))
 
 
 def take_trees(classifier: Any) -> Trees | None:
@@ -67,8 +72,7 @@ def take_trees(classifier: Any) -> Trees | None:
         depth=int(nodes["depth"].max()),
         feature=np.where(leaf, 0, nodes["feature_idx"]),
         threshold=nodes["num_threshold"].copy(),
-        missing_left=nodes["missing_go_to_left"].astype(bool),
-        left=np.where(leaf, self_, nodes["left"] + offset),
-        right=np.where(leaf, self_, nodes["right"] + offset),
+        missing_right=~nodes["missing_go_to_left"].astype(bool),
+        next=np.where(leaf, self_, np.array([nodes["left"], nodes["right"]]) + offset).T.ravel(),
         value=np.where(leaf, nodes["value"], 0.0),
     )
