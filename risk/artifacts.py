@@ -256,12 +256,12 @@ def _hold(handle: IO[str], deadline: float) -> bool:
 
 def is_input_name(name: str) -> bool:
     """Say whether a file of this name is meant for us; uploads in progress are not."""
-    return name[-4:].lower() == ".csv" and name[0] not in ".~" and _is_text(name)
+    return name[-4:].lower() == ".csv" and name[0] not in ".~" and (name.isascii() or _is_text(name))
 
 
 def _is_text(name: str) -> bool:
     try:
-        return name.isascii() or bool(name.encode())
+        return bool(name.encode())
     except UnicodeEncodeError:
         return False
 
@@ -301,12 +301,13 @@ def list_inputs(folder: Path) -> dict[str, list[int]]:
     except NotADirectoryError as error:
         raise MissingArtifactError(f"{folder}: is not a folder; correct config.json") from error
     try:
+        listing = {}
         with os.scandir(descriptor) as entries:
-            found = {e.name: e for e in entries if is_input_name(e.name) and e.is_file(follow_symlinks=False)}
-        return {name: _facts(found[name].stat(follow_symlinks=False)) for name in sorted(found)}
+            for entry in entries:
+                if is_input_name(entry.name) and entry.is_file(follow_symlinks=False):
+                    status = entry.stat(follow_symlinks=False)
+                    facts = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
+                    listing[entry.name] = facts
+        return dict(sorted(listing.items()))
     finally:
         os.close(descriptor)
-
-
-def _facts(status: os.stat_result) -> list[int]:
-    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]

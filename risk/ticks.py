@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -128,13 +129,15 @@ def content(files: Listing) -> dict[str, str]:
 
 def find_new(old: Listing, files: Listing) -> tuple[str, ...]:
     """Name the files whose content was not there under that name."""
+    if files == old:  # mostly, and quickly said: what did not change is the same list
+        return ()
     nothing = [None] * 5
     return tuple(name for name, facts in files.items() if old.get(name, nothing)[4] != facts[4])
 
 
 def newest(files: Listing) -> float | None:
     """Say when the newest file came, in seconds since 1970: its inode cannot be older, its mtime can."""
-    return max((facts[2] / 1e9 for facts in files.values()), default=None)
+    return max(map(itemgetter(2), files.values())) / 1e9 if files else None
 
 
 def find_library() -> list[int] | None:
