@@ -340,11 +340,13 @@ def find_held_back(data: Labelled, wanted: bool) -> np.ndarray:
 
 def write(config: Config, ledger: Ledger, schema: Schema, plan: Plan, data: Labelled, model: Any) -> None:
     """Write the model, what it was trained on, and its card."""
-    from risk import echoes, models, shift
+    from risk import echoes, models, purpose, shift
 
     pickled, files = models.render_model(model), table.render_files(ledger.files)
     profiles = shift.make_profiles(data.X[data.newest], schema.numbers, schema.texts)
+    shape = schema.to_json()
     card = {
+        **purpose.describe(shape),
         "model_sha256": artifacts.sha256(pickled),
         "estimator": plan.choice.recipe.estimator,
         "threshold": model.threshold,
@@ -352,7 +354,7 @@ def write(config: Config, ledger: Ledger, schema: Schema, plan: Plan, data: Labe
         "random_state": config.random_state,
         "params": config.params,
         "row_key": config.row_key(),
-        "schema": schema.to_json(),
+        "schema": shape,
         "data": {
             **ledger.mark,
             "source": ledger.source,

@@ -6,15 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from risk.appendix import figure, part, say_gate
+from risk.purpose import describe
 
 MOST_FEATURES = 60
 METRICS = {"auc": "AUC", "f1": "F1", "brier": "Brier loss"}
-READERS = [
-    ["executive", "page 1: how many clients are at risk, and whether to believe it"],
-    ["client managers", "the list: whom to call first, and about what"],
-    ["data scientist", "the appendix: evidence, scores, columns, this card"],
-    ["operator", "one line of log for each decision; a mail when something needs a person"],
-]
 
 Facts = Mapping[str, Any]
 
@@ -29,8 +24,10 @@ def make_card(card: Facts, metrics: Facts, trends: Facts) -> list[dict[str, Any]
     trends : mapping
         trends.json: when the rows came.
     """
+    purpose = {**describe(card["schema"]), **card}  # the card of an earlier version has no such words
+    readers = [[reader, told] for reader, told in purpose["readers"].items()]
     return [
-        part("What it is for", say_use(card["schema"])),
+        part("What it is for", " ".join([purpose["intended_use"], *purpose["limits"]])),
         part("Made of", "", ["", ""], list_making(card, trends), [1.4, 4]),
         part(
             "Measured",
@@ -42,19 +39,8 @@ def make_card(card: Facts, metrics: Facts, trends: Facts) -> list[dict[str, Any]
         *make_gate(card.get("gate")),
         *make_slices(card.get("slices")),
         make_features(card),
-        part("Who is told what", "", ["reader", "is told"], READERS, [1.2, 4]),
+        part("Who is told what", "", ["reader", "is told"], readers, [1.2, 4]),
     ]
-
-
-def say_use(schema: Facts) -> str:
-    """Say what the model is for, and what not."""
-    words = f"{schema['target']} = {schema['positive'][0]}"
-    return (
-        f"It ranks clients by the risk of leaving ({words}), so that people call the right ones first. It "
-        "knows clients like those it learned from; a probability is a share among such clients, not a fate. "
-        "It is not made to decide anything about a client without a person, nor for another table. Reasons "
-        "say what goes along with leaving, not what causes it."
-    )
 
 
 def list_making(card: Facts, trends: Facts) -> list[list[str]]:

@@ -50,6 +50,12 @@ def test_it_says_what_it_is_for_and_what_not():
     assert "exited = 1" in said and "not made to decide anything about a client without a person" in said
 
 
+def test_what_a_card_itself_says_is_what_is_told():
+    card = made(intended_use="It sorts.", limits=["Only here."], readers={"auditor": "everything"})
+    assert card["What it is for"]["said"] == "It sorts. Only here."
+    assert rows(card["Who is told what"]) == {"auditor": "everything"}
+
+
 def test_it_says_what_it_is_made_of():
     found = rows(made()["Made of"])
     assert found["data"] == "300 labelled rows of 310, 25.0% of them leavers"

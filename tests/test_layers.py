@@ -45,6 +45,7 @@ FLOORS = [
         "risk.scripts",
         "risk.words",
         "risk.slices",
+        "risk.purpose",
     },
     {
         "risk.paper",

@@ -70,6 +70,13 @@ def test_a_plain_pickle_predicts_a_frame_of_pandas_as_the_pipeline_does(mixed):
     assert set(model.predict(ours)) == {0, 1}
 
 
+def test_the_card_says_what_the_model_is_for_what_not_and_who_is_told(mixed):
+    card = card_of(mixed)
+    assert "risk of leaving (left = " in card["intended_use"]
+    assert any("without a person" in limit for limit in card["limits"])
+    assert "an alert" in card["readers"]["operator"]
+
+
 def test_unseen_words_and_missing_cells_get_a_finite_probability(mixed):
     model = load_model(mixed)
     frame = pd.DataFrame({"usage": [np.nan, 1e6], "plan": ["never seen", np.nan], "paid": [np.nan, 1.0]})
