@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import stage
 from config import Config
-from risk import artifacts, dataset, releases, rows, scores, table
+from risk import artifacts, dataset, releases, rows, scores, table, unpickling
 from risk.dataset import Schema
 from risk.errors import DatasetError
 from risk.scores import Score
@@ -131,7 +131,7 @@ def run(config: Config) -> Result:
     """
     card = artifacts.read_json(config.model_card, "run training.py first")
     data = artifacts.read_bytes(config.trained_model, "run training.py first")
-    model = releases.load_model(data, card["model_sha256"], config.trained_model)
+    model = unpickling.load_model(data, card["model_sha256"], config.trained_model)
     X, y = read_test_data(config, Schema.from_json(card["schema"]))
     score = score_model(model, X, y)
     if score.f1 is None:
@@ -161,8 +161,6 @@ def judge(config: Config, ledger: Ledger, start: int) -> Verdict:
     most, ids = config.max_training_rows, [name for name in schema.ids if name in table.columns]
     taken = compiled.read(config.final_data, ledger, schema, config.room, start=start, texts=ids, most=most)
     X, y = taken.X, taken.y
-    if taken.is_sample:
-        LOG.info("judged on a sample, by digest, of %s of %s new rows", f"{most:,}", f"{taken.n_rows:,}")
     y_pred, probability = releases.predict(model, X)
     found = evidence.compute_evidence(
         X,
@@ -174,6 +172,9 @@ def judge(config: Config, ledger: Ledger, start: int) -> Verdict:
         profiles={name: shift.from_json(raw) for name, raw in card.get("profiles", {}).items()},
         alpha=config.alpha,
     )
+    if taken.is_sample:
+        sampled = f"judged on a sample, by digest, of {most:,} of {taken.n_rows:,} new rows"
+        found = replace(found, sentences=(*found.sentences, sampled))
 
     def identify() -> np.ndarray:
         import pandas as pd

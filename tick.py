@@ -397,12 +397,13 @@ class Tick:
         import deployment
         import scoring
         import training
+        from risk import unpickling
         from risk.dataset import Schema
 
         config = self.config
         card = artifacts.read_json(config.model_card, "run training.py")
         data = artifacts.read_bytes(config.trained_model, "run training.py")
-        candidate = releases.load_model(data, card["model_sha256"], config.trained_model)
+        candidate = unpickling.load_model(data, card["model_sha256"], config.trained_model)
         _, deployed = releases.load_deployed(config.prod_deployment, self.key)
         held_back = trained.held_back.X, trained.held_back.y
         judged_on, decision = deployment.compare(

@@ -12,7 +12,6 @@ import fcntl
 import hashlib
 import json
 import os
-import shutil
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -101,9 +100,17 @@ def sweep(*folders: Path) -> None:
     for folder in folders:
         for leftover in folder.glob(f"{TEMPORARY}*"):
             if leftover.is_dir() and not leftover.is_symlink():
-                shutil.rmtree(leftover)
+                remove_tree(leftover)
             else:
                 leftover.unlink(missing_ok=True)
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove a folder and all that is in it, if it is there."""
+    import shutil  # brings the compressors, which no idle tick needs
+
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(folder)
 
 
 def write_synced(path: Path, data: bytes, *, mode: int) -> None:

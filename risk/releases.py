@@ -10,12 +10,9 @@ from __future__ import annotations
 import errno
 import hashlib
 import hmac
-import io
 import json
 import os
-import pickle
 import re
-import shutil
 import stat
 import sys
 from collections.abc import Callable, Iterable
@@ -297,9 +294,9 @@ def prune(folder: Path, *, keep: int) -> None:
 def _remove_release(folder: Path, name: str) -> None:
     """Remove a release by a rename first: killed half way, `sweep` ends it, and none is left torn."""
     doomed = folder / f"{artifacts.TEMPORARY}{name}"
-    shutil.rmtree(doomed, ignore_errors=True)
+    artifacts.remove_tree(doomed)
     (folder / name).rename(doomed)
-    shutil.rmtree(doomed)
+    artifacts.remove_tree(doomed)
 
 
 def is_whole(folder: Path, name: str, key: str | None) -> bool:
@@ -314,7 +311,7 @@ def is_whole(folder: Path, name: str, key: str | None) -> bool:
 def _write_release(folder: Path, name: str, files: dict[str, bytes]) -> None:
     staging = folder / f"{artifacts.TEMPORARY}{name}"
     folder.mkdir(parents=True, exist_ok=True)
-    shutil.rmtree(staging, ignore_errors=True)
+    artifacts.remove_tree(staging)
     staging.mkdir()
     for file_name, data in files.items():
         artifacts.write_synced(staging / file_name, data, mode=0o444)
@@ -338,55 +335,13 @@ def _link(path: Path, target: str) -> None:
     temporary.unlink(missing_ok=True)
     temporary.symlink_to(target)
     if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
+        artifacts.remove_tree(path)
     elif path.exists() and not path.is_symlink():  # somebody's own file: it is out of place, not ours to lose
         path.replace(path.with_name(path.name + ASIDE))
     os.replace(temporary, path)  # noqa: PTH105
 
 
 # --- verified load ---------------------------------------------------------------------------------
-
-# Exact (module, name) pairs: a prefix such as "sklearn." would let os.system in through a module that
-# imported os. tests/test_releases.py fits every estimator and compares.
-ALLOWED = frozenset(
-    {
-        ("builtins", "slice"),
-        ("numpy", "clip"),
-        ("numpy", "dtype"),
-        ("numpy", "float64"),
-        ("numpy", "log1p"),
-        ("numpy", "ndarray"),
-        ("numpy._core.multiarray", "_reconstruct"),
-        ("numpy._core.multiarray", "scalar"),
-        ("numpy._core.numeric", "_frombuffer"),
-        ("numpy.random._pcg64", "PCG64"),
-        ("numpy.random._pickle", "__bit_generator_ctor"),
-        ("numpy.random._pickle", "__generator_ctor"),
-        ("numpy.random.bit_generator", "SeedSequence"),
-        ("numpy.random.bit_generator", "__pyx_unpickle_SeedSequence"),
-        ("sklearn._loss._loss", "CyHalfBinomialLoss"),
-        ("sklearn._loss.link", "Interval"),
-        ("sklearn._loss.link", "LogitLink"),
-        ("sklearn._loss.loss", "HalfBinomialLoss"),
-        ("sklearn.calibration", "CalibratedClassifierCV"),
-        ("sklearn.calibration", "_CalibratedClassifier"),
-        ("sklearn.calibration", "_SigmoidCalibration"),
-        ("sklearn.compose._column_transformer", "ColumnTransformer"),
-        ("sklearn.ensemble._hist_gradient_boosting.binning", "_BinMapper"),
-        ("sklearn.ensemble._hist_gradient_boosting.gradient_boosting", "HistGradientBoostingClassifier"),
-        ("sklearn.ensemble._hist_gradient_boosting.predictor", "TreePredictor"),
-        ("sklearn.impute._base", "MissingIndicator"),
-        ("sklearn.impute._base", "SimpleImputer"),
-        ("sklearn.linear_model._logistic", "LogisticRegression"),
-        ("sklearn.model_selection._classification_threshold", "FixedThresholdClassifier"),
-        ("sklearn.model_selection._split", "StratifiedKFold"),
-        ("sklearn.pipeline", "Pipeline"),
-        ("sklearn.preprocessing._data", "StandardScaler"),
-        ("sklearn.preprocessing._encoders", "OneHotEncoder"),
-        ("sklearn.preprocessing._function_transformer", "FunctionTransformer"),
-        ("sklearn.preprocessing._label", "LabelEncoder"),
-    }
-)
 
 
 def load_deployed(folder: Path, key: str | None = None) -> tuple[Release, Any]:
@@ -408,7 +363,9 @@ def unpickle(release: Release, folder: Path) -> Any:
     check_versions(release)
     card = release.json("modelcard.json")
     where = folder / "trainedmodel.pkl"
-    return load_model(release.files["trainedmodel.pkl"], card["model_sha256"], where)
+    from risk import unpickling
+
+    return unpickling.load_model(release.files["trainedmodel.pkl"], card["model_sha256"], where)
 
 
 def predict(model: Any, X: Any) -> tuple[Any, Any]:
@@ -435,40 +392,3 @@ def installed_scikit_learn() -> str:
     from importlib import metadata
 
     return metadata.version("scikit-learn")
-
-
-# What the unpickler raises, besides an error of ours, on bytes that are no whole pickle.
-_TORN = (
-    pickle.UnpicklingError,
-    EOFError,
-    AttributeError,
-    ImportError,
-    IndexError,
-    KeyError,
-    OverflowError,
-    TypeError,
-    ValueError,
-)
-
-
-_RENAMED = {"_loss": "sklearn._loss._loss"}  # as scikit-learn 1.8 writes it
-
-
-class _Unpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        module = _RENAMED.get(module, module)
-        if (module, name) not in ALLOWED:
-            raise ArtifactError(
-                f"the model file asks for {module}.{name}, which no model of ours needs; {MEND}"
-            )
-        return super().find_class(module, name)
-
-
-def load_model(data: bytes, digest: str, where: Path) -> Any:
-    """Unpickle a model whose digest is right, from classes on the allow-list only."""
-    if artifacts.sha256(data) != digest:
-        raise ArtifactError(f"{where}: is not the model that its record describes; run training.py again")
-    try:
-        return _Unpickler(io.BytesIO(data)).load()
-    except _TORN as error:
-        raise ArtifactError(f"{where}: cannot be unpickled ({error}); run training.py again") from error

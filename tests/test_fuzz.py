@@ -14,7 +14,7 @@ import csvs
 import days
 import models
 
-from risk import csvfile, dataset, releases, rows, ticks
+from risk import csvfile, dataset, releases, rows, ticks, unpickling
 
 
 def test_mutated_files_are_taken_up_by_the_rules_or_refused_with_file_line_and_reason():
@@ -79,14 +79,14 @@ def test_a_rejected_row_without_its_line_is_seen(monkeypatch):
 
 def load_carelessly(folder, key=None):
     data = (folder / "trainedmodel.pkl").read_bytes()
-    return None, releases._Unpickler(io.BytesIO(data)).load()
+    return None, unpickling.Unpickler(io.BytesIO(data)).load()
 
 
 def test_a_model_loaded_without_its_digest_is_seen(monkeypatch, tmp_path):
     config = models.deploy(tmp_path / "w", "logistic_regression")
     models.watch()
     monkeypatch.setattr(releases, "load_deployed", load_carelessly)
-    with pytest.raises((AssertionError, *releases._TORN)):
+    with pytest.raises((AssertionError, *unpickling.TORN)):
         models.throw_mutants(config, 20, random.Random(0))
 
 

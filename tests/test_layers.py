@@ -46,6 +46,7 @@ FLOORS = [
         "risk.words",
         "risk.slices",
         "risk.purpose",
+        "risk.unpickling",
     },
     {
         "risk.paper",

@@ -16,7 +16,7 @@ import pytest
 from conftest import make_clients
 
 import deployment
-from risk import artifacts, models, releases
+from risk import artifacts, models, releases, unpickling
 from risk.errors import ArtifactError, MissingArtifactError, VersionError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -252,7 +252,7 @@ def test_the_key_of_the_environment_signs_what_is_deployed(old_world, monkeypatc
 
 
 def load(data):
-    return releases.load_model(data, artifacts.sha256(data), Path("trainedmodel.pkl"))
+    return unpickling.load_model(data, artifacts.sha256(data), Path("trainedmodel.pkl"))
 
 
 class Evil:
@@ -300,7 +300,7 @@ def test_a_torn_model_says_how_it_is_mended(data):
 
 def test_another_digest_is_refused_before_unpickling():
     with pytest.raises(ArtifactError, match="is not the model"):
-        releases.load_model(pickle.dumps(Evil((os.system, ("false",)))), "0" * 64, Path("m"))
+        unpickling.load_model(pickle.dumps(Evil((os.system, ("false",)))), "0" * 64, Path("m"))
 
 
 def test_another_scikit_learn_is_named(old_world):
@@ -320,7 +320,7 @@ def globals_of(data):
     found, texts = set(), []
     for opcode, argument, _ in pickletools.genops(data):
         if opcode.name == "STACK_GLOBAL":
-            found.add((releases._RENAMED.get(texts[-2], texts[-2]), texts[-1]))
+            found.add((unpickling.RENAMED.get(texts[-2], texts[-2]), texts[-1]))
         elif "UNICODE" in opcode.name:
             texts.append(argument)
     return found
@@ -370,8 +370,8 @@ def test_the_list_holds_what_our_estimators_need_and_nothing_else(workspace):
             assert load(data).predict is not None
             needed |= globals_of(data)
     needed |= globals_of(fit_with_everything_inside())
-    assert needed <= releases.ALLOWED
-    assert releases.ALLOWED - needed == set()
+    assert needed <= unpickling.ALLOWED
+    assert unpickling.ALLOWED - needed == set()
 
 
 def fit_with_everything_inside():

@@ -14,7 +14,7 @@ from conftest import make_clients
 
 import training
 from config import load_config
-from risk import candidates, dataset, releases, table
+from risk import candidates, dataset, table, unpickling
 from risk.dataset import Schema
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -98,7 +98,7 @@ def test_another_process_writes_the_same_bytes_and_every_class_is_on_the_list(mi
     assert mixed.bytes("records", "models/diag") == before
     data = (mixed.root / "models" / "trainedmodel.pkl").read_bytes()
     digest = card_of(mixed)["model_sha256"]
-    assert releases.load_model(data, digest, Path("m")) is not None
+    assert unpickling.load_model(data, digest, Path("m")) is not None
 
 
 def test_a_model_with_everything_inside_has_the_same_bytes_in_another_process(workspace):
@@ -124,7 +124,7 @@ def test_a_model_with_everything_inside_has_the_same_bytes_in_another_process(wo
     )
     assert workspace.bytes("records", "models/diag") == before
     data = before["models/trainedmodel.pkl"]
-    model = releases.load_model(data, card["model_sha256"], Path("m"))
+    model = unpickling.load_model(data, card["model_sha256"], Path("m"))
     plain = pd.read_csv(workspace.root / "sourcedata" / "a.csv")
     texts = [dict(zip(MIXED, row, strict=True)) for row in rows]
     ours = dataset.to_frame(texts, Schema.from_json(card["schema"]))

@@ -23,7 +23,7 @@ from faults.calls import FAULTS
 from faults.child import TICK, Ended, Running
 from faults.world import Torn
 
-from risk import artifacts, folds, releases
+from risk import artifacts, folds, releases, unpickling
 from risk.errors import ArtifactError, MissingArtifactError
 
 MOST_CALLS, LONGEST_TICK_S = 240, 2.5
@@ -381,7 +381,7 @@ def predict(root: Path, release_id: str) -> list[int] | None:
             except (OSError, ArtifactError):
                 return None
             card = release.json("modelcard.json")
-            model = releases.load_model(release.files["trainedmodel.pkl"], card["model_sha256"], folder)
+            model = unpickling.load_model(release.files["trainedmodel.pkl"], card["model_sha256"], folder)
             frame = pd.DataFrame(ROWS).replace("", None).astype({"activity": "float64"})
             return [int(label) for label in model.predict(frame)]
     return None

@@ -25,7 +25,7 @@ import ingestion
 import scoring
 import training
 from config import load_config
-from risk import artifacts, dataset, releases
+from risk import artifacts, dataset, releases, unpickling
 from risk.dataset import Schema
 from risk.errors import ArtifactError, VersionError
 
@@ -131,15 +131,15 @@ def make_hostile(marker):
         "malicious: eval": pickle.dumps(Call(eval, write)),
         "malicious: exec, protocol 0": pickle.dumps(Call(exec, write), protocol=0),
         "self-whitelisting: the list": (
-            b"crisk.releases\nALLOWED\np0\n(cbuiltins\ngetattr\n(g0\nS'union'\ntR(lp1\nS'os.system'\natR."
+            b"crisk.unpickling\nALLOWED\np0\n(cbuiltins\ngetattr\n(g0\nS'union'\ntR(lp1\nS'os.system'\natR."
         ),
         "self-whitelisting: find_class": (
-            b"crisk.releases\n_Unpickler.find_class\n(NS'os'\nS'system'\ntR(S'touch "
+            b"crisk.unpickling\nUnpickler.find_class\n(NS'os'\nS'system'\ntR(S'touch "
             + str(marker).encode()
             + b"'\ntR."
         ),
         "self-whitelisting: a new name": (
-            b"crisk.releases\n__dict__\n(S'ALLOWED'\n(lp0\ndS'x'\n(cos\nsystem\n(S'touch "
+            b"crisk.unpickling\n__dict__\n(S'ALLOWED'\n(lp0\ndS'x'\n(cos\nsystem\n(S'touch "
             + str(marker).encode()
             + b"'\ntRs."
         ),
@@ -208,7 +208,7 @@ def _fate(data, frame, wanted):
         signal.alarm(20)
         try:
             os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-            found = releases._Unpickler(io.BytesIO(data)).load().predict_proba(frame)
+            found = unpickling.Unpickler(io.BytesIO(data)).load().predict_proba(frame)
             fate = 2 if np.array_equal(found, wanted) else 3
         except ArtifactError:
             fate = 0

@@ -1,0 +1,91 @@
+"""What may a model file name, and what is refused? The only place where anything is unpickled.
+
+A digest says that the bytes are those that this project wrote; the list says that even bytes with the right
+digest reach nothing but the classes a model is made of.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+from pathlib import Path
+from typing import Any
+
+from risk import artifacts
+from risk.errors import ArtifactError
+
+RENAMED = {"_loss": "sklearn._loss._loss"}  # as scikit-learn 1.8 writes it
+# What the unpickler raises, besides an error of ours, on bytes that are no whole pickle.
+TORN = (
+    pickle.UnpicklingError,
+    EOFError,
+    AttributeError,
+    ImportError,
+    IndexError,
+    KeyError,
+    OverflowError,
+    TypeError,
+    ValueError,
+)
+# Exact (module, name) pairs: a prefix such as "sklearn." would let os.system in through a module that
+# imported os. tests/test_releases.py fits every estimator and compares.
+ALLOWED = frozenset(
+    {
+        ("builtins", "slice"),
+        ("numpy", "clip"),
+        ("numpy", "dtype"),
+        ("numpy", "float64"),
+        ("numpy", "log1p"),
+        ("numpy", "ndarray"),
+        ("numpy._core.multiarray", "_reconstruct"),
+        ("numpy._core.multiarray", "scalar"),
+        ("numpy._core.numeric", "_frombuffer"),
+        ("numpy.random._pcg64", "PCG64"),
+        ("numpy.random._pickle", "__bit_generator_ctor"),
+        ("numpy.random._pickle", "__generator_ctor"),
+        ("numpy.random.bit_generator", "SeedSequence"),
+        ("numpy.random.bit_generator", "__pyx_unpickle_SeedSequence"),
+        ("sklearn._loss._loss", "CyHalfBinomialLoss"),
+        ("sklearn._loss.link", "Interval"),
+        ("sklearn._loss.link", "LogitLink"),
+        ("sklearn._loss.loss", "HalfBinomialLoss"),
+        ("sklearn.calibration", "CalibratedClassifierCV"),
+        ("sklearn.calibration", "_CalibratedClassifier"),
+        ("sklearn.calibration", "_SigmoidCalibration"),
+        ("sklearn.compose._column_transformer", "ColumnTransformer"),
+        ("sklearn.ensemble._hist_gradient_boosting.binning", "_BinMapper"),
+        ("sklearn.ensemble._hist_gradient_boosting.gradient_boosting", "HistGradientBoostingClassifier"),
+        ("sklearn.ensemble._hist_gradient_boosting.predictor", "TreePredictor"),
+        ("sklearn.impute._base", "MissingIndicator"),
+        ("sklearn.impute._base", "SimpleImputer"),
+        ("sklearn.linear_model._logistic", "LogisticRegression"),
+        ("sklearn.model_selection._classification_threshold", "FixedThresholdClassifier"),
+        ("sklearn.model_selection._split", "StratifiedKFold"),
+        ("sklearn.pipeline", "Pipeline"),
+        ("sklearn.preprocessing._data", "StandardScaler"),
+        ("sklearn.preprocessing._encoders", "OneHotEncoder"),
+        ("sklearn.preprocessing._function_transformer", "FunctionTransformer"),
+        ("sklearn.preprocessing._label", "LabelEncoder"),
+    }
+)
+
+
+class Unpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        module = RENAMED.get(module, module)
+        if (module, name) not in ALLOWED:
+            raise ArtifactError(
+                f"the model file asks for {module}.{name}, which no model of ours needs; "
+                "run deployment.py --rollback, or training.py, scoring.py and deployment.py"
+            )
+        return super().find_class(module, name)
+
+
+def load_model(data: bytes, digest: str, where: Path) -> Any:
+    """Unpickle a model whose digest is right, from classes on the allow-list only."""
+    if artifacts.sha256(data) != digest:
+        raise ArtifactError(f"{where}: is not the model that its record describes; run training.py again")
+    try:
+        return Unpickler(io.BytesIO(data)).load()
+    except TORN as error:
+        raise ArtifactError(f"{where}: cannot be unpickled ({error}); run training.py again") from error
