@@ -177,3 +177,18 @@ def test_the_gate_judges_on_new_rows_that_the_sample_does_not_hold(many):
     trained = training.run(config, behind=behind)
     assert 70 < trained.n_held_back < 130  # a third of 300; of a sample of all it would be fewer
     assert trained.n_samples <= 2000
+
+
+def test_a_verdict_on_very_many_new_rows_says_that_it_is_of_a_sample(many):
+    import scoring
+
+    many.configure(max_training_rows=1000)
+    for script in ("training", "scoring", "deployment"):
+        many.run(script)
+    config = load_config(many.config_path)
+    behind = table.load(config.ledger).length
+    many.put("sourcedata/b.csv", make_clients(1500, "b"))
+    many.run("ingestion")
+    evidence = scoring.judge(config, table.load_ready(config.ledger), behind).evidence
+    assert evidence.n == 1000
+    assert "judged on a sample, by digest, of 1,000 of 1,500 new rows" in evidence.sentences
