@@ -157,7 +157,7 @@ def _copy_tail(handle: IO[bytes], schema: Schema, start: int, stop: int, spill: 
     spill.mkdir(parents=True, exist_ok=True)
     path = spill / f"{artifacts.TEMPORARY}{os.getpid()}-tail.csv"
     try:
-        with path.open("wb") as tail:
+        with artifacts.naming(path), path.open("wb") as tail:
             tail.write(table.render_line(schema.columns))
             handle.seek(start)
             while start < stop and (block := handle.read(min(artifacts.BLOCK, stop - start))):

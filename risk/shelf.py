@@ -11,6 +11,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from risk import artifacts
+
 QUOTED = set(',"\r\n#')  # what DuckDB quotes: rows of the table have one spelling
 Cells = tuple[str, ...]
 
@@ -60,7 +62,7 @@ class Shelf:
     def write(self, path: Path) -> None:
         """Write the rows in the one dialect of the table, no header."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("wb") as handle:
+        with artifacts.naming(path), path.open("wb") as handle:
             handle.writelines(render_row(row) for _, row in self._in_order())
 
     def count_labelled(self, target: str) -> dict[int, tuple[int, int]]:

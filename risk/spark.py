@@ -219,7 +219,7 @@ class SparkEngine(Counts):
         self._cluster.work(
             lambda: self._cluster.session.sql(sql).write.option("compression", "none").text(target)
         )
-        with path.open("wb") as out:
+        with artifacts.naming(path), path.open("wb") as out:
             for part in sorted(folder.glob("part-*")):
                 with part.open("rb") as handle:
                     shutil.copyfileobj(handle, out, csvfile.BLOCK)

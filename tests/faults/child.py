@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from conftest import SCRIPTS
+from faults import world
 from faults.calls import Call, Watch, parse
 
 LONGEST_S = 300
@@ -125,6 +126,7 @@ def start(root: Path, command: tuple[str, ...], files: list[Path], options: Opti
         be_patient()
         shift_clock(TO_NOON_S + options.shift_s)
         draw_nothing()
+        world.count_as_large(root)
         if PLANS is not None:
             remember_plans(PLANS)
         if options.prepare is not None:

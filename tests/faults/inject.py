@@ -85,12 +85,18 @@ def drift_and_tick(root: Path) -> None:
     tick(root)
 
 
+def grow(root: Path) -> None:
+    world.grow(root)
+    world.add(root, "c", "clear")
+
+
 SCENARIOS = {
     "fresh": Scenario(lambda root: None, begun=False),
     "upgrade": Scenario(upgrade),
     # Too few rows for the gate, which then looks at the test data: they are of the old world.
     "held": Scenario(lambda root: world.add(root, "c", "new"), flips=False),
     "append": Scenario(lambda root: world.add(root, "c", "clear"), flips=False),
+    "large": Scenario(grow, flips=False),
     "rollback": Scenario(drift_and_tick, (("deployment", "--rollback", "FIRST"), TICK)),
 }
 
@@ -118,6 +124,7 @@ def run_undisturbed(name: str, base: Path, work: Path, sabotage=None) -> Golden:
     assert all(run.code == 0 for run in ended), ended
     after = world.look(work)
     assert (before != after) == scenario.flips, f"{name}: decides otherwise than when this was written"
+    assert (world.say_digests(work) == "right") == (base / world.LARGE).exists()
     whole = [before, after] if scenario.flips else [before]
     return Golden(base, ended[0].calls, whole, world.facts(work))
 

@@ -12,7 +12,8 @@ from types import SimpleNamespace
 
 from conftest import Workspace, make_clients
 
-from risk import releases
+from config import load_config
+from risk import known, releases, table
 from risk.errors import ArtifactError, MissingArtifactError
 
 N_ROWS = 60
@@ -30,6 +31,8 @@ DRAWN = (
     "models/trends.json",
     "models/apireturns.txt",
 )
+LARGE = "as-a-large-table"  # this file lets a small table have digests of its rows beside it
+KEYED = ("ingesteddata/.finaldata.known", ".state/rows.key")  # with a key of its own each
 KEPT_STATE = ("source", "marks", "row_key", "other_key", "release", "verdict", "impossible", "pending")
 HISTORY = (
     "ticks",
@@ -70,6 +73,17 @@ def configure(root: Path, **keys) -> None:
     """Change keys of config.json."""
     path = root / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | keys))
+
+
+def grow(root: Path) -> None:
+    """Let the table count as a large one: digests of its rows beside it, in many runs."""
+    (root / LARGE).touch()
+
+
+def count_as_large(root: Path) -> None:
+    """Let this process make digests for `root`, if they are wanted there."""
+    if (root / LARGE).exists():
+        known.LEAST_BYTES, known.RUN_ROWS = 0, 64
 
 
 def copy(source: Path, target: Path) -> Path:
@@ -133,7 +147,7 @@ def facts(root: Path) -> dict[str, object]:
     found: dict[str, object] = {}
     for path in sorted(root.rglob("*")):
         name = path.relative_to(root).as_posix()
-        if name.startswith(("logs/", "records.db")) or path.is_dir():
+        if name.startswith(("logs/", "records.db", *KEYED)) or path.is_dir():
             continue
         if path.is_symlink():
             found[name] = str(path.readlink())
@@ -148,7 +162,20 @@ def facts(root: Path) -> dict[str, object]:
             found[name] = {key: value for key, value in told.items() if key not in TIMED[name]}
         else:
             found[name] = path.read_bytes()
-    return found | history(root)
+    return found | history(root) | {"wrong digests": say_digests(root) == "wrong"}
+
+
+def say_digests(root: Path) -> str:
+    """Say whether the digests beside a table are right; none are no fault, they can be made again."""
+    config = load_config(root / "config.json")
+    held = known.load(config.known_rows)
+    ledger = table.load_ready(config.ledger) if held else None
+    if held is None or not held.fits(ledger):
+        return "none"
+    parts = known.read_records(config.final_data, ledger, 0)
+    records = {record for part in parts for record in part}
+    right = held.find([*records]) == records and sum(run.rows for run in held.runs) == len(records)
+    return "right" if right else "wrong"
 
 
 def digests(files: dict[str, list]) -> dict[str, str]:
