@@ -77,7 +77,7 @@ def draw_confusion_matrix(
     from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle
 
-    figure = Figure(figsize=(6.0, 5.0), dpi=150, layout="constrained")
+    figure = Figure(figsize=(6.0, 5.0), dpi=150)
     FigureCanvasAgg(figure)
     axes = figure.subplots()
     rows = counts.sum(axis=1, keepdims=True)
@@ -114,6 +114,10 @@ def draw_confusion_matrix(
     axes.xaxis.tick_top()
     axes.xaxis.set_label_position("top")
     axes.set_yticklabels(axes.get_yticklabels(), rotation=0)
+    longest = max(map(len, classes))
+    figure.subplots_adjust(
+        left=min(0.11 + 0.012 * longest, 0.36), right=0.99, top=0.8 if title else 0.85, bottom=0.01
+    )
     if title:
         figure.suptitle(title, size=11)
     return figure

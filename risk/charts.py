@@ -11,6 +11,7 @@ from typing import Any
 from matplotlib import dates, font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ft2font import FT2Font
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from matplotlib.transforms import ScaledTranslation
@@ -21,6 +22,9 @@ MOST_LETTERS = 22
 BESIDE_PT = 2.8  # how far a mark stands off the panel, so that it covers no data
 TITLE_PT = 8  # how far the title stands off the panel, so that no mark covers it
 LEVELS = {"large: 0.25": (0.25, (0, (4, 2))), "moderate: 0.1": (0.1, (0, (1, 1.5)))}
+# Where things stand, in inches: everything has its place, which is fast, and looks the same in each report.
+LEFT_IN, TITLE_IN, GAP_IN, LEGEND_IN, TIMES_IN = 0.66, 0.32, 0.1, 0.27, 0.5
+HANDLE_IN = 0.6  # of a legend: its line, and the room about it
 FEW_POINTS = 40
 PALE: dict[str, Any] = {"linewidth": 0.5, "alpha": 0.5}  # of many points, each
 DAY_S = 86_400
@@ -74,21 +78,41 @@ def draw_trends(trends: Mapping[str, Any]) -> Figure:
         As `trends.build` makes it. Panels without a point are left out; without any point a line says so.
     """
     shown = [name for name in PANELS if _of_panel(trends, name)]
-    heights = [PANELS[name][2] for name in shown] or [1.0]
-    figure = Figure(figsize=(WIDTH_IN, sum(heights) + 0.75), layout="constrained")
+    height_in = sum(PANELS[name][2] for name in shown or ["clients"]) + LEGEND_IN + TIMES_IN
+    figure = Figure(figsize=(WIDTH_IN, height_in))
     if not shown:
         figure.text(0.5, 0.5, "Nothing is recorded yet.", ha="center", fontsize=SMALL)
         return figure
-    grid = figure.add_gridspec(len(shown), 1, height_ratios=heights)
+    labels = {name: _labels(_of_panel(trends, name)) for name in shown}
+    widest = max(_width_in(label) for told in labels.values() for label in [*told, *LEVELS])
+    left, width = LEFT_IN / WIDTH_IN, 1 - (LEFT_IN + HANDLE_IN + widest) / WIDTH_IN
+    top_in = height_in - LEGEND_IN
     first: Axes | None = None
-    for number, name in enumerate(shown):
-        first = axes = figure.add_subplot(grid[number], sharex=first)
-        _draw_panel(axes, figure, name, trends)
-        axes.tick_params(labelsize=TINY, labelbottom=number == len(shown) - 1)
-    figure.align_ylabels()
+    for name in shown:
+        panel_in = PANELS[name][2]
+        bottom, height = top_in - panel_in + GAP_IN, panel_in - TITLE_IN - GAP_IN
+        place = (left, bottom / height_in, width, height / height_in)
+        first = axes = figure.add_axes(place, sharex=first)
+        _draw_panel(axes, figure, name, trends, labels[name])
+        axes.yaxis.set_label_coords((0.17 - LEFT_IN) / (width * WIDTH_IN), 0.5)
+        axes.tick_params(labelsize=TINY, labelbottom=name == shown[-1])
+        top_in -= panel_in
+    axes.xaxis.set_label_coords(0.5, -(TIMES_IN - 0.15) / height)
     _set_times(axes, trends)
     _add_mark_legend(figure, trends)
     return figure
+
+
+def _labels(series: Mapping[str, Any]) -> list[str]:
+    return [_label(NAMES.get(key, one["name"])) for key, one in series.items()]
+
+
+def _width_in(label: str) -> float:
+    """Measure a label of a legend."""
+    font = _font()
+    font.set_size(TINY, 72)
+    font.set_text(label)
+    return float(font.get_width_height()[0]) / 64 / 72
 
 
 def _of_panel(trends: Mapping[str, Any], panel: str) -> dict[str, Any]:
@@ -101,19 +125,20 @@ def _moment(at: str) -> float:
     return float(dates.date2num(datetime.datetime.fromisoformat(at)))  # type: ignore[no-untyped-call]
 
 
-def _draw_panel(axes: Axes, figure: Figure, panel: str, trends: Mapping[str, Any]) -> None:
+def _draw_panel(
+    axes: Axes, figure: Figure, panel: str, trends: Mapping[str, Any], labels: Sequence[str]
+) -> None:
     series = _of_panel(trends, panel)
     title, unit, _ = PANELS[panel]
     last = _span(trends)[1]
     for number, (key, one) in enumerate(series.items()):
         look, until = LOOKS.get(key, number), last if key.endswith("/release") else None
-        _draw_series(axes, one, _label(NAMES.get(key, one["name"])), look, until)
+        _draw_series(axes, one, labels[number], look, until)
     _limit(axes, panel, [point for one in series.values() for point in one["points"]])
     _draw_marks(axes, figure, trends["marks"])
     axes.set_ylabel(unit, fontsize=SMALL)
-    axes.set_title(
-        title + _thinned(series, trends["others"].get(panel, 0)), fontsize=SMALL, loc="left", pad=TITLE_PT
-    )
+    whole = title + _thinned(series, trends["others"].get(panel, 0))
+    axes.set_title(whole, fontsize=SMALL, loc="left", pad=TITLE_PT, y=1.0)
     axes.grid(axis="y", color="#DDDDDD", linewidth=0.5)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
@@ -146,6 +171,8 @@ def _draw_series(axes: Axes, one: Mapping[str, Any], label: str, number: int, un
         clip_on=False,  # a dot on the axis is a whole dot
     )
     banded = [p for p in points if "low" in p and "high" in p]
+    if not banded:
+        return
     times = [_moment(p["at"]) for p in banded]
     low, high = [p["low"] for p in banded], [p["high"] for p in banded]
     if few:
@@ -239,7 +266,12 @@ def _label(name: str) -> str:
 @functools.cache
 def _glyphs() -> frozenset[int]:
     """Give the signs that the font has; another would be drawn as a box, with a warning."""
-    return frozenset(font_manager.get_font(font_manager.findfont("DejaVu Sans")).get_charmap())
+    return frozenset(_font().get_charmap())
+
+
+@functools.cache
+def _font() -> FT2Font:
+    return font_manager.get_font(font_manager.findfont("DejaVu Sans"))
 
 
 def _thinned(series: Mapping[str, Any], others: int) -> str:
@@ -299,6 +331,4 @@ def _add_mark_legend(figure: Figure, trends: Mapping[str, Any]) -> None:
         handles += [make([], [], color=GREY, label="each point", **PALE)]
         handles += [make([], [], color=GREY, label="running mean", linewidth=1.1)]
     if handles:
-        figure.legend(
-            handles=handles, loc="outside upper left", ncols=len(handles), fontsize=TINY, frameon=False
-        )
+        figure.legend(handles=handles, loc="upper left", ncols=len(handles), fontsize=TINY, frameon=False)
