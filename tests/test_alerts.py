@@ -288,6 +288,7 @@ def test_no_age_is_stale_without_days(bare, hook, clock):
 # --- outages -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_what_an_outage_held_up_is_delivered_once_by_an_idle_tick(old_world, hook):
     old_world.tick()
     hook.close()
@@ -400,6 +401,7 @@ def test_a_disk_that_takes_nothing_is_told_once_all_the_same(bare, hook):
 # --- a command that mails ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_command_of_the_readme_mails_each_message_once(old_world):
     (code,) = re.findall(r"```py\n(# mail\.py.*?)```", README, re.DOTALL)
     (keys,) = re.findall(r"```json\n(\{\"alerts\": \{\"command\".*?)```", README, re.DOTALL)
@@ -467,6 +469,7 @@ def test_a_target_that_is_down_does_not_hold_up_the_other(bare, hook):
 # --- when nobody is to be told -----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_without_alerts_nothing_is_noted_and_no_socket_opened_but_on_loopback(old_world, tmp_path):
     """The system calls of real ticks, those of libraries too."""
     reason = trace.why_not()

@@ -38,6 +38,7 @@ def test_new_rows_alone_are_taken_where_the_old_ones_mislead(turn, used):
     assert (facts["n_old"], facts["n_new"], facts["n_folds"]) == (1500, 400, 15)
 
 
+@pytest.mark.slow
 def test_where_the_world_is_the_same_all_rows_are_taken_nearly_always():
     assert sum(choose(600, 200, 0.0, seed)[0] == NEW for seed in range(30)) <= 3
 

@@ -188,6 +188,7 @@ def test_killed_during_a_copy_no_row_is_lost_or_doubled(tmp_path, database_url):
     assert [row["spend"] for row in copied(database_url)] == list(range(3000))
 
 
+@pytest.mark.slow
 def test_two_who_copy_at_once_double_nothing(tmp_path, database_url):
     path = tmp_path / "finaldata.csv"
     make_ledger(path, many(3000))
@@ -207,6 +208,7 @@ def test_two_who_copy_at_once_double_nothing(tmp_path, database_url):
 # --- in a tick -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_store_datasets_keeps_the_accepted_rows_of_each_tick(old_world, database_url, monkeypatch):
     monkeypatch.setenv("RISK_DATABASE_URL", database_url)
     old_world.configure(store_datasets=True)

@@ -24,6 +24,7 @@ def rows_of(workspace, table):
         return [dict(row) for row in history.execute(f"select * from {table} order by at")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", ["score", "score_margin", "auto"])
 def test_a_turned_world_is_drift_by_every_rule_and_the_candidate_passes(old_world, rule):
     old_world.configure(drift={"rule": rule})
@@ -45,6 +46,7 @@ def test_a_turned_world_is_drift_by_every_rule_and_the_candidate_passes(old_worl
     assert [row["gate"] for row in rows_of(old_world, "ticks")] == [None, "PROMOTE"]
 
 
+@pytest.mark.slow
 def test_what_passes_the_gate_is_fitted_again_on_every_row_and_keeps_its_measure(old_world):
     old_world.tick()
     assert card_of(old_world)["reference"]["rows"] == "cross-validated"
@@ -58,6 +60,7 @@ def test_what_passes_the_gate_is_fitted_again_on_every_row_and_keeps_its_measure
     assert card["reference"]["auc"] == card["gate"]["auc"]["candidate"]
 
 
+@pytest.mark.slow
 def test_the_next_batch_of_the_new_world_is_no_drift_again(old_world):
     old_world.configure(drift={"rule": "auto"})
     old_world.tick()
@@ -88,6 +91,7 @@ def test_a_worse_candidate_is_held_and_the_deployed_model_goes_on(old_world):
     assert old_world.run("deployment")["release"] != first["release"], "by hand there is no gate"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("gate", "deployed"), [("better", False), ("none", True), ("not_worse", True)])
 def test_a_candidate_without_a_difference_passes_not_worse_and_not_better(old_world, gate, deployed):
     old_world.configure(deployment={"gate": gate}, drift={"rule": "score"})
@@ -135,6 +139,7 @@ def test_drift_that_the_document_s_rule_does_not_see_is_said_with_the_line_that_
     assert diagnosed["verdict"]["advice"] in old_world.said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("point", ["refitted", "noted"])
 def test_killed_behind_the_gate_the_next_tick_ends_in_the_same_bytes(old_world, tmp_path, point):
     old_world.tick()

@@ -211,6 +211,7 @@ def counts(url):
 ONE_TICK = {"ticks": 1, "releases": 1, "scores": 1, "ingested_files": 2, "drift": 0}
 
 
+@pytest.mark.slow
 def test_every_stage_writes_its_own_on_every_database(old_world, database_url, monkeypatch):
     use(old_world, database_url, monkeypatch)
     old_world.walk()
@@ -229,6 +230,7 @@ def test_every_stage_writes_its_own_on_every_database(old_world, database_url, m
     assert verdict["drift"] in (1, True)
 
 
+@pytest.mark.slow
 def test_a_server_that_stops_before_during_and_after_a_tick_loses_and_doubles_nothing(
     old_world, own_server, monkeypatch
 ):

@@ -128,6 +128,7 @@ def test_any_written_table_is_read_the_same_fast_and_exact(table, separator, lin
         assert read_fast(Path(name), checked) in (None, wanted)
 
 
+@pytest.mark.slow
 @settings(quick, max_examples=250)
 @given(
     st.lists(st.sampled_from([*SIGNS, *',,,,"\n\n\n']), max_size=30).map("".join),

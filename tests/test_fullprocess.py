@@ -154,6 +154,7 @@ def test_when_every_new_file_is_refused_the_tick_ends_with_65_once(old_world):
     assert old_world.tick()["new_data"] is False and old_world.said == ""
 
 
+@pytest.mark.slow
 def test_new_rows_of_one_class_cannot_be_judged_and_wait_for_the_next_batch(old_world):
     old_world.tick()
     stayed = [row for row in make_clients(100, "c", "new") if row[3] == "0"]
@@ -173,6 +174,7 @@ def test_unlabelled_rows_are_kept_and_not_judged(old_world):
     assert result["rows_new"] == 40 and result["drift"] is None and "label" in result["reason"]
 
 
+@pytest.mark.slow
 def test_a_file_that_may_not_be_read_is_said_once_and_met_again_when_it_may(old_world):
     """Root without its capabilities is held to the mode of its own files, as anybody."""
     path = old_world.root / "sourcedata" / "b.csv"
@@ -213,6 +215,7 @@ def test_missing_test_data_are_said_once_and_met_again_when_they_come(workspace)
     assert workspace.tick()["deployed"] is True
 
 
+@pytest.mark.slow
 def test_drift_whose_retraining_was_impossible_is_not_forgotten(old_world):
     first = old_world.tick()
     good = (old_world.root / "testdata" / "t.csv").read_text()
@@ -252,6 +255,7 @@ def test_a_deployment_by_hand_between_ticks_is_not_judged_on_its_own_rows(old_wo
     assert result["drift"] is None and result["release"] == release and result["deployed"] is False
 
 
+@pytest.mark.slow
 def test_a_rollback_is_answered_only_when_new_rows_arrive(old_world):
     first = old_world.tick()["release"]
     old_world.put("sourcedata/c.csv", make_clients(300, "c", "new"))
@@ -402,6 +406,7 @@ def deploy_two(world):
     return first, second
 
 
+@pytest.mark.slow
 def test_in_place_of_a_damaged_release_the_one_before_is_deployed_and_a_new_one_made(old_world):
     first, second = deploy_two(old_world)
     model = (old_world.root / "production_deployment" / "trainedmodel.pkl").resolve()
@@ -453,6 +458,7 @@ def test_a_history_that_cannot_be_written_stops_no_tick(old_world):
     assert "the database cannot be used" in old_world.said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("point", ["ingested", "trained", "scored", "deployed", "reported"])
 def test_killed_anywhere_the_next_tick_ends_in_the_same_bytes(old_world, tmp_path, point):
     old_world.tick()
@@ -521,6 +527,7 @@ def test_the_json_of_a_tick_has_the_agreed_keys(old_world):
     assert list(old_world.tick()) == keys
 
 
+@pytest.mark.slow
 def test_each_tick_that_judges_notes_how_far_each_column_has_moved(old_world):
     old_world.tick()
     same = [

@@ -29,12 +29,14 @@ def test_every_generated_row_is_counted_and_every_bad_one_named():
     assert counts["rows read"] == 10_000 and counts["rows rejected"] > 200 and counts["rows duplicate"] > 50
 
 
+@pytest.mark.slow
 def test_no_mutated_or_hostile_model_is_unpickled_and_without_digests_they_go_wrong():
     counts = models.run(200, seed=2)
     assert counts["mutated models"] + counts["mutated companions"] == 200
     assert counts["hostile pickles, planted in four ways"] == 18
 
 
+@pytest.mark.slow
 def test_random_days_lose_no_row_and_the_deployed_model_answers():
     counts = days.run(2, number=1, steps=6)
     assert counts["sequences"] >= 2 and counts["answers"] > 10

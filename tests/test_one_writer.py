@@ -39,6 +39,7 @@ def traced(old_world, tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_nothing_in_the_workspace_is_written_but_through_the_four_verbs(old_world, traced, tmp_path):
     seen = {}
     for name, command in WRITES.items():

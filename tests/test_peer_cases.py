@@ -376,6 +376,7 @@ def test_killed_at_any_write_of_a_deployment_one_whole_release_is_deployed(two_c
     assert found == {before, after} and before != after
 
 
+@pytest.mark.slow
 @case("run 37")
 def test_killed_at_any_write_of_a_training_nothing_half_is_deployed(two_candidates, entry):
     before = deployed(two_candidates)

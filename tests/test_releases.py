@@ -141,6 +141,7 @@ def damage_link_inside(folder):
     path.symlink_to("/etc/hostname")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "damage",
     [
@@ -354,6 +355,7 @@ MODELS = [
 ]
 
 
+@pytest.mark.slow
 def test_the_list_holds_what_our_estimators_need_and_nothing_else(workspace):
     rows = make_clients(300, "a")
     for row in rows[::7]:

@@ -89,6 +89,7 @@ def test_a_sign_without_a_glyph_is_printed_by_its_code_and_chinese_as_it_is(work
     assert "\\u0e44\\u0e17\\u0e22" in text_of(workspace) and "客户" in text_of(workspace)
 
 
+@pytest.mark.slow
 def test_long_tables_break_over_pages_with_their_header_on_each(workspace):
     names = [f"feature_{i:03d}" for i in range(200)]
     rows = [[f"c{i}", *([str(i % 10)] * 200), str(int(i % 10 > 4))] for i in range(100)]
@@ -220,6 +221,7 @@ def test_of_very_many_refused_files_the_report_says_where_all_are(deployed):
     assert "page0000.csv" not in text and "page0001.csv" in text
 
 
+@pytest.mark.slow
 def test_a_heading_never_stands_alone_at_the_foot_of_a_page(deployed, tmp_path):
     report(deployed)
     picture = tmp_path / "small.png"

@@ -117,6 +117,7 @@ def tell_worked_example(verdict):
     )
 
 
+@pytest.mark.slow
 def test_the_practice_model_is_decent_production_drifts_and_the_retrained_model_is_better(story):
     practice = json.loads((story.root / "practicemodels" / "metrics.json").read_text())
     assert practice["f1"] >= practice["floor_f1"] + 0.10

@@ -54,6 +54,7 @@ def assert_nowhere_on_disk(root):
         assert [name for name, canary in CANARY.items() if canary.encode() in data] == [], path
 
 
+@pytest.mark.slow
 def test_a_day_of_failures_tells_no_secret(world, monkeypatch):
     said = []
 

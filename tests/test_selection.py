@@ -45,6 +45,7 @@ def choose(X, y, estimator="auto", rule=BALANCED, **settings):
     return selection.choose(X, y, recipe, estimator, rule, np.arange(len(y)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("world", "estimator", "logged"),
     [("linear", LINEAR, ()), ("log", LINEAR, ("skewed",)), ("middle", BOOSTED, ())],

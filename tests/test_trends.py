@@ -302,6 +302,7 @@ def test_merging_says_the_same_in_any_order_and_as_building_at_once(first, secon
     assert list(merged["series"]) == list(make(first | second)["series"]), "colours go by the order"
 
 
+@pytest.mark.slow
 @given(LONG, SETS)
 def test_merging_long_series_says_the_same_in_any_order_and_loses_no_peak(first, second):
     one, two = make(first), make(second)
@@ -313,6 +314,7 @@ def test_merging_long_series_says_the_same_in_any_order_and_loses_no_peak(first,
     assert len(first) <= merged["series"][KEY]["n"] <= len(first) + len(second)
 
 
+@pytest.mark.slow
 @given(LONG, st.sets(st.integers(2001, 5000), max_size=300))
 def test_what_comes_later_is_counted_to_the_point(first, later):
     merged = trends.merge(make(first), make(later))

@@ -104,6 +104,7 @@ def test_a_client_whose_features_have_changed_is_another_row(estimated):
     assert estimated.tick()["verdict"]["audits"] == []
 
 
+@pytest.mark.slow
 def test_a_release_is_audited_for_what_it_said_also_when_another_is_deployed(estimated):
     first = verdict_of(estimated)["release"]
     estimated.put("sourcedata/d.csv", make_clients(400, "d", "new"))
@@ -123,6 +124,7 @@ def test_concept_drift_shows_only_when_labels_come(estimated):
     assert "outside the band" in audit["sentence"]
 
 
+@pytest.mark.slow
 def test_a_tick_that_is_run_again_ends_with_the_same_estimates(estimated):
     state = estimated.root / ".state"
     before = (state / "tick.json").read_bytes()
@@ -147,6 +149,7 @@ def test_rows_whose_labels_come_with_them_are_neither_estimated_nor_awaited(old_
     assert not (old_world.root / ".state" / "awaited.bin").exists()
 
 
+@pytest.mark.slow
 def test_without_id_columns_rows_are_estimated_and_never_recognised(old_world):
     old_world.configure(drift={"rule": "auto"}, id_columns=[], ignore_columns=["corporation"])
     old_world.tick()
