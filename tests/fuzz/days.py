@@ -16,8 +16,10 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
+import pytest
 from conftest import HEADER, SCRIPTS, Workspace, make_clients
 from csvs import mutate
+from faults import child
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -36,6 +38,7 @@ from risk.errors import ArtifactError
 
 COUNTS = Counter()
 STEPS = 8
+MANY = 50
 ROW = {"activity": 20, "colour": "red"}
 NAMES = st.sampled_from(["a.csv", "b.csv", "c.csv", "d.csv"])
 WORLDS = st.sampled_from(["old", "old", "new"])
@@ -225,9 +228,11 @@ class Days(RuleBasedStateMachine):
 
 
 def run(n, number=0, *, steps=STEPS):
-    """Run `n` sequences of up to `steps` random events."""
+    """Run `n` sequences of up to `steps` random events; very many without the drawing."""
     COUNTS.clear()
-    with tempfile.TemporaryDirectory() as root:
+    with tempfile.TemporaryDirectory() as root, pytest.MonkeyPatch.context() as patch:
+        if n >= MANY:
+            child.draw_nothing(patch.setattr)
         Days.template = make_template(Path(root) / "template")
         wanted = settings(
             max_examples=n,
