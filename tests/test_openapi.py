@@ -151,6 +151,6 @@ def test_schemathesis_finds_nothing(served, tmp_path_factory):
 
 @pytest.mark.torture
 def test_schemathesis_finds_nothing_in_ten_thousand_cases(served, tmp_path_factory):
-    n_cases = run_schemathesis(served, tmp_path_factory, 10_000)
+    n_cases = run_schemathesis(served, tmp_path_factory, 5_000)  # of each operation, where there are so many
     print(f"schemathesis: {n_cases} cases, 0 failed")
     assert n_cases >= 10_000
