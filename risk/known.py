@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -157,6 +156,8 @@ def read_key(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError:
+        import secrets
+
         key = secrets.token_bytes(hashlib.blake2b.MAX_KEY_SIZE)
         with artifacts.put(path, "wb") as handle:
             os.fchmod(handle.fileno(), 0o600)

@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import mysql, postgresql, sqlite
 
 from risk import databases, history, trends
 from risk.errors import ServiceError
@@ -95,11 +94,17 @@ class History:
                 self.connection.execute(self._insert(table), ordered[start : start + CHUNK_ROWS])
 
     def _insert(self, table: sa.Table) -> sa.Insert:
-        dialect = self.connection.dialect.name
+        dialect = self.connection.dialect.name  # to import all of them takes longer than a small record
         if dialect == "mysql":  # INSERT IGNORE would hide more than repeats
+            from sqlalchemy.dialects import mysql
+
             return mysql.insert(table).on_duplicate_key_update(id=table.c.id)
         if dialect == "postgresql":
+            from sqlalchemy.dialects import postgresql
+
             return postgresql.insert(table).on_conflict_do_nothing(index_elements=["id"])
+        from sqlalchemy.dialects import sqlite
+
         return sqlite.insert(table).on_conflict_do_nothing(index_elements=["id"])
 
     def latest_timings(self) -> dict[str, dict[str, Any] | None]:
