@@ -2,6 +2,7 @@
 
     python benchmarks/scale.py --rows 100000 1000000 10000000 --files 10 [--out scale.json]
     python benchmarks/scale.py --idle 10 1000 10000
+    python benchmarks/scale.py --spark 5000000
     python benchmarks/scale.py --draw scale.json docs/pictures/scale.png
 
 Every way is a process of its own; its CPU seconds and the largest resident memory of its process tree are
@@ -12,6 +13,7 @@ taken beside the wall time: on a busy machine walls say little, ratios of CPU mo
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import math
 import os
@@ -39,6 +41,14 @@ import config
 from risk import contents, table
 settings = config.load_config(sys.argv[2])
 contents.describe_columns(settings.final_data, table.load_ready(settings.ledger), settings.room)
+"""
+BOTH_STATISTICS = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+import config, diagnostics
+from risk import table
+settings = config.load_config(sys.argv[2])
+print(json.dumps(diagnostics.describe_columns(settings, table.load_ready(settings.ledger))))
 """
 PLAIN_STATISTICS = """
 import sys
@@ -154,6 +164,49 @@ def measure_idle(folder: Path, n_files: int, repeats: int = 7) -> dict[str, Any]
     return {"path": "idle tick", "way": "ours", "files": n_files, **told}
 
 
+def measure_spark(folder: Path, n_rows: int, n_files: int) -> Iterator[dict[str, Any]]:
+    """Let DuckDB and Spark on this machine take up the same files and describe them; compare what comes out.
+
+    Raises
+    ------
+    SystemExit
+        When a byte of the table differs, a count, or a statistic by more than 1e-9 of itself.
+    """
+    make_table(folder / "in", n_rows, n_files)
+    conf = {"spark.driver.bindAddress": "127.0.0.1", "spark.ui.enabled": False, "spark.driver.memory": "3g"}
+    conf |= {"spark.sql.shuffle.partitions": 8, "spark.default.parallelism": 8}  # of 200 tasks most are empty
+    engines = {"ours": {"name": "duckdb"}, "spark": {"name": "spark", "master": "local[2]", "conf": conf}}
+    tables, described = [], []
+    for way, engine in engines.items():
+        config = pairs.workspace(folder / way, "../in", test_data_path="../test", engine=engine)
+        quiet = [sys.executable, ROOT / "ingestion.py", "--config", config, "-q"]
+        yield {"path": INGEST, "way": way, "rows": n_rows, "files": n_files, **measure(*quiet)}
+        with (folder / way / "ingesteddata/finaldata.csv").open("rb") as handle:
+            tables.append(hashlib.file_digest(handle, "sha256").hexdigest())
+        started = time.perf_counter()
+        said = pairs.run(sys.executable, "-c", BOTH_STATISTICS, ROOT, config).said
+        described.append(json.loads(said.splitlines()[-1]))
+        yield {"path": STATISTICS, "way": way, "wall_s": time.perf_counter() - started}
+    if tables[0] != tables[1]:
+        raise SystemExit("the tables differ")
+    if worst := list(differing(*described)):
+        raise SystemExit(f"the statistics differ: {worst[:3]}")
+    print(f"{n_rows:,} rows: same bytes ({tables[0][:12]}), same counts, statistics within 1e-9")
+
+
+def differing(one: Any, other: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Name the places where two documents differ, numbers by more than 1e-9."""
+    if isinstance(one, dict | list):
+        keys = one.keys() | other.keys() if isinstance(one, dict) else range(max(len(one), len(other)))
+        for key in keys:
+            yield from differing(one[key], other[key], f"{name}/{key}")
+    elif isinstance(one, float) and isinstance(other, float):
+        if not math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-12):
+            yield name, one, other
+    elif one != other:
+        yield name, one, other
+
+
 def slopes(found: Sequence[dict[str, Any]], key: str) -> dict[tuple[str, str], float]:
     """Fit the slope of log(key) over log(rows) of each path and way, from a million rows on."""
     series: dict[tuple[str, str], list[tuple[float, float]]] = {}
@@ -207,6 +260,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--rows", type=int, nargs="*", default=[])
     parser.add_argument("--files", type=int, default=10)
     parser.add_argument("--idle", type=int, nargs="*", default=[], metavar="FILES")
+    parser.add_argument("--spark", type=int, nargs="*", default=[], metavar="ROWS")
     parser.add_argument("--plain-up-to", type=int, default=10_000_000)
     parser.add_argument("--memory-limit")
     parser.add_argument("--out", type=Path, help="write what was measured as JSON")
@@ -223,6 +277,9 @@ def main(argv: list[str] | None = None) -> int:
         for n_files in arguments.idle:
             found.append(measure_idle(Path(scratch) / f"idle{n_files}", n_files))
             print(found[-1], flush=True)
+        for n_rows in arguments.spark:
+            for one in measure_spark(Path(scratch) / f"spark{n_rows}", n_rows, arguments.files):
+                print(one, flush=True)
         for n_rows in arguments.rows:
             plain = n_rows <= arguments.plain_up_to
             folder = Path(scratch) / f"rows{n_rows}"
