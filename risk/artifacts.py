@@ -228,7 +228,8 @@ def lock(path: Path, *, wait_s: float) -> Iterator[bool]:
         When another run still holds it after `wait_s` seconds; names the holder.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a+", encoding="utf-8") as handle:  # noqa: PTH123
+    # Without a buffer: one that could not be written would be written again when the file is closed.
+    with open(path, "ab+", buffering=0) as handle:  # noqa: PTH123
         with naming(path):
             died = _hold(handle, time.monotonic() + wait_s)
         try:
@@ -238,7 +239,7 @@ def lock(path: Path, *, wait_s: float) -> Iterator[bool]:
                 handle.truncate(0)
 
 
-def _hold(handle: IO[str], deadline: float) -> bool:
+def _hold(handle: IO[bytes], deadline: float) -> bool:
     """Take the lock, and write down whose it is; say whether the run before has died."""
     while True:
         try:
@@ -247,14 +248,13 @@ def _hold(handle: IO[str], deadline: float) -> bool:
         except BlockingIOError as error:
             if time.monotonic() >= deadline:
                 handle.seek(0)
-                holder = handle.read(200).strip() or "unknown"
+                holder = handle.read(200).decode(errors="replace").strip() or "unknown"
                 raise BusyError(f"another run holds the workspace ({holder}); try again later") from error
             time.sleep(0.05)
     handle.seek(0)
     died = bool(handle.read(200).strip())
     handle.truncate(0)
-    handle.write(f"pid {os.getpid()} since {time.strftime('%Y-%m-%d %H:%M:%S%z')}\n")
-    handle.flush()
+    handle.write(f"pid {os.getpid()} since {time.strftime('%Y-%m-%d %H:%M:%S%z')}\n".encode())
     return died
 
 

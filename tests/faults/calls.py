@@ -105,6 +105,8 @@ class Watch:
         def act():
             raw = _Raw(file, mode.replace("b", "").replace("t", ""))
             raw.watch, raw.path = self, path
+            if options.get("buffering") == 0:
+                return raw
             buffered = io.BufferedRandom(raw) if "+" in mode else io.BufferedWriter(raw)
             if "b" in mode:
                 return buffered

@@ -87,7 +87,8 @@ def run_space(options, folder, draw, report) -> None:
         n = ROOMS["middle" if saboteur else options.form]
         quick = options.form == "short" and not saboteur
         need = LEAST_PAGES if quick else space.find_need(name, golden, folder)
-        points += [space.Room(name, pages) for pages in draw.sample(range(need), min(n or need, need))]
+        rooms = {0, *draw.sample(range(need), min(n or need, need))}  # not even the lock finds room
+        points += [space.Room(name, pages) for pages in sorted(rooms)]
     draw.shuffle(points)
 
     def work(point, own):
