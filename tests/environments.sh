@@ -64,6 +64,7 @@ nobody() {
     local tree=$work/tree
     mkdir "$tree"
     git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents -t "$tree"
+    [ ! -d node_modules ] || cp -r node_modules "$tree" # for the tests of the page
     if [ "$(id -u)" = 0 ]; then
         local python=$PYTHON as=(setpriv --reuid=65534 --regid=65534 --clear-groups)
         if ! "${as[@]}" test -x "$python"; then # it lies where root alone may go: take copies
