@@ -6,12 +6,12 @@ digest reach nothing but the classes a model is made of.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import pickle
 from pathlib import Path
 from typing import Any
 
-from risk import artifacts
 from risk.errors import ArtifactError
 
 RENAMED = {"_loss": "sklearn._loss._loss"}  # as scikit-learn 1.8 writes it
@@ -83,7 +83,7 @@ class Unpickler(pickle.Unpickler):
 
 def load_model(data: bytes, digest: str, where: Path) -> Any:
     """Unpickle a model whose digest is right, from classes on the allow-list only."""
-    if artifacts.sha256(data) != digest:
+    if hashlib.sha256(data).hexdigest() != digest:
         raise ArtifactError(f"{where}: is not the model that its record describes; run training.py again")
     try:
         return Unpickler(io.BytesIO(data)).load()
