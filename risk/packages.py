@@ -126,6 +126,7 @@ def _ask(name: str, deadline: float) -> str | None:
         "PIP_RETRIES": "0",
         "PIP_QUIET": "0",
         "PIP_VERBOSE": "0",
+        "PYTHONWARNINGS": "",  # those of pip are not ours to end it
     }
     try:
         done = subprocess.run(  # noqa: S603  (names come from our own requirements file)
