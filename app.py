@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import io
 import json
@@ -10,7 +9,6 @@ import os
 import re
 import socket
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from http import HTTPStatus
@@ -33,10 +31,6 @@ from risk.questions import Asked
 from risk.screen import View
 
 LOG = stage.log("app")
-# Small requests are answered one after the other: threads that compute at once only take the interpreter
-# from each other, and all of them wait longer.
-FEW_BYTES = 4096
-TURN = threading.Lock()
 HERE = Path(__file__).resolve().parent
 OPENAPI = HERE / "static" / "openapi.json"
 SAFE_HEADERS = (
@@ -165,11 +159,10 @@ def create_app(config: Config) -> Flask:
     @app.post("/prediction")
     def prediction() -> Response:
         served = deployed.get()
-        with TURN if (request.content_length or FEW_BYTES) < FEW_BYTES else contextlib.nullcontext():
-            asked = read_question(config, files, served.schema)
-            if wants_csv():
-                return answer_csv(served.release.id, answers.to_csv(served, asked))
-            return answer_of(served.release.id, answers.to_json(served, asked))
+        asked = read_question(config, files, served.schema)
+        if wants_csv():
+            return answer_csv(served.release.id, answers.to_csv(served, asked))
+        return answer_of(served.release.id, answers.to_json(served, asked))
 
     @app.get("/scoring")
     def scoring() -> Response:

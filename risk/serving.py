@@ -19,12 +19,16 @@ from risk.dataset import Schema
 from risk.direct import Columns, Direct
 from risk.errors import ArtifactError
 from risk.releases import Release
+from risk.trees import FEW
 
 if TYPE_CHECKING:
     from threadpoolctl import ThreadpoolController
 
 T = TypeVar("T")
 CLOSE = 1e-9  # so near to the threshold the last digit of a sum could decide: the model itself does
+# Few rows are answered one after the other: threads that compute at once only take the interpreter from each
+# other, and all of them wait longer. Many rows have no turn, or few would wait for them.
+_TURN = threading.Lock()
 _PREDICTING = threading.Lock()  # limits on threads hold for the whole process
 
 
@@ -51,7 +55,7 @@ class Served:
             return np.empty(0, dtype=int), np.empty(0)
         if self.direct is None:
             return self._ask_pipeline(columns)
-        with self._one_thread() if self.direct.asks_classifier(n_rows) else contextlib.nullcontext():
+        with self._turn(self.direct, n_rows):
             probability = self.direct.probabilities(columns)
         classes = (probability >= self.direct.threshold).astype(int)
         close = np.flatnonzero(np.abs(probability - self.direct.threshold) < CLOSE)
@@ -59,6 +63,11 @@ class Served:
             few = {name: [cells[i] for i in close] for name, cells in columns.items()}
             classes[close] = self._ask_pipeline(few)[0]
         return classes, probability
+
+    def _turn(self, direct: Direct, n_rows: int) -> contextlib.AbstractContextManager[object]:
+        if direct.asks_classifier(n_rows):
+            return self._one_thread()
+        return _TURN if n_rows <= FEW else contextlib.nullcontext()
 
     @contextlib.contextmanager
     def _one_thread(self) -> Iterator[None]:
