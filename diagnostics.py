@@ -307,7 +307,7 @@ def remember_list(config: Config, told: Mapping[str, Any]) -> None:
 
 
 def predict_file(config: Config, path: str, n_reasons: int, output: str | None) -> Predicted:
-    """Let the deployed model predict the rows of a file; nothing of the workspace is written."""
+    """Let the deployed model predict the rows of a file; of the workspace only the spill folder is used."""
     from threadpoolctl import threadpool_limits
 
     from risk import batches, pipes
@@ -318,11 +318,11 @@ def predict_file(config: Config, path: str, n_reasons: int, output: str | None) 
         return predict_on_cluster(config, release, deployed, path, n_reasons, output)
     if Path(path).is_dir():
         raise UsageError(f'{path}: is a folder; only with engine.name "spark" a folder is predicted')
-    with tempfile.TemporaryDirectory(prefix="risk-predict-") as scratch:
-        source = pipes.take_input(path, Path(scratch))
+    with pipes.scratch(config.spill_folder) as scratch:
+        source = pipes.take_input(path, scratch)
         checked = csvfile.check(source, deployed.schema.columns, config.separator, config.limits)
-        room = Room(Path(scratch), config.memory_limit)
-        with pipes.open_output(output, Path(scratch)) as out, threadpool_limits(1):
+        room = Room(scratch, config.memory_limit)
+        with pipes.open_output(output, scratch) as out, threadpool_limits(1):
             told = batches.predict_file(checked, deployed, out, n_reasons=n_reasons, room=room)
     tell_rejected(checked.name, told.rejected, told.n_rows)
     return Predicted(release.id, told.n_rows, told.n_leaving, len(told.rejected), output)
@@ -339,9 +339,8 @@ def predict_on_cluster(
     is_folder = Path(path).is_dir()
     if is_folder and output is None:
         raise UsageError(f"{path}: is a folder; name a new folder with --output")
-    pipes.remove_dead(config.spill_folder)
     with ExitStack() as opened:
-        scratch = Path(opened.enter_context(pipes.shared_scratch(config.spill_folder)))
+        scratch = opened.enter_context(pipes.scratch(config.spill_folder, shared=True))
         if is_folder and output is not None:
             sources = [Path(path).resolve() / name for name in artifacts.list_inputs(Path(path))]
             made = opened.enter_context(pipes.open_folder(Path(output)))
@@ -392,15 +391,15 @@ def tell_rejected(name: str, rejected: Sequence[Rejection], n_good: int) -> None
 
 
 def explain_client(config: Config, client: str) -> Explained:
-    """Tell where the prediction of a client comes from; nothing of the workspace is written."""
+    """Tell where the prediction of a client comes from; of the workspace only the spill folder is used."""
     from threadpoolctl import threadpool_limits
 
-    from risk import lineage
+    from risk import lineage, pipes
 
     ledger = table.load_ready(config.ledger)
     release, deployed = load_release(config)
-    with tempfile.TemporaryDirectory(prefix="risk-explain-") as scratch, threadpool_limits(1):
-        room = Room(Path(scratch), config.memory_limit)
+    with pipes.scratch(config.spill_folder) as scratch, threadpool_limits(1):
+        room = Room(scratch, config.memory_limit)
         return Explained(lineage.explain(client, config.final_data, ledger, release, deployed, room))
 
 

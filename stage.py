@@ -178,6 +178,7 @@ def _hold(config: Config, by_cron: bool) -> Iterator[bool]:
             *config.alerts.queues.values(),
             config.spill_folder,
         )
+        artifacts.sweep_readers(config.spill_folder)
         yield died
 
 

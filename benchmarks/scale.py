@@ -2,6 +2,7 @@
 
     python benchmarks/scale.py --rows 100000 1000000 10000000 --files 10 [--out scale.json]
     python benchmarks/scale.py --idle 10 1000 10000
+    python benchmarks/scale.py --tick 50000000 --files 50 --memory-limit 1GB
     python benchmarks/scale.py --spark 5000000
     python benchmarks/scale.py --draw scale.json docs/pictures/scale.png
 
@@ -32,7 +33,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 import run as pairs  # noqa: E402
 
 INGEST, APPEND, STATISTICS = "ingest", "add 10,000 rows", "statistics"
-TRAIN, PREDICT, LIST, TICK = "train", "predict a CSV", "list of clients", "whole first tick"
+TRAIN, PREDICT, LIST, FIRST_TICK = "train", "predict a CSV", "list of clients", "first tick"
+NEXT_TICK = "tick with 10,000 more"
 HEADER = "corporation,lastmonth_activity,lastyear_activity,number_of_employees,exited\n"
 OURS_STATISTICS = """
 import sys
@@ -164,6 +166,19 @@ def measure_idle(folder: Path, n_files: int, repeats: int = 7) -> dict[str, Any]
     return {"path": "idle tick", "way": "ours", "files": n_files, **told}
 
 
+def measure_tick(folder: Path, n_rows: int, n_files: int, limit: str | None) -> Iterator[dict[str, Any]]:
+    """Measure the whole first tick on so many rows, then one with a file of 10,000 more."""
+    make_table(folder / "in", n_rows, n_files)
+    make_table(folder / "test", 20_000, 1, seed=1)
+    config = pairs.workspace(folder / "ws", "../in", engine={"memory_limit": limit})
+    make_table(folder / "more", 10_000, 1, seed=2)
+    command = [sys.executable, ROOT / "fullprocess.py", "--config", config]
+    about = {"way": "ours", "rows": n_rows, "files": n_files}
+    yield {"path": FIRST_TICK, **about, **measure(*command)}
+    (folder / "more/part00000.csv").replace(folder / "in/more.csv")
+    yield {"path": NEXT_TICK, **about, **measure(*command)}
+
+
 def measure_spark(folder: Path, n_rows: int, n_files: int) -> Iterator[dict[str, Any]]:
     """Let DuckDB and Spark on this machine take up the same files and describe them; compare what comes out.
 
@@ -260,6 +275,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--rows", type=int, nargs="*", default=[])
     parser.add_argument("--files", type=int, default=10)
     parser.add_argument("--idle", type=int, nargs="*", default=[], metavar="FILES")
+    parser.add_argument("--tick", type=int, nargs="*", default=[], metavar="ROWS")
     parser.add_argument("--spark", type=int, nargs="*", default=[], metavar="ROWS")
     parser.add_argument("--plain-up-to", type=int, default=10_000_000)
     parser.add_argument("--memory-limit")
@@ -277,6 +293,12 @@ def main(argv: list[str] | None = None) -> int:
         for n_files in arguments.idle:
             found.append(measure_idle(Path(scratch) / f"idle{n_files}", n_files))
             print(found[-1], flush=True)
+        for n_rows in arguments.tick:
+            for one in measure_tick(
+                Path(scratch) / f"tick{n_rows}", n_rows, arguments.files, arguments.memory_limit
+            ):
+                found.append(one)
+                print(one, flush=True)
         for n_rows in arguments.spark:
             for one in measure_spark(Path(scratch) / f"spark{n_rows}", n_rows, arguments.files):
                 print(one, flush=True)

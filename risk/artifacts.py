@@ -21,6 +21,7 @@ from risk.errors import ArtifactError, BusyError, MissingArtifactError
 
 BLOCK = 4 * 1024 * 1024
 TEMPORARY = ".tmp-"
+READER = "reader-"
 
 
 # --- whole or absent -------------------------------------------------------------------------------
@@ -103,6 +104,20 @@ def sweep(*folders: Path) -> None:
                 remove_tree(leftover)
             else:
                 leftover.unlink(missing_ok=True)
+
+
+def name_reader() -> str:
+    """Begin the name of a folder of a run that only reads: it holds no lock, so the name says who lives."""
+    return f"{READER}{os.uname().nodename}-{os.getpid()}-"
+
+
+def sweep_readers(folder: Path) -> None:
+    """Remove what dead readers of this machine left; those of another one may live."""
+    begin = f"{READER}{os.uname().nodename}-"
+    for leftover in folder.glob(f"{READER}*"):
+        pid = leftover.name.removeprefix(begin).partition("-")[0]
+        if leftover.name.startswith(begin) and not Path("/proc", pid).exists():
+            remove_tree(leftover)
 
 
 def remove_tree(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sys
@@ -15,7 +16,6 @@ from risk import artifacts
 from risk.errors import MissingArtifactError, UsageError
 
 STANDARD = "-"
-SCRATCH = "predict-"  # not the name that `artifacts.sweep` removes: whoever reads holds no lock
 
 
 def take_input(path: str, scratch: Path) -> Path:
@@ -77,15 +77,18 @@ def open_folder(target: Path) -> Iterator[Path]:
     artifacts.sync_folder(target.parent)
 
 
-def shared_scratch(folder: Path) -> tempfile.TemporaryDirectory[str]:
-    """Make a folder for a run that only reads, on storage that others share."""
-    folder.mkdir(parents=True, exist_ok=True)
-    return tempfile.TemporaryDirectory(prefix=f"{SCRATCH}{os.getpid()}-", dir=folder)
+@contextmanager
+def scratch(folder: Path, *, shared: bool = False) -> Iterator[Path]:
+    """Make a folder for a run that only reads: where tables overflow, and if killed it is swept away.
 
-
-def remove_dead(folder: Path) -> None:
-    """Remove such folders of runs that are dead."""
-    for leftover in folder.glob(f"{SCRATCH}*"):
-        pid = leftover.name.split("-")[1]
-        if not Path("/proc", pid).exists():
-            shutil.rmtree(leftover, ignore_errors=True)
+    Whoever may read the workspace and not write it gets one of the system's own, unless others must see it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        made = tempfile.TemporaryDirectory(prefix=artifacts.name_reader(), dir=folder)
+    except OSError as error:
+        if shared or error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+        made = tempfile.TemporaryDirectory(prefix=artifacts.name_reader())
+    with made as name:
+        yield Path(name)

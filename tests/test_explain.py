@@ -1,12 +1,14 @@
 """From a client to its prediction, release, data and files; and the rows of a file predicted."""
 
 import csv
+import errno
 import io
 import json
 import math
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -229,3 +231,59 @@ def test_standard_input_pipes_and_a_reader_that_stops(deployed):
         assert os.read(child.stdout.fileno(), 3) == b"row"
         child.stdout.close()
         assert (child.wait(timeout=60), child.stderr.read()) == (0, b"")
+
+
+@pytest.fixture
+def reading(deployed):
+    """A run that predicts what comes on its standard input, of which half has come."""
+    command = [
+        sys.executable,
+        "-u",
+        ROOT / "diagnostics.py",
+        "--config",
+        deployed.config_path,
+        "--predict",
+        "-",
+    ]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        process.stdin.write(b"corporation,activity,colour\na,1,red\n")
+        process.stdin.flush()
+        spill = deployed.root / ".state/spill"
+        while not (found := list(spill.glob("reader-*/standard input"))):
+            assert process.poll() is None
+        process.folder = found[0].parent
+        yield process
+        process.kill()
+
+
+def test_what_a_killed_reader_leaves_is_swept_and_what_a_living_one_uses_is_not(deployed, reading):
+    deployed.run("diagnostics")
+    assert reading.folder.exists()
+    reading.kill()
+    reading.wait()
+    assert reading.folder.exists()
+    deployed.run("diagnostics")
+    assert not reading.folder.exists()
+
+
+def test_a_reader_that_ends_leaves_nothing(deployed, reading):
+    out, _ = reading.communicate()
+    assert reading.returncode == 0 and out.count(b"\n") == 2
+    assert not reading.folder.exists()
+
+
+def test_whoever_may_not_write_the_workspace_predicts_all_the_same(deployed, monkeypatch):
+    source = deployed.put("other.csv", [["a", "1", "red"]], HEADER[:3])
+    spill = deployed.root / ".state/spill"
+    make = tempfile.mkdtemp
+    asked = []
+
+    def refuse(suffix=None, prefix=None, dir=None):
+        asked.append(dir)
+        if dir == spill:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(dir))
+        return make(suffix, prefix, dir)
+
+    monkeypatch.setattr(tempfile, "mkdtemp", refuse)
+    assert len(run(deployed, "--predict", str(source)).splitlines()) == 2
+    assert asked[:2] == [spill, None]
