@@ -213,7 +213,7 @@ class SparkEngine(Counts):
         """
         path.parent.mkdir(parents=True, exist_ok=True)
         folder = path.with_name(f"{artifacts.TEMPORARY}parts-{path.name}")
-        shutil.rmtree(folder, ignore_errors=True)
+        artifacts.remove_tree(folder)
         sql = f"select {line_of(self._cells)} as value from raw order by place"
         target = folder.absolute().as_uri()
         self._cluster.work(
@@ -223,7 +223,7 @@ class SparkEngine(Counts):
             for part in sorted(folder.glob("part-*")):
                 with part.open("rb") as handle:
                     shutil.copyfileobj(handle, out, csvfile.BLOCK)
-        shutil.rmtree(folder)
+        artifacts.remove_tree(folder)
         for checked in self._files.values():
             if csvfile.has_changed(checked):
                 raise csvfile.ChangedError(errno.ESTALE, "changed while it was read", str(checked.path))

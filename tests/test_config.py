@@ -5,8 +5,9 @@ import re
 
 import pytest
 
-from config import DEFAULTS, FOLDER_KEYS, SECRETS, load_config
+from config import SECRETS, load_config
 from risk.errors import ConfigError
+from risk.keys import DEFAULTS, FOLDER_KEYS
 
 FOLDERS = {key: key for key in FOLDER_KEYS}
 

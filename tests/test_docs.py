@@ -15,7 +15,7 @@ import pytest
 import apicalls
 import app
 import config
-from risk import errors, history
+from risk import errors, history, keys
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -72,7 +72,7 @@ def test_every_config_key_has_a_row_with_its_default():
         name: row[1] for row in table_below("never ignored.") for name in re.findall(r"`([a-z_.]+)`", row[0])
     }
     known = {}
-    for key, default in config.DEFAULTS.items():
+    for key, default in keys.DEFAULTS.items():
         if isinstance(default, dict):
             known |= {f"{key}.{name}": value for name, value in default.items()}
         else:

@@ -74,6 +74,7 @@ FLOORS = [
         "risk.alerts",
     },
     {
+        "risk.keys",
         "risk.couriers",
         "risk.records",
         "risk.copies",
@@ -124,6 +125,7 @@ STANDARD_ONLY = (
     "risk/alerts.py",
     "risk/couriers.py",
     "risk/deadline.py",
+    "risk/keys.py",
     "config.py",
     "stage.py",
     "tick.py",
