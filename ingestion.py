@@ -349,7 +349,7 @@ def take_up(config: Config, ledger: Ledger, before: Ledger, batch: Batch) -> Led
             raise DatasetError(
                 f"no file of {ledger.source} gives a row to compile the table anew from; the old one stays"
             )
-        artifacts.put_json(config.ledger, dataclasses.replace(before, rebuilding=True).to_json())
+        table.put(config.ledger, dataclasses.replace(before, rebuilding=True))
     if schema and fresh_rows:
         ledger = dataclasses.replace(ledger, schema=schema.to_json())
         if ledger.length:
@@ -669,7 +669,7 @@ def commit(config: Config, ledger: Ledger, batch: Batch, counts: Mapping[int, Se
         rows=ledger.rows + sum(entry.new for entry in entries),
         rows_unlabelled=ledger.rows_unlabelled + sum(entry.unlabelled for entry in entries),
     )
-    artifacts.put_json(config.ledger, ledger.to_json())
+    table.put(config.ledger, ledger)
     return ledger
 
 

@@ -7,11 +7,10 @@ only; the rows themselves are never held, history is streamed.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from risk import artifacts, escapes
 from risk.errors import ArtifactError, MissingArtifactError
@@ -19,8 +18,7 @@ from risk.errors import ArtifactError, MissingArtifactError
 FORMAT = 1
 
 
-@dataclass(frozen=True)
-class FileEntry:
+class FileEntry(NamedTuple):
     """What one file gave; `refused` says why it gave nothing.
 
     `batch` numbers the runs that took files up: it is the order of first arrival.
@@ -68,9 +66,6 @@ class Ledger:
         """Name the bytes of the table as they are now."""
         return {"length": self.length, "digest": self.digest}
 
-    def to_json(self) -> dict[str, Any]:
-        return {"format": FORMAT, **dataclasses.asdict(self)}
-
 
 def load(path: Path) -> Ledger | None:
     """Load the ledger, or None when nothing was ingested yet."""
@@ -81,6 +76,12 @@ def load(path: Path) -> Ledger | None:
         raise ArtifactError(f"{path}: was written by another version; run ingestion.py --rebuild")
     files = tuple(FileEntry(**entry) for entry in raw.pop("files"))
     return Ledger(files=files, blocks=tuple(raw.pop("blocks")), **raw)
+
+
+def put(path: Path, ledger: Ledger) -> None:
+    """Put the ledger."""
+    files = [entry._asdict() for entry in ledger.files]
+    artifacts.put_json(path, {"format": FORMAT, **vars(ledger), "files": files}, is_long=True)
 
 
 def load_ready(path: Path) -> Ledger:
@@ -101,25 +102,13 @@ def holds(path: Path, ledger: Ledger, mark: Mapping[str, Any] | None) -> bool:
 
 def render_files(files: Iterable[FileEntry]) -> str:
     """Render ingestedfiles.txt: one line a file that was taken up, aligned for a reader."""
-    rows = [("name", "rows", "new", "duplicate", "rejected", "sha256")]
+    rows: list[tuple[object, ...]] = [("name", "rows", "new", "duplicate", "rejected", "sha256")]
     for e in files:
         if e.refused is None:
-            rows.append(
-                (
-                    escapes.for_screen(e.name),
-                    str(e.read),
-                    str(e.new),
-                    str(e.duplicate),
-                    str(e.rejected),
-                    e.sha256,
-                )
-            )
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for row in rows:
-        cells = [row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:5], widths[1:5], strict=True))]
-        lines.append("  ".join([*cells, row[5]]) + "\n")
-    return "".join(lines)
+            rows.append((escapes.for_screen(e.name), e.read, e.new, e.duplicate, e.rejected, e.sha256))
+    widths = [max(map(len, map(str, column))) for column in zip(*rows, strict=True)]
+    line = "%-{}s  %{}s  %{}s  %{}s  %{}s  %s\n".format(*widths)
+    return "".join([line % row for row in rows])
 
 
 def render_line(cells: Iterable[object]) -> bytes:
@@ -201,7 +190,7 @@ def grow(path: Path, ledger: Ledger, chunks: Iterable[bytes], **facts: Any) -> L
         with artifacts.put(path, "wb") as handle:
             handle.writelines(told)
             length = handle.tell()
-    return dataclasses.replace(
+    return replace(
         ledger,
         length=length,
         digest=told.digest.hexdigest(),

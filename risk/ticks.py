@@ -10,7 +10,7 @@ import hashlib
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -66,7 +66,7 @@ def last_verdict(path: Path) -> dict[str, Any] | None:
 
 def save(path: Path, state: State) -> None:
     """Put tick.json."""
-    artifacts.put_json(path, {"format": FORMAT, **asdict(state)})
+    artifacts.put_json(path, {"format": FORMAT, **vars(state)}, is_long=True)
 
 
 def list_files(folder: Path, known: Listing, max_bytes: int) -> Listing:
@@ -119,7 +119,7 @@ def keep_digests(
     files = {name: [*facts, digests[name]] for name, facts in listing.items() if name in digests}
     noted = {"source": source, "files": files}
     if artifacts.read_json_or_none(path) != noted:
-        artifacts.put_json(path, noted)
+        artifacts.put_json(path, noted, is_long=True)
 
 
 def content(files: Listing) -> dict[str, str]:

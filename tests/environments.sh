@@ -75,11 +75,12 @@ nobody() {
             cp -r "$("$python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/." \
                 "$("$work/venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
             python=$work/venv/bin/python
+            as+=(env "LD_LIBRARY_PATH=$work/base/lib") # of this Python, not of another one of the system
             chmod -R a+rX "$work/base" "$work/venv"
         fi
         chown -R 65534:65534 "$tree"
         install -d -o 65534 -g 65534 "$work/tmp"
-        (cd "$tree" && HOME=$tree TMPDIR=$work/tmp "${as[@]}" env PYTHONDONTWRITEBYTECODE=1 "$python" "${run[@]}")
+        (cd "$tree" && HOME=$tree TMPDIR=$work/tmp "${as[@]}" "$python" "${run[@]}")
     else
         (cd "$tree" && "$PYTHON" "${run[@]}")
     fi

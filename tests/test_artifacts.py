@@ -1,6 +1,7 @@
 """Whole or absent, appended or cut off, locked or told who holds it."""
 
 import errno
+import json
 import os
 import signal
 import subprocess
@@ -201,6 +202,20 @@ def test_damaged_json_says_how_it_is_mended(tmp_path):
 def test_json_holds_no_nan():
     with pytest.raises(ValueError, match="Out of range"):
         artifacts.render_json({"a": float("nan")})
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=9,
+)
+
+
+@given(JSON)
+def test_a_long_document_says_the_same_and_is_as_strict(value):
+    assert json.loads(artifacts.render_json(value, is_long=True)) == value
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        artifacts.render_json([value, float("nan")], is_long=True)
 
 
 @pytest.mark.parametrize(
