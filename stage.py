@@ -7,7 +7,6 @@ import dataclasses
 import json
 import os
 import re
-import shlex
 import signal
 import sys
 import time
@@ -16,7 +15,6 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from config import Config, find_alerts, load_config
 from risk import artifacts, escapes, outbox, releases
@@ -46,6 +44,19 @@ exit codes:
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> Any:
         raise UsageError(f"{message}; see {self.prog} --help")
+
+
+class _Formatter(argparse.HelpFormatter):
+    """Help in 78 columns, examples as they are; a terminal would be asked for its width at every tick."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=78)
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        import textwrap
+
+        paragraphs = text.strip().split("\n\n")
+        return "\n\n".join(part if "\n  " in part else textwrap.fill(part, width) for part in paragraphs)
 
 
 class _Terminated(BaseException):
@@ -257,8 +268,8 @@ def _parse(
 ) -> dict[str, Any]:
     parser = _Parser(
         prog=f"{name}.py",
-        description=_wrap(description or ""),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=description,
+        formatter_class=_Formatter,
         epilog=EPILOG.format(name=name),
     )
     parser.add_argument(
@@ -276,13 +287,6 @@ def _parse(
     if options is not None:
         options(parser)
     return vars(parser.parse_args(argv))
-
-
-def _wrap(text: str) -> str:
-    """Fill paragraphs to 78 columns."""
-    import textwrap
-
-    return "\n\n".join(textwrap.fill(part, 78) for part in text.strip().split("\n\n"))
 
 
 def facts_of(result: Any) -> dict[str, Any]:
@@ -410,6 +414,8 @@ def copy_datasets(config: Config, name: str) -> None:
         status = config.ledger.stat()
     except FileNotFoundError:
         return
+    from urllib.parse import urlsplit
+
     place = urlsplit(config.database_url)  # no digest of a password: it could be guessed from that
     url = artifacts.sha256(f"{place.scheme}://{place.netloc.rpartition('@')[2]}{place.path}".encode())
     state = {"ledger": [status.st_size, status.st_mtime_ns, status.st_ino], "url": url}
@@ -450,6 +456,8 @@ def connect_cluster(config: Config) -> Cluster:
 def warn_of_open_folders(config: Config) -> None:
     """Warn of folders in which any user could plant a model or a script for us."""
     here = Path(__file__).resolve().parent
+    import shlex
+
     for folder in releases.open_to_all((config.prod_deployment, config.output_model, config.root, here)):
         log("security").warning(
             "%s: every user may write here, so every user decides what runs; run: chmod o-w %s",

@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -319,21 +319,58 @@ def list_inputs(folder: Path) -> dict[str, list[int]]:
     listing : dict of str to [size, mtime_ns, ctime_ns, inode]
         Sorted by name; links, folders, pipes and devices are not followed and not listed.
     """
+    listing = {}
+    with _scan(folder) as entries:
+        for entry in entries:
+            if is_input_name(entry.name) and entry.is_file(follow_symlinks=False):
+                try:
+                    status = entry.stat(follow_symlinks=False)
+                except FileNotFoundError:  # gone since it was listed
+                    continue
+                facts = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
+                listing[entry.name] = facts
+    return dict(sorted(listing.items()))
+
+
+def is_as_listed(folder: Path, listing: Mapping[str, Sequence[Any]]) -> bool:
+    """Say whether a folder holds what a listing of `list_inputs` says, and nothing else that is meant for us.
+
+    The quick look of a tick at very many files; false as soon as one differs.
+    """
+    n_seen = 0
+    with _scan(folder) as entries:
+        for entry in entries:
+            known = listing.get(entry.name)
+            if known is None:
+                if is_input_name(entry.name) and entry.is_file(follow_symlinks=False):
+                    return False
+                continue
+            try:
+                status = entry.stat(follow_symlinks=False)
+            except FileNotFoundError:
+                return False
+            if (
+                status.st_ctime_ns != known[2]
+                or status.st_mtime_ns != known[1]
+                or status.st_size != known[0]
+                or status.st_ino != known[3]
+            ):
+                return False
+            n_seen += 1
+    return n_seen == len(listing)
+
+
+@contextlib.contextmanager
+def _scan(folder: Path) -> Iterator[Iterator[os.DirEntry[str]]]:
+    """Scan an open folder: its entries are looked up by name alone, which of many files is half the work."""
     try:
-        # Of an open folder, entries are looked up by name alone: of many files that is half the work.
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     except FileNotFoundError as error:
         raise MissingArtifactError(f"{folder}: no such folder; create it or correct config.json") from error
     except NotADirectoryError as error:
         raise MissingArtifactError(f"{folder}: is not a folder; correct config.json") from error
     try:
-        listing = {}
         with os.scandir(descriptor) as entries:
-            for entry in entries:
-                if is_input_name(entry.name) and entry.is_file(follow_symlinks=False):
-                    status = entry.stat(follow_symlinks=False)
-                    facts = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
-                    listing[entry.name] = facts
-        return dict(sorted(listing.items()))
+            yield entries
     finally:
         os.close(descriptor)

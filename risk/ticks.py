@@ -75,6 +75,8 @@ def list_files(folder: Path, known: Listing, max_bytes: int) -> Listing:
     One that may not be read has no digest: it is met again when its mode changes. Neither has one that
     is too large to be read at all.
     """
+    if known and artifacts.is_as_listed(folder, known):
+        return known
     listing: Listing = {}
     for name, facts in artifacts.list_inputs(folder).items():
         old = known.get(name)
