@@ -7,6 +7,7 @@ this way: the exact reader names lines and reasons. No file is ever held; a fram
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,8 +120,11 @@ def read(
     listed = ", ".join(f"{sql} as k{position}" for position, sql in enumerate(wanted))
     try:
         found = connection.execute(f"select {listed} from ({source})")
-        while len(chunk := found.fetch_df_chunk(VECTORS)):
-            yield _to_rows(chunk, schema, texts, [*named])
+        with ThreadPoolExecutor(1) as reader:  # DuckDB reads on while a frame is used
+            coming = reader.submit(found.fetch_df_chunk, VECTORS)
+            while len(chunk := coming.result()):
+                coming = reader.submit(found.fetch_df_chunk, VECTORS)
+                yield _to_rows(chunk, schema, texts, [*named])
     except duckdb.InvalidInputException as error:
         raise OddError(str(error).splitlines()[0]) from error
 

@@ -118,11 +118,12 @@ class Predictor:
             return [[] for _ in range(len(X))]
         return reasons.say(self.explainer, X, self.explainer.explain(X), leaves, n)
 
-    def reason_texts(self, X: pd.DataFrame, leaves: np.ndarray, n: int) -> np.ndarray:
-        """Say the same as texts alone, shape (n_rows, n); empty where there is no further reason."""
+    def reason_cells(self, X: pd.DataFrame, leaves: np.ndarray, n: int) -> np.ndarray:
+        """Say the same as cells of a CSV, shape (n_rows, n); empty where there is no further reason."""
         if not n or self.explainer is None:
             return np.full((len(X), n), "", dtype=object)
-        return reasons.choose_and_say(self.explainer, X, self.explainer.explain(X), leaves, n).texts
+        effects = self.explainer.explain(X)
+        return reasons.choose_and_say(self.explainer, X, effects, leaves, n, write_cell).texts
 
 
 def make_explainer(model: Any, card: Mapping[str, Any], words: Words | None = None) -> Explainer | None:
@@ -153,7 +154,7 @@ ROW = "row"
 def write_header(ids: Sequence[str], n_reasons: int) -> str:
     """Write the header of a file of predictions."""
     names = [ROW, *ids, "probability", "class", "risk", *(f"reason_{k + 1}" for k in range(n_reasons))]
-    return ",".join(write_cells(np.array(names, dtype=object))) + "\n"
+    return ",".join(map(write_cell, names)) + "\n"
 
 
 def write_lines(
@@ -169,25 +170,27 @@ def write_lines(
         Cells of the id columns as texts, None where missing.
     """
     said = predictor.say(X)
-    columns = [numbers.astype(str), *map(write_cells, ids)]
-    columns += [write_probability(said.probability), np.where(said.leaves, "1", "0"), said.risk]
-    columns += map(write_cells, predictor.reason_texts(X, said.leaves, n_reasons).T)
-    lines = "\n".join(map(",".join, zip(*(c.tolist() for c in columns), strict=True)))
+    columns = [list(map(str, numbers.tolist())), *map(write_cells, ids)]
+    about = write_probability(said.probability), np.where(said.leaves, "1", "0"), said.risk
+    columns += [column.tolist() for column in (*about, *predictor.reason_cells(X, said.leaves, n_reasons).T)]
+    lines = "\n".join(map(",".join, zip(*columns, strict=True)))
     return lines + "\n", int(said.leaves.sum())
 
 
-def write_cells(cells: np.ndarray) -> np.ndarray:
-    """Write cells for CSV, safe for a spreadsheet; None is empty. Each distinct one is looked at once."""
-    import pandas as pd
-
-    codes, distinct = pd.factorize(cells)
-    texts = np.asarray(distinct, dtype=object).tolist()
-    joined = "\0".join(texts)  # one search instead of one a cell
+def write_cells(cells: np.ndarray) -> list[str]:
+    """Write cells for CSV, safe for a spreadsheet; None is empty."""
+    texts = ["" if cell is None else cell for cell in cells.tolist()]
+    joined = "\0".join(texts)  # one search instead of one a cell: mostly nothing is found
     if any(sign in joined for sign in _SIGNS) and _FORMULA.search(joined):
-        texts = [escapes.for_spreadsheet(text) for text in texts]
+        texts = list(map(escapes.for_spreadsheet, texts))
     if any(sign in joined for sign in ',"\n\r'):
         texts = list(map(_quote, texts))
-    return np.array([*texts, ""], dtype=object)[codes]
+    return texts
+
+
+def write_cell(text: str) -> str:
+    """Write one cell for CSV, safe for a spreadsheet."""
+    return _quote(escapes.for_spreadsheet(text))
 
 
 def _quote(text: str) -> str:

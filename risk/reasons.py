@@ -24,7 +24,7 @@ for more than the columns that move together with it leave of it (`echoes`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
@@ -39,6 +39,8 @@ from risk.words import Words
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    Write = Callable[[str], str]
 
 BATCH_ROWS = 5_000
 MOST_VALUES = 6  # of a column that boosting is asked about: each costs a prediction of every client
@@ -87,7 +89,9 @@ class Explainer:
     usual: Mapping[str, Usual]
     echoes: Echoes = field(default_factory=Echoes)
     words: Words = field(default_factory=Words)
-    _said: dict[tuple[str, Value, Value], str] = field(default_factory=dict, repr=False, compare=False)
+    _said: dict[tuple[str, bool, Write], dict[Value, str]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
 
     @classmethod
     def of_card(cls, anatomy: Anatomy, card: Mapping[str, Any], words: Words | None = None) -> Explainer:
@@ -101,15 +105,30 @@ class Explainer:
         """Compute the effect of every column on every client."""
         return _explain_linear(self, X) if self.anatomy.is_linear else _explain_other(self, X)
 
-    def put(self, column: str, value: Value, contrast: Value) -> str:
-        """Put a reason into words; those of a large file come again and again, and are kept."""
-        key = column, value, contrast
-        said = self._said.get(key)
-        if said is None:
-            if len(self._said) >= MOST_SAID:
-                self._said.clear()
-            said = self._said[key] = self.words.say(column, self.usual[column], value, contrast)
-        return said
+    def say(self, column: str, values: Sequence[Value], *, raises: bool, write: Write = str) -> list[str]:
+        """Put values of a column into words as reasons; in a large file they come again, so they are kept.
+
+        Parameters
+        ----------
+        raises : bool
+            Whether what raises the risk is asked for, or what lowers it.
+        write : function of str to str
+            What a text is to go through, such as the quoting of a CSV.
+        """
+        kept = self._said.setdefault((column, raises, write), {})
+        said = {value: kept.get(value) for value in values}
+        new = [value for value, text in said.items() if text is None]
+        if new:
+            contrasts = find_contrasts(self, column, new, raises=raises)
+            usual, pairs = self.usual[column], zip(new, contrasts, strict=True)
+            texts = {value: write(self.words.say(column, usual, value, other)) for value, other in pairs}
+            said |= texts
+            all_kept = list(self._said.values())
+            if sum(map(len, all_kept)) + len(texts) > MOST_SAID:
+                for one in all_kept:
+                    one.clear()
+            kept |= texts
+        return [said[value] or "" for value in values]
 
     @cached_property
     def usual_client(self) -> np.ndarray:
@@ -282,7 +301,12 @@ class Chosen:
 
 
 def choose_and_say(
-    explainer: Explainer, X: pd.DataFrame, effects: Effects, raises: np.ndarray, n: int
+    explainer: Explainer,
+    X: pd.DataFrame,
+    effects: Effects,
+    raises: np.ndarray,
+    n: int,
+    write: Write = str,
 ) -> Chosen:
     """Choose up to `n` reasons of each client and put them into words.
 
@@ -290,7 +314,11 @@ def choose_and_say(
     ----------
     raises : ndarray of bool, shape (n_samples,)
         Whether what raises the risk is asked for, or what lowers it.
+    write : function of str to str
+        What each text is to go through.
     """
+    import pandas as pd
+
     asked = np.where(raises[:, None], effects.values, -effects.values)
     strength = explainer.echoes.bound(asked, effects.columns)
     chosen = choose(strength, explainer.echoes.mark(X, effects.columns), n)
@@ -299,7 +327,10 @@ def choose_and_say(
         for direction in (True, False):
             rows, slots = np.nonzero((chosen == i) & (raises == direction)[:, None])
             if len(rows):
-                texts[rows, slots] = say_cells(explainer, name, X[name].iloc[rows], raises=direction)
+                codes, distinct = pd.factorize(X[name].iloc[rows])  # of equal cells one is thought about
+                values = [*np.asarray(distinct, dtype=object).tolist(), None]
+                said = explainer.say(name, values, raises=direction, write=write)
+                texts[rows, slots] = np.array(said, dtype=object)[codes]
     found = np.take_along_axis(effects.values, np.maximum(chosen, 0), axis=1) if n else np.empty(chosen.shape)
     return Chosen(chosen, texts, found)
 
@@ -314,17 +345,6 @@ def say(
         [Reason(effects.columns[i], text, its) for i, text, its in zip(*row, strict=True) if i != NONE]
         for row in rows
     ]
-
-
-def say_cells(explainer: Explainer, column: str, cells: pd.Series[Any], *, raises: bool) -> np.ndarray:
-    """Say the cells of one column as reasons; each distinct cell is thought about once."""
-    import pandas as pd
-
-    codes, distinct = pd.factorize(cells)
-    values: list[Value] = [*np.asarray(distinct, dtype=object).tolist(), None]
-    contrasts = find_contrasts(explainer, column, values, raises=raises)
-    said = [explainer.put(column, *pair) for pair in zip(values, contrasts, strict=True)]
-    return np.array(said, dtype=object)[codes]
 
 
 def find_contrasts(

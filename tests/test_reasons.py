@@ -255,6 +255,26 @@ def test_of_a_client_at_risk_what_raises_the_risk_is_said_and_of_others_what_low
         assert strengths == sorted(strengths, reverse=True) and all(s >= reasons.LEAST for s in strengths)
 
 
+@pytest.mark.parametrize("estimator", [LINEAR, BOOSTED])
+def test_reasons_that_were_kept_are_those_that_are_thought_of_anew(estimator, monkeypatch):
+    X, y = make_rows()
+    model, explainer = make_explainer(X, y, Recipe(estimator, NUMBERS, TEXTS, params={}))
+    at_risk = model.predict(X) == 1
+    asked = X, explainer.explain(X), at_risk, 3
+    whole = reasons.choose_and_say(explainer, *asked).texts
+    assert (reasons.choose_and_say(explainer, *asked).texts == whole).all()
+    quoted = reasons.choose_and_say(explainer, *asked, write=lambda text: f"<{text}>").texts
+    assert (quoted == np.where(whole == "", "", "<" + whole + ">")).all()
+    monkeypatch.setattr(reasons, "MOST_SAID", 0)
+    parts = [
+        reasons.choose_and_say(
+            explainer, X[k : k + 50], explainer.explain(X[k : k + 50]), at_risk[k : k + 50], 3
+        )
+        for k in range(0, len(X), 50)
+    ]
+    assert (np.concatenate([part.texts for part in parts]) == whole).all()
+
+
 def test_a_category_is_set_against_the_most_frequent_one_that_pushes_the_other_way():
     draw = np.random.default_rng(2)
     X = pd.DataFrame({"plan": pd.Series(draw.choice(["a", "b", "c"], 900, p=[0.6, 0.3, 0.1]), dtype="str")})
