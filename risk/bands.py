@@ -76,4 +76,5 @@ def read_card(card: Mapping[str, Any]) -> Bands | None:
 def say_risk(probability: np.ndarray, leaves: np.ndarray, threshold: float) -> np.ndarray:
     """Say low, medium or high; `leaves` marks those the model calls leavers."""
     high = leaves & (probability >= (1 + threshold) / 2)
-    return np.where(high, HIGH, np.where(leaves, MEDIUM, LOW)).astype(object)
+    risk: np.ndarray = np.array([LOW, MEDIUM, HIGH], dtype=object)[leaves.astype(int) + high]
+    return risk

@@ -22,7 +22,9 @@ def for_spreadsheet(cell: object) -> str:
     ('-5', "'=1+1", '')
     """
     text = "" if cell is None else str(cell)
-    return text if _is_number(text) else _FORMULA.sub(r"\1'", text)
+    if _FORMULA.search(text) is None or _is_number(text):
+        return text
+    return _FORMULA.sub(r"\1'", text)
 
 
 def _is_number(text: str) -> bool:

@@ -31,6 +31,7 @@ DIGITS = 4
 _OTHER_BUILD = (AttributeError, IndexError, KeyError, TypeError, ValueError)
 _SIGNS = "=+-@\t\r\uff1d\uff0b\uff0d\uff20"
 _FORMULA = re.compile(f"(^|[\0;|\t\r\n])[{re.escape(_SIGNS)}]")  # see `escapes`
+_CLASSES = np.array(["0", "1"], dtype=object)
 _TEXTS = np.array([f"{k / 10**DIGITS:.{DIGITS}f}" for k in range(10**DIGITS + 1)], dtype=object)
 
 
@@ -171,7 +172,7 @@ def write_lines(
     """
     said = predictor.say(X)
     columns = [list(map(str, numbers.tolist())), *map(write_cells, ids)]
-    about = write_probability(said.probability), np.where(said.leaves, "1", "0"), said.risk
+    about = write_probability(said.probability), _CLASSES[said.leaves.astype(int)], said.risk
     columns += [column.tolist() for column in (*about, *predictor.reason_cells(X, said.leaves, n_reasons).T)]
     lines = "\n".join(map(",".join, zip(*columns, strict=True)))
     return lines + "\n", int(said.leaves.sum())

@@ -442,7 +442,7 @@ json.dump([json.load(sys.stdin), dict(os.environ), os.getcwd()], open("out", "w"
 @pytest.mark.parametrize(
     ("command", "said"),
     [
-        (["no-such-program"], "alerts.command cannot be started (No such file or directory)"),
+        (["/no/such/program"], "alerts.command cannot be started (No such file or directory)"),
         ([sys.executable, "-c", "raise SystemExit(3)"], "alerts.command ended with 3;"),
         ([sys.executable, "-c", "raise SystemExit('mail: no\\x1broute')"], r"with 1 (mail: no\x1broute);"),
         ([sys.executable, "-c", "import time; time.sleep(60)"], "did not end within 1 seconds; its time is"),

@@ -5,7 +5,6 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import schemathesis
@@ -127,8 +126,7 @@ def run_schemathesis(served, tmp_path_factory, n_examples):
     shutil.copytree(served, root, symlinks=True)
     with Server.of(root) as server:
         command = [
-            Path(sys.executable).parent / "schemathesis",
-            "run",
+            *(sys.executable, "-P", "-m", "schemathesis.cli", "run"),
             f"http://127.0.0.1:{server.port}/openapi.json",
             *("--phases", "examples,coverage,fuzzing"),
             *("--mode", "all"),
