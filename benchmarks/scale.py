@@ -2,6 +2,7 @@
 
     python benchmarks/scale.py --rows 100000 1000000 10000000 --files 10 [--out scale.json]
     python benchmarks/scale.py --idle 10 1000 10000
+    python benchmarks/scale.py --split 1 100 10000
     python benchmarks/scale.py --tick 50000000 --files 50 --memory-limit 1GB
     python benchmarks/scale.py --spark 5000000
     python benchmarks/scale.py --draw scale.json docs/pictures/scale.png
@@ -179,6 +180,16 @@ def measure_tick(folder: Path, n_rows: int, n_files: int, limit: str | None) -> 
     yield {"path": NEXT_TICK, **about, **measure(*command)}
 
 
+def measure_files(folder: Path, n_files: int, n_rows: int = 1_000_000) -> Iterator[dict[str, Any]]:
+    """Measure ingestion of the same rows in so many files."""
+    make_table(folder / "in", n_rows, n_files)
+    config = pairs.workspace(folder / "ws", "../in")
+    about = {"path": INGEST, "files": n_files, "rows": n_rows}
+    plain = [sys.executable, "-c", pairs.PLAIN_INGEST, folder / "in", folder / "plain.csv"]
+    yield {"way": "plain", **about, **measure(*plain)}
+    yield {"way": "ours", **about, **measure(sys.executable, ROOT / "ingestion.py", "--config", config, "-q")}
+
+
 def measure_spark(folder: Path, n_rows: int, n_files: int) -> Iterator[dict[str, Any]]:
     """Let DuckDB and Spark on this machine take up the same files and describe them; compare what comes out.
 
@@ -252,7 +263,7 @@ def draw(found: Sequence[dict[str, Any]], path: Path) -> None:
     """Draw CPU seconds and peak memory over rows, both scales logarithmic."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 4.5), layout="constrained")
+    figure = Figure(figsize=(10, 5), layout="constrained")
     axes = figure.subplots(1, 2)
     names = list(dict.fromkeys(one["path"] for one in found if "rows" in one))
     for axis, key, label in zip(axes, ("cpu_s", "peak_mb"), ("CPU seconds", "peak memory, MB"), strict=True):
@@ -264,7 +275,7 @@ def draw(found: Sequence[dict[str, Any]], path: Path) -> None:
                     axis.loglog(*zip(*sorted(points), strict=True), line, color=f"C{number}", label=told)
         axis.set(xlabel="rows", ylabel=label)
         axis.grid(alpha=0.3)
-    axes[0].legend(fontsize=7)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8)
     figure.savefig(path, dpi=110)
 
 
@@ -275,6 +286,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--rows", type=int, nargs="*", default=[])
     parser.add_argument("--files", type=int, default=10)
     parser.add_argument("--idle", type=int, nargs="*", default=[], metavar="FILES")
+    parser.add_argument(
+        "--split", type=int, nargs="*", default=[], metavar="FILES", help="ingest a million rows in so many"
+    )
     parser.add_argument("--tick", type=int, nargs="*", default=[], metavar="ROWS")
     parser.add_argument("--spark", type=int, nargs="*", default=[], metavar="ROWS")
     parser.add_argument("--plain-up-to", type=int, default=10_000_000)
@@ -293,6 +307,9 @@ def main(argv: list[str] | None = None) -> int:
         for n_files in arguments.idle:
             found.append(measure_idle(Path(scratch) / f"idle{n_files}", n_files))
             print(found[-1], flush=True)
+        for n_files in arguments.split:
+            for one in measure_files(Path(scratch) / f"split{n_files}", n_files):
+                print(one, flush=True)
         for n_rows in arguments.tick:
             for one in measure_tick(
                 Path(scratch) / f"tick{n_rows}", n_rows, arguments.files, arguments.memory_limit

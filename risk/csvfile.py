@@ -22,7 +22,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from risk.limits import Limits
 
@@ -340,8 +340,7 @@ def _refuse_header(header: tuple[str, ...] | None) -> str | None:
     return None if filled else "has a first line without column names"
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """One row as it stands in a file; `problem` is set when it is none."""
 
     line: int

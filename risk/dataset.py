@@ -81,12 +81,11 @@ class Schema:
 
 def parse_number(text: str) -> float | None:
     """Read the cell of a number column: NaN when missing, None when it is none of up to 1e100."""
-    if not text or text.lower() in MISSING_WORDS:
-        return math.nan
     if _NUMBER.fullmatch(text):
         value = float(text)
         return value if abs(value) <= LARGEST else None
-    return BOOLEAN_WORDS.get(text.lower())
+    word = text.lower()
+    return math.nan if not word or word in MISSING_WORDS else BOOLEAN_WORDS.get(word)
 
 
 def parse_label(text: str, schema: Schema) -> int | None:
