@@ -87,6 +87,7 @@ def due_now(workspace, target="webhook"):
 # --- each kind, once, from the outside ---------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_drift_is_told_once_and_that_it_is_over_once(old_world, hook):
     for _ in range(3):
         old_world.tick()

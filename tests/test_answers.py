@@ -114,6 +114,7 @@ def peak_mb(pid):
         return next(int(line.split()[1]) / 1024 for line in status if line.startswith("VmHWM"))
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_rows_go_through_in_bounded_memory(served, tmp_path):
     root = tmp_path / "copy"
     shutil.copytree(served, root, symlinks=True)

@@ -141,6 +141,7 @@ CELL = st.one_of(
 )
 
 
+@pytest.mark.slow
 @settings(deadline=None, database=None, derandomize=True, max_examples=60)
 @given(st.lists(st.tuples(CELL, CELL, CELL), max_size=6), st.sampled_from(",;"))
 @example([("", "", "")], ",")

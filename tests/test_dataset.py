@@ -146,6 +146,7 @@ def full(row):
     return any(row.values())
 
 
+@pytest.mark.slow
 @settings(quick, max_examples=80)
 @given(st.lists(ROW.filter(full), max_size=6), st.lists(ROW.filter(full), min_size=1, max_size=6))
 def test_the_table_read_back_is_the_frame_of_its_rows(before, after):

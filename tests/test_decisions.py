@@ -74,6 +74,7 @@ def test_the_next_batch_of_the_new_world_is_no_drift_again(old_world):
     assert old_world.tick()["drift"] is False
 
 
+@pytest.mark.slow
 def test_a_worse_candidate_is_held_and_the_deployed_model_goes_on(old_world):
     first = old_world.tick()
     old_world.configure(model=CONSTANT)
@@ -106,6 +107,7 @@ def test_a_candidate_without_a_difference_passes_not_worse_and_not_better(old_wo
     assert result["gate"] == {"better": "HOLD", "none": None, "not_worse": "PROMOTE"}[gate]
 
 
+@pytest.mark.slow
 def test_few_new_rows_are_judged_on_the_test_data(old_world):
     old_world.tick()
     old_world.put("sourcedata/c.csv", make_clients(40, "c", "new"))

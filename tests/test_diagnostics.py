@@ -193,6 +193,7 @@ def test_timings_are_those_of_real_runs(old_world):
     assert 0 < second["training"]["duration_s"] <= longest
 
 
+@pytest.mark.slow
 def test_measure_leaves_the_live_workspace_as_it_was(old_world):
     old_world.tick()
     before, state = old_world.bytes("models/diagnostics.json"), old_world.state()
@@ -261,6 +262,7 @@ def test_percent_missing_is_remembered_once_for_each_state_of_the_table(old_worl
 # --- the past ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_history_tells_the_trends_and_changes_nothing(old_world, capsys):
     old_world.tick()
     old_world.put("sourcedata/c.csv", make_clients(300, "c", "new"))
@@ -314,6 +316,7 @@ def test_an_export_never_lands_where_the_pipeline_reads(old_world):
     assert sorted(path.name for path in (old_world.root / "sourcedata").iterdir()) == ["a.csv", "b.csv"]
 
 
+@pytest.mark.slow
 def test_without_the_database_the_trends_go_on_from_what_is_known(old_world, monkeypatch):
     """The last known trends and timings, and the records that wait, each counted once."""
     old_world.tick()

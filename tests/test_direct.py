@@ -76,6 +76,7 @@ def check_same(served, rows):
     assert classes.tolist() == served.model.predict(frame).tolist()
 
 
+@pytest.mark.slow
 @given(
     seed=st.integers(0, 10_000),
     missing=st.sampled_from([0.0, 0.1, 0.7]),

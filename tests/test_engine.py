@@ -106,6 +106,7 @@ def read_exact(checked):
     return good, [rejection for part in found for rejection in part.rejected]
 
 
+@pytest.mark.slow
 @settings(quick, max_examples=120)
 @given(
     st.lists(st.tuples(CELLS, CELLS, CELLS), max_size=5),

@@ -114,6 +114,7 @@ def test_rows_of_another_world_are_drift_and_a_new_release_is_deployed(old_world
     assert any(f"{result['release']} was trained anew and took its place" in line for line in said)
 
 
+@pytest.mark.slow
 def test_after_a_tick_without_drift_later_drift_is_judged_on_the_later_rows_alone(old_world):
     old_world.tick()
     release = json.loads(json.dumps(old_world.release()))
@@ -271,6 +272,7 @@ def test_a_rollback_is_answered_only_when_new_rows_arrive(old_world):
 # --- config and folders ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_practice_then_production_and_back(old_world):
     old_world.put("practicedata/p.csv", make_clients(300, "p"))
     old_world.configure(input_folder_path="practicedata")

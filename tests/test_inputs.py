@@ -400,6 +400,7 @@ def test_a_file_still_being_written_is_left_for_the_next_run(good):
     assert good.run("ingestion")["rows_read"] == len(path.read_bytes().splitlines()) - 1
 
 
+@pytest.mark.slow
 def test_a_file_that_was_left_is_met_again_by_the_next_tick_even_with_the_content_it_had(good):
     add_test_data(good)
     path = put(good, "touched.csv", text(THREE))
@@ -519,6 +520,7 @@ def test_columns_may_differ_by_case_and_bear_any_name(workspace):
     assert (kinds["Age"], kinds["age"]) == ("number", "text")
 
 
+@pytest.mark.slow
 def test_two_thousand_columns_are_a_table(workspace):
     names = [f"n{number}" for number in range(1_999)]
     rows = [[str(column * row) for column in range(1_999)] + [str(row % 2)] for row in range(6)]

@@ -170,6 +170,7 @@ def test_the_rollback_is_a_command_to_read_and_not_a_button(browser, addresses):
         assert not [name for name in names if "roll" in name.lower()]
 
 
+@pytest.mark.slow
 def test_report_html_opens_with_the_network_off(browser, tmp_path):
     make_reported(tmp_path)
     context = browser.new_context(offline=True, color_scheme="dark", viewport={"width": 360, "height": 640})

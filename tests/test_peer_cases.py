@@ -447,6 +447,7 @@ def test_who_reads_the_table_while_it_is_compiled_anew_reads_it_whole(old_world,
 # --- verdicts, scores, timings -----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @case("trap 6", "trap 8")
 def test_a_verdict_says_how_sure_it_is_and_what_else_has_moved(old_world, entry):
     old_world.tick()

@@ -80,6 +80,7 @@ def cells_to_explain(X):
 # --- exact sums --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @settings(quick, max_examples=25)
 @given(
     seed=st.integers(0, 10_000),

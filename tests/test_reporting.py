@@ -60,6 +60,7 @@ def test_the_same_release_history_and_date_give_the_same_bytes(deployed):
     assert deployed.bytes() != first
 
 
+@pytest.mark.slow
 def test_a_verdict_of_drift_is_told_with_both_scores(old_world):
     old_world.tick()
     old_world.put("sourcedata/c.csv", make_clients(300, "c", "new"))
@@ -135,6 +136,7 @@ def test_a_date_that_is_none_is_refused(deployed):
     assert "is not a date" in deployed.said
 
 
+@pytest.mark.slow
 def test_after_a_rollback_nothing_is_said_of_the_deployed_model_that_is_true_of_another(old_world):
     first = old_world.tick()["release"]
     old_world.put("sourcedata/c.csv", make_clients(300, "c", "new"))
@@ -197,6 +199,7 @@ def test_what_was_never_timed_or_predicted_is_said_and_not_left_out(deployed):
     assert "training never 0" in text_of(deployed) and "None yet; run diagnostics.py" in text_of(deployed)
 
 
+@pytest.mark.slow
 def test_of_very_many_files_the_latest_are_listed_and_all_are_counted(old_world):
     for number in range(appendix.MOST_FILES + 10):
         (old_world.root / "sourcedata" / f"n{number:04d}.csv").write_text(
@@ -345,6 +348,7 @@ def test_a_client_of_any_script_is_named_on_paper(report_told, tmp_path, name):
     assert name in paper_of(with_lines(report_told, make_line(1, name)), tmp_path)
 
 
+@pytest.mark.slow
 def test_a_thousand_clients_with_long_names_fill_pages_and_break_none(report_told, tmp_path):
     lines = [make_line(number, "Long " * 50) for number in range(1, 1001)]
     text = paper_of(with_lines(report_told, *lines), tmp_path)

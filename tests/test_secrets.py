@@ -108,6 +108,7 @@ def test_no_answer_of_the_api_tells_a_secret(world):
         assert_silent(answer.text + str(answer.headers))
 
 
+@pytest.mark.slow
 def test_no_process_has_a_secret_among_its_arguments(world):
     child = subprocess.Popen(
         [sys.executable, ROOT / "fullprocess.py", "--config", world.config_path],

@@ -141,6 +141,7 @@ def test_five_rows_are_enough_to_train_on(rule, estimator):
     assert set(model.predict(X)) <= {0, 1} and 0 < choice.threshold < 1
 
 
+@pytest.mark.slow
 def test_what_is_chosen_depends_on_the_rows_alone():
     X, y = make_rows(500, world="log")
     assert choose(X, y) == choose(X.copy(), y.copy())

@@ -85,6 +85,7 @@ class Folder:
         return {path.name: path.read_bytes() for path in (self.root / "out").iterdir()}
 
 
+@pytest.mark.slow
 @settings(quick, max_examples=25)
 @given(st.lists(st.tuples(FILE, st.booleans()), min_size=1, max_size=5))
 def test_files_taken_up_in_parts_give_the_bytes_of_a_rebuild(files):

@@ -91,6 +91,7 @@ def test_the_balanced_threshold_is_the_share_of_leavers_in_training(mixed):
     assert np.array_equal(model.predict(frame), (model.predict_proba(frame)[:, 1] >= share).astype(int))
 
 
+@pytest.mark.slow
 def test_another_process_writes_the_same_bytes_and_every_class_is_on_the_list(mixed):
     before = mixed.bytes("records", "models/diag")
     script = ROOT / "training.py"
@@ -101,6 +102,7 @@ def test_another_process_writes_the_same_bytes_and_every_class_is_on_the_list(mi
     assert unpickling.load_model(data, digest, Path("m")) is not None
 
 
+@pytest.mark.slow
 def test_a_model_with_everything_inside_has_the_same_bytes_in_another_process(workspace):
     """Log scale, calibration and a chosen threshold: what the pickle says is what pandas gets from it."""
     rows = make_mixed(600, 1)

@@ -506,6 +506,7 @@ def test_it_ends_soon_though_clients_still_hang_on(copy):
     assert server.process.returncode == 0
 
 
+@pytest.mark.slow
 def test_more_large_requests_than_can_wait_get_503_and_small_ones_are_answered(copy):
     """Those that are answered do not take their answers, so the next wait, and the ones after are refused."""
     rows = b"corporation,activity,colour\n" + (b"x" * 10_000 + b",5,red\n") * 500
