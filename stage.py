@@ -456,9 +456,9 @@ def connect_cluster(config: Config) -> Cluster:
 def warn_of_open_folders(config: Config) -> None:
     """Warn of folders in which any user could plant a model or a script for us."""
     here = Path(__file__).resolve().parent
-    import shlex
-
     for folder in releases.open_to_all((config.prod_deployment, config.output_model, config.root, here)):
+        import shlex  # only where there is something to say
+
         log("security").warning(
             "%s: every user may write here, so every user decides what runs; run: chmod o-w %s",
             folder,

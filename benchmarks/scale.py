@@ -259,6 +259,12 @@ def show(found: Sequence[dict[str, Any]]) -> None:
             print(f"slope of {key}: {path} ({way}) {slope:.2f}")
 
 
+def keep(path: Path | None, found: Sequence[dict[str, Any]]) -> None:
+    """Write what was measured so far: a long run may be cut off."""
+    if path is not None:
+        path.write_text(json.dumps(found, indent=1))
+
+
 def draw(found: Sequence[dict[str, Any]], path: Path) -> None:
     """Draw CPU seconds and peak memory over rows, both scales logarithmic."""
     from matplotlib.figure import Figure
@@ -307,6 +313,7 @@ def main(argv: list[str] | None = None) -> int:
         for n_files in arguments.idle:
             found.append(measure_idle(Path(scratch) / f"idle{n_files}", n_files))
             print(found[-1], flush=True)
+            keep(arguments.out, found)
         for n_files in arguments.split:
             for one in measure_files(Path(scratch) / f"split{n_files}", n_files):
                 print(one, flush=True)
@@ -316,6 +323,7 @@ def main(argv: list[str] | None = None) -> int:
             ):
                 found.append(one)
                 print(one, flush=True)
+                keep(arguments.out, found)
         for n_rows in arguments.spark:
             for one in measure_spark(Path(scratch) / f"spark{n_rows}", n_rows, arguments.files):
                 print(one, flush=True)
@@ -325,8 +333,7 @@ def main(argv: list[str] | None = None) -> int:
             for one in measure_rows(folder, n_rows, arguments.files, plain, arguments.memory_limit):
                 print(one, flush=True)
                 found.append(one)
-                if arguments.out:
-                    arguments.out.write_text(json.dumps(found, indent=1))
+                keep(arguments.out, found)
             shutil.rmtree(folder)
     all_after, own_after = pairs.cpu_seconds()
     other = (all_after - all_before - own_after + own_before) / (time.perf_counter() - started)
