@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import os
 import stat
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from risk import keys
 from risk.alerts import Settings as AlertSettings
@@ -21,8 +20,7 @@ STATE_FOLDER = ".state"
 SECRETS = ("RISK_DATABASE_URL", "RISK_MODEL_KEY", "RISK_API_TOKEN", "RISK_WEBHOOK_URL")
 
 
-@dataclass(frozen=True)
-class Config:
+class Config(NamedTuple):
     """Everything a script needs to know; every path is absolute.
 
     `missing_ids_allowed` is true where `id_columns` is the default, which the data may lack.
@@ -51,7 +49,7 @@ class Config:
     alpha: float
     gate: str
     keep_releases: int
-    database_url: str = field(repr=False)
+    database_url: str
     store_datasets: bool
     keep_days: int | None
     engine: str
@@ -59,7 +57,7 @@ class Config:
     spill_folder: Path
     max_training_rows: int
     spark_master: str | None
-    spark_conf: dict[str, str] = field(repr=False)
+    spark_conf: dict[str, str]
     spark_wait_s: int
     host: str
     port: int
@@ -72,7 +70,10 @@ class Config:
     value_column: str | None
     words: dict[str, dict[str, str]]
     alerts: AlertSettings
-    secrets: dict[str, str] = field(repr=False)
+    secrets: dict[str, str]
+
+    def __repr__(self) -> str:
+        return f"Config({self.path})"  # without passwords
 
     # What lies where (DESIGN 4); the names of files stand here and nowhere else.
     @property

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import stage
 import tick
@@ -17,8 +17,7 @@ from risk import releases, ticks
 from risk.ticks import State
 
 
-@dataclass(frozen=True)
-class Look:
+class Look(NamedTuple):
     """What a tick sees before it does anything; `reasons` is empty when there is nothing to do."""
 
     seen: State
@@ -38,8 +37,7 @@ def look(config: Config) -> tuple[State | None, Look]:
     most = config.limits.file_bytes
     files = ticks.list_files(config.input_folder, old.files if old.source == source else {}, most)
     test_files = ticks.list_files(config.test_data, old.test_files, most) if config.test_data.is_dir() else {}
-    seen = replace(
-        old,
+    seen = old._replace(
         source=source,
         files=files,
         test_files=test_files,

@@ -10,8 +10,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import stage
 from config import Config
@@ -33,8 +32,7 @@ REPORTING_STEPS = (DIAGNOSTICS, "reporting", "apicalls")
 TRIES_BEFORE_ALARM = 2
 
 
-@dataclass(frozen=True)
-class Result:
+class Result(NamedTuple):
     """What one tick did; None where it did not get that far."""
 
     new_data: bool = False
@@ -45,15 +43,15 @@ class Result:
     deployed: bool | None = None
     release: str | None = None
     reason: str | None = None
-    verdict: dict[str, Any] | None = field(default=None, repr=False)
-    exit_code: int = field(default=os.EX_OK, repr=False)
-    said: str = field(default="", repr=False)
-    state: State | None = field(default=None, repr=False)
-    brought: bool = field(default=False, repr=False)
+    verdict: dict[str, Any] | None = None
+    exit_code: int = os.EX_OK
+    said: str = ""
+    state: State | None = None
+    brought: bool = False
 
     def to_json(self) -> dict[str, Any]:
         hidden = ("exit_code", "said", "state", "brought")
-        facts = {name: value for name, value in vars(self).items() if name not in hidden}
+        facts = {name: value for name, value in self._asdict().items() if name not in hidden}
         scores = {name: (self.verdict or {}).get(name) for name in ("recorded_score", "new_score")}
         return facts | scores
 
@@ -144,18 +142,17 @@ def finish(config: Config, state: State, names: Iterable[str], tries: int = 0) -
             stage.log(name).warning("%s; tried again later", said)
             failed.append(name)
     if not failed:
-        return replace(state, pending=None)
+        return state._replace(pending=None)
     if DIAGNOSTICS in failed:
         failed = names  # the others tell what it finds: now they told what it had found before
     due = time.time() + ticks.next_pause(tries)
-    return replace(state, pending={"steps": failed, "tries": tries + 1, "next_at": due})
+    return state._replace(pending={"steps": failed, "tries": tries + 1, "next_at": due})
 
 
 # --- the tick ----------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Standing:
+class Standing(NamedTuple):
     """The deployed release; `why` it must be replaced unjudged, if so.
 
     `comparable`: a candidate can be held against it, row by row.
@@ -194,7 +191,7 @@ class Tick:
             brought=bool(self.n_files),
         )
         if ledger is None:
-            return self.complete(replace(result, reason=refusal or "no row to learn from yet"))
+            return self.complete(result._replace(reason=refusal or "no row to learn from yet"))
         standing = self.standing(ledger)
         verdict = self.judge(standing.release, ledger) if standing.release and not standing.why else None
         if verdict is not None:
@@ -205,14 +202,14 @@ class Tick:
         impossible = None
         if why is not None and self.is_unlearnable(standing, ledger):
             nothing = "no new row has a label to learn from, the deployed model stays"
-            result = replace(result, reason=f"{why}; {nothing}", deployed=False)
+            result = result._replace(reason=f"{why}; {nothing}", deployed=False)
         elif why is not None:
             try:
-                result = self.retrain(replace(result, reason=why), standing, ledger)
+                result = self.retrain(result._replace(reason=why), standing, ledger)
             except (DatasetError, MissingArtifactError) as error:
                 stage.log("fullprocess").error("%s", error)
                 impossible = str(error)
-                result = replace(result, deployed=False, reason=impossible, exit_code=error.exit_code)
+                result = result._replace(deployed=False, reason=impossible, exit_code=error.exit_code)
         settled = impossible is None and not (verdict is not None and verdict.drift is None)
         return self.complete(result, ledger if settled else None, impossible)
 
@@ -234,7 +231,7 @@ class Tick:
             self.n_files = len(taken.entries)
         files = {name: facts for name, facts in self.seen.files.items() if name not in taken.left}
         batches = {**self.seen.batches, self.seen.source: taken.batch}
-        self.seen = replace(self.seen, files=files, batches=batches)
+        self.seen = self.seen._replace(files=files, batches=batches)
         return taken, None
 
     def ledger(self) -> Ledger | None:
@@ -324,8 +321,7 @@ class Tick:
             stage.remember(
                 self.config, "fullprocess", {"drift": [{"key": self.row_key(), **verdict.record()}]}
             )
-        return replace(
-            result,
+        return result._replace(
             drift=verdict.drift,
             reason=verdict.reason,
             verdict=plain(verdict.to_json() | {"gate": None}),
@@ -343,15 +339,14 @@ class Tick:
             told = deployment.record(release.id, release.manifest, deployment.DEPLOYED, model)
             stage.remember(self.config, "deployment", {"releases": [told]})
             shown = left["verdict"] or {}
-            return replace(
-                result,
+            return result._replace(
                 deployed=True,
                 reason=left["reason"],
                 gate=left.get("gate"),
                 drift=shown.get("drift"),
                 verdict=left["verdict"],
             )
-        return replace(result, reason=refusal)
+        return result._replace(reason=refusal)
 
     def is_unlearnable(self, standing: Standing, ledger: Ledger) -> bool:
         """Say whether the deployed model knows every label there is: drift of rows without one."""
@@ -377,10 +372,10 @@ class Tick:
         if gated:
             gate = self.ask_gate(trained)
             verdict = {**verdict, "gate": gate} if verdict else None
-            result = replace(result, gate=gate["decision"], verdict=verdict)
+            result = result._replace(gate=gate["decision"], verdict=verdict)
             if gate["decision"] != deployment.PROMOTE:
                 stage.perform(self.config, "scoring", scoring.run)
-                return replace(result, deployed=False, reason=f"{result.reason}; held: {gate['reasons'][0]}")
+                return result._replace(deployed=False, reason=f"{result.reason}; held: {gate['reasons'][0]}")
         stage.perform(self.config, "scoring", scoring.run)
         why = {
             "reason": result.reason,
@@ -390,7 +385,7 @@ class Tick:
             "release_before": self.release_before,
         }
         done = stage.perform(self.config, "deployment", deployment.run, by="tick", why=why)
-        return replace(result, deployed=done.deployed)
+        return result._replace(deployed=done.deployed)
 
     def ask_gate(self, trained: training.Result) -> dict[str, Any]:
         """Hold the candidate against the deployed model; one that passes is fitted again on everything."""
@@ -442,8 +437,7 @@ class Tick:
         if settled is not None:
             marks[self.seen.source] = settled.mark
         verdict = result.verdict or self.seen.verdict
-        state = replace(
-            self.seen,
+        state = self.seen._replace(
             marks=marks,
             release=after,
             release_files=releases.facts(self.config.prod_deployment),
@@ -458,8 +452,7 @@ class Tick:
             state = finish(self.config, state, REPORTING_STEPS if calls else REPORTING_STEPS[:2])
         self.remember(result)
         ticks.save(self.config.tick_state, state)
-        return replace(
-            result,
+        return result._replace(
             release=id_of(after),
             deployed=bool(result.deployed),
             reason=result.reason or "no new row",

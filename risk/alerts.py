@@ -10,9 +10,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from risk import artifacts
 from risk.errors import AccessError, ArtifactError, ConfigError, PipelineError, StorageError
@@ -49,8 +48,7 @@ _SEE_LOG = "see the last lines of logs/pipeline.log"
 _TELLABLE = (ConfigError, AccessError, StorageError, ArtifactError)
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(NamedTuple):
     """Whom to tell and how; nobody without `webhook` and `command`.
 
     `template` is any JSON value; `{title}` and the like in its texts are filled in. `stale_days` is after
@@ -59,12 +57,15 @@ class Settings:
 
     root: Path
     state_folder: Path
-    webhook: str | None = field(repr=False)
+    webhook: str | None
     command: tuple[str, ...] | None
     template: Any
     stale_days: int | None
     cool_down_hours: float
     timeout_s: float
+
+    def __repr__(self) -> str:
+        return f"Settings({self.root})"  # without the address, which is a secret
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -92,8 +93,7 @@ class Settings:
         return not self.targets and not any(folder.exists() for folder in self.queues.values())
 
 
-@dataclass(frozen=True)
-class Alarm:
+class Alarm(NamedTuple):
     """Something that is wrong; two of one topic with the same key are the same trouble."""
 
     key: str
@@ -102,11 +102,10 @@ class Alarm:
     todo: str
 
     def to_json(self) -> dict[str, str]:
-        return asdict(self)
+        return self._asdict()
 
 
-@dataclass(frozen=True)
-class Standing:
+class Standing(NamedTuple):
     """How things stand after a tick that did not fail.
 
     `alarms` holds what is wrong by topic; `arrived_at` when the newest input came, in seconds since 1970,
@@ -118,15 +117,14 @@ class Standing:
     brought: bool
 
 
-@dataclass(frozen=True)
-class Memory:
+class Memory(NamedTuple):
     """What was said: by topic the key of what is not over yet, and when a trouble was told last.
 
     `fed_at` is when a tick met a new file; `outgoing` are messages that are in no queue yet.
     """
 
-    told: Mapping[str, str] = field(default_factory=dict)
-    told_at: Mapping[str, float] = field(default_factory=dict)
+    told: Mapping[str, str] = {}
+    told_at: Mapping[str, float] = {}
     fed_at: float | None = None
     outgoing: Sequence[Mapping[str, str]] = ()
 
@@ -173,13 +171,13 @@ def load(settings: Settings) -> Memory:
     except (ArtifactError, TypeError, OSError):
         memory = Memory()
     if settings.unsaved.exists():  # a failure was told, and nothing could be written then
-        memory = replace(memory, told={**memory.told, FAILED: "unsaved"})
+        memory = memory._replace(told={**memory.told, FAILED: "unsaved"})
     return memory
 
 
 def save(settings: Settings, memory: Memory) -> None:
     """Put what was said."""
-    artifacts.put_json(settings.memory, asdict(memory))
+    artifacts.put_json(settings.memory, memory._asdict())
     settings.unsaved.unlink(missing_ok=True)
 
 

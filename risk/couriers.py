@@ -12,7 +12,6 @@ import json
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +51,7 @@ def tell(
             alerts.save(settings, memory)
         if memory.outgoing:
             said += _queue(settings, memory.outgoing)
-            alerts.save(settings, replace(memory, outgoing=()))
+            alerts.save(settings, memory._replace(outgoing=()))
     except OSError:
         if failure is None:
             raise

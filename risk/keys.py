@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import re
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -66,7 +65,7 @@ DEFAULTS: dict[str, Any] = {
         "wait_s": 60,
     },
     "max_training_rows": 1_000_000,
-    "limits": asdict(Limits()),
+    "limits": Limits()._asdict(),
     "api": {
         "host": "127.0.0.1",
         "port": 8000,

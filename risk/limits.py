@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 KIB, MIB = 1024, 1024 * 1024
 
 
-@dataclass(frozen=True)
-class Room:
+class Room(NamedTuple):
     """How much memory a table may take, None for the default, and where it overflows."""
 
     spill: Path
     memory_limit: str | None = None
 
 
-@dataclass(frozen=True)
-class Limits:
+class Limits(NamedTuple):
     """What no file may go beyond; a file that does is refused whole, before a row of it is read.
 
     The section `limits` of config.json, with its defaults.

@@ -8,17 +8,14 @@ link over `..data` is the commit. Standard library only; scikit-learn loads insi
 from __future__ import annotations
 
 import errno
-import hashlib
-import hmac
 import json
 import os
 import re
 import stat
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from risk import artifacts
 from risk.errors import ArtifactError, MissingArtifactError, VersionError
@@ -33,8 +30,7 @@ MEND = "run deployment.py --rollback, or training.py, scoring.py and deployment.
 _FOLDER = re.compile(r"\.\.r([0-9]+)-")
 
 
-@dataclass(frozen=True)
-class Release:
+class Release(NamedTuple):
     """One release, read through one open folder and verified against its manifest."""
 
     name: str
@@ -228,14 +224,18 @@ def _read_at(folder_handle: int, name: str, folder: Path) -> bytes:
 def _check_signature(handle: int, raw: bytes, folder: Path, key: str | None) -> None:
     if key is None:
         return
+    from hmac import compare_digest
+
     found = _read_at(handle, SIGNATURE, folder).decode("ascii", "replace").strip()
-    if not hmac.compare_digest(found, sign(raw, key)):
+    if not compare_digest(found, sign(raw, key)):
         raise ArtifactError(f"{folder / SIGNATURE}: is not signed with RISK_MODEL_KEY; {MEND}")
 
 
 def sign(manifest: bytes, key: str) -> str:
     """Compute the HMAC-SHA256 of a manifest."""
-    return hmac.new(key.encode(), manifest, hashlib.sha256).hexdigest()
+    import hmac  # here, because an idle tick signs nothing
+
+    return hmac.new(key.encode(), manifest, "sha256").hexdigest()
 
 
 def _check_visible(folder: Path) -> None:

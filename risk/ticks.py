@@ -6,14 +6,12 @@ tick.json is put last: it is the commit of a tick. Standard library only: an idl
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from risk import artifacts
 
@@ -21,11 +19,10 @@ FORMAT = 1
 UNREADABLE, TOO_LARGE = "unreadable", "too large"
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 600.0, 86_400.0
 NOT_THERE = (errno.ENOENT, errno.ELOOP, errno.EINVAL)  # gone, or a link or a pipe in its place
-Listing = dict[str, list[Any]]
+Listing = Mapping[str, list[Any]]
 
 
-@dataclass(frozen=True)
-class State:
+class State(NamedTuple):
     """What a tick saw, and what it left to do.
 
     `files` and `test_files` hold [size, mtime_ns, ctime_ns, inode, sha256] by name; `marks` the tick
@@ -35,10 +32,10 @@ class State:
     """
 
     source: str = ""
-    files: Listing = field(default_factory=dict)
-    test_files: Listing = field(default_factory=dict)
-    marks: dict[str, dict[str, Any]] = field(default_factory=dict)
-    batches: dict[str, int] = field(default_factory=dict)
+    files: Mapping[str, list[Any]] = {}
+    test_files: Mapping[str, list[Any]] = {}
+    marks: Mapping[str, dict[str, Any]] = {}
+    batches: Mapping[str, int] = {}
     row_key: str | None = None
     other_key: str | None = None
     library: list[int] | None = None
@@ -47,7 +44,7 @@ class State:
     verdict: dict[str, Any] | None = None
     impossible: str | None = None
     pending: dict[str, Any] | None = None
-    alarms: dict[str, dict[str, str]] = field(default_factory=dict)
+    alarms: Mapping[str, dict[str, str]] = {}
 
 
 def load(path: Path) -> State | None:
@@ -66,7 +63,7 @@ def last_verdict(path: Path) -> dict[str, Any] | None:
 
 def save(path: Path, state: State) -> None:
     """Put tick.json."""
-    artifacts.put_json(path, {"format": FORMAT, **vars(state)}, is_long=True)
+    artifacts.put_json(path, {"format": FORMAT, **state._asdict()}, is_long=True)
 
 
 def list_files(folder: Path, known: Listing, max_bytes: int) -> Listing:
@@ -77,7 +74,7 @@ def list_files(folder: Path, known: Listing, max_bytes: int) -> Listing:
     """
     if known and artifacts.is_as_listed(folder, known):
         return known
-    listing: Listing = {}
+    listing: dict[str, list[Any]] = {}
     for name, facts in artifacts.list_inputs(folder).items():
         old = known.get(name)
         if old and old[:4] == facts:
@@ -97,6 +94,8 @@ def list_files(folder: Path, known: Listing, max_bytes: int) -> Listing:
 
 def digest_input(path: Path, max_bytes: int) -> str:
     """Digest a regular file, opened as itself; what took its place meanwhile is an OSError."""
+    import hashlib
+
     from risk import csvfile
 
     with csvfile.open_regular(path) as handle:

@@ -553,7 +553,7 @@ def test_a_clock_that_jumps_silences_nothing_for_ever():
 
 
 def test_a_clock_that_was_ahead_calls_nothing_stale_and_is_forgotten():
-    settings = Settings(**{**vars(SETTINGS), "stale_days": 1})
+    settings = Settings(**{**SETTINGS._asdict(), "stale_days": 1})
     memory = Memory(fed_at=1e12)
     memory = alerts.renew(memory, settings, GOOD, None, 1000.0, "at")
     assert memory.fed_at == 1000.0
@@ -564,7 +564,7 @@ def test_a_clock_that_was_ahead_calls_nothing_stale_and_is_forgotten():
 @pytest.mark.parametrize("stop_after", [0, 1, 2])
 def test_a_crash_while_a_message_is_queued_queues_it_once(tmp_path, monkeypatch, stop_after):
     """Between memory, queue and memory: the next tick goes on where this one died."""
-    settings = Settings(**{**vars(SETTINGS), "root": tmp_path, "state_folder": tmp_path / ".state"})
+    settings = Settings(**{**SETTINGS._asdict(), "root": tmp_path, "state_folder": tmp_path / ".state"})
     monkeypatch.setattr(couriers, "send", unreachable)
     writes, really = [], alerts.artifacts.put_text
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import csv
-import dataclasses
 import io
 import json
 import os
@@ -281,7 +280,7 @@ def test_a_release_that_was_changed_on_its_way_says_nothing(old_world, cluster, 
     files = {**release.files, "trainedmodel.pkl": release.files["trainedmodel.pkl"] + b"x"}
     digest = artifacts.sha256(artifacts.render_json(release.manifest).encode())
     for changed, wanted in (
-        (dataclasses.replace(release, files=files), "was changed"),
+        (release._replace(files=files), "was changed"),
         (release, "another one"),
     ):
         sent = remote.Sent(changed, {}, 0)
