@@ -57,7 +57,7 @@ def test_the_full_form_finds_nothing(harness, n, capsys):
 
 def test_unchecked_cells_are_seen(monkeypatch):
     monkeypatch.setattr(dataset, "find_problem", lambda *_: None)
-    monkeypatch.setattr("ingestion.find_odd", lambda *_: set())
+    monkeypatch.setattr("intake.find_odd", lambda *_: set())
     with pytest.raises(AssertionError):
         csvs.run(400, seed=1)
     with pytest.raises(AssertionError):

@@ -108,6 +108,7 @@ FLOORS = [
     {"risk.atrisk", "risk.lineage"},
     {"config", "pretty_confusion_matrix"},
     {"stage"},
+    {"intake"},
     {"ingestion", "training", "scoring", "deployment", "diagnostics", "reporting", "dbsetup"},
     {"app"},
     {"wsgi", "apicalls"},

@@ -7,7 +7,7 @@ from conftest import make_clients
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import ingestion
+import intake
 from risk.engine import Engine
 from risk.shelf import Shelf
 
@@ -79,7 +79,7 @@ def test_a_small_file_gives_what_it_gives_through_the_engine(workspace, monkeypa
         workspace.put(
             "sourcedata/c.csv", make_clients(8, "b"), ["corporation", "activity", "colour", "exited"]
         )
-        monkeypatch.setattr(ingestion, "SMALL_BYTES", least)
+        monkeypatch.setattr(intake, "SMALL_BYTES", least)
         counts = workspace.run("ingestion")
         files = sorted(path for path in folder.iterdir())
         bytes_of.append((counts, {path.name: path.read_bytes() for path in files}))
