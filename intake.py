@@ -10,7 +10,7 @@ import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import stage
 from config import Config
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 LOG = stage.log("ingestion")
 SMALL_BYTES = 256 * 1024  # of new files: read row by row in the time that DuckDB takes to load
-T = TypeVar("T")
 
 
 @dataclass
@@ -103,18 +102,35 @@ def find_features(config: Config, columns: Sequence[str]) -> list[str]:
     return features
 
 
-def learn_schema(config: Config, columns: Sequence[str], cells: Cells, words: Words) -> Schema:
+def can_learn(engine: Engine | SparkEngine, batch: Batch) -> bool:
+    """Say whether a file to learn from gave a row.
+
+    Raises
+    ------
+    DatasetError
+        When only other files can still give one: they must not shape the table.
+    """
+    if batch.learn_from & engine.count_rows().keys():
+        return True
+    if batch.good().keys() - batch.learn_from:
+        raise DatasetError("the first files hold no row to learn from; mend them and run again")
+    return False
+
+
+def learn_schema(config: Config, batch: Batch, columns: Sequence[str], cells: Cells, words: Words) -> Schema:
     """Learn kinds and label words from what was counted in the files to learn from."""
+    first = [found for position, found in cells.items() if position in batch.learn_from]
     kinds = {}
     for name in find_features(config, columns):
         kinds[name] = dataset.learn_kind(
-            sum(found[name].filled for found in cells.values()),
-            sum(found[name].missing_words for found in cells.values()),
-            sum(found[name].numbers for found in cells.values()),
+            sum(found[name].filled for found in first),
+            sum(found[name].missing_words for found in first),
+            sum(found[name].numbers for found in first),
         )
     labels: Counter[str] = Counter()
-    for counts in words.values():
-        labels.update(counts)
+    for position, counts in words.items():
+        if position in batch.learn_from:
+            labels.update(counts)
     positive, negative = dataset.learn_labels(labels, config.target_column, config.positive_label)
     ids, ignored = assign_roles(config, columns), tuple(config.ignore_columns)
     return Schema(tuple(columns), kinds, config.target_column, positive, negative, ids, ignored)
@@ -241,15 +257,12 @@ def read_batch(config: Config, engine: Engine, batch: Batch, schema: Schema | No
         for position in sorted(odd & batch.learn_from):
             read_exact(config, batch, position, engine.columns, None, engine)
         leave_changed(engine, batch)
-        if not batch.learn_from & engine.count_rows().keys():
-            if batch.good().keys() - batch.learn_from:
-                raise DatasetError("the first files hold no row to learn from; mend them and run again")
+        if not can_learn(engine, batch):
             return None
     cells = engine.count_columns(schema.numbers if schema else find_features(config, engine.columns))
     words = engine.count_labels(config.target_column)
     if schema is None:
-        first = batch.learn_from
-        schema = learn_schema(config, engine.columns, of_files(cells, first), of_files(words, first))
+        schema = learn_schema(config, batch, engine.columns, cells, words)
     odd = (odd | find_odd(schema, cells, words)) & batch.good().keys()
     engine.drop_files(odd)
     for position in sorted(odd):
@@ -268,15 +281,12 @@ def read_on_cluster(
     engine.drop_files({*batch.refused})
     leave_changed(engine, batch)
     if schema is None:
-        present = engine.count_rows().keys()
-        if not batch.learn_from & present:
-            if batch.good().keys() - batch.learn_from:
-                raise DatasetError("the first files hold no row to learn from; mend them and run again")
+        if not can_learn(engine, batch):
             batch.rejected |= engine.reject(None)
             return None
         cells = engine.count_columns(find_features(config, engine.columns))
-        words, first = engine.count_labels(config.target_column), batch.learn_from
-        schema = learn_schema(config, engine.columns, of_files(cells, first), of_files(words, first))
+        words = engine.count_labels(config.target_column)
+        schema = learn_schema(config, batch, engine.columns, cells, words)
     rejected = engine.reject(schema)
     n_good = engine.count_rows()
     for position, found in sorted(rejected.items()):
@@ -337,8 +347,3 @@ def leave_changed(engine: Engine | Shelf | SparkEngine, batch: Batch) -> None:
     for position in changed:
         batch.leave(batch.files.pop(position).name)
         batch.refused.pop(position, None)
-
-
-def of_files(facts: Mapping[int, T], numbers: set[int]) -> dict[int, T]:
-    """Take the facts of some files."""
-    return {number: fact for number, fact in facts.items() if number in numbers}
