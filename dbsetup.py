@@ -54,7 +54,7 @@ def run(config: Config, *, check: bool = False) -> Result:
     ServiceError
         When the database does not answer, refuses, or a newer program has been there.
     """
-    from risk import databases, deadline, history
+    from risk import databases, deadline, entries, history
 
     url = config.database_url
     shown = databases.show(url)
@@ -71,7 +71,7 @@ def run(config: Config, *, check: bool = False) -> Result:
         outbox.note_success(config.outbox)
         deliver(config)
     n_waiting = len(outbox.waiting(config.outbox))
-    return Result(shown, before.version, history.VERSION, before.steps, check, n_waiting)
+    return Result(shown, before.version, entries.VERSION, before.steps, check, n_waiting)
 
 
 def deliver(config: Config) -> None:

@@ -12,9 +12,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from risk.deadline import BUDGET_S
 from risk.errors import ServiceError
 
-BUDGET_S = 3.0
 DRIVERS = {
     "sqlite": "sqlite",
     "mysql": "mysql+mysqlconnector",

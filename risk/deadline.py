@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from risk.errors import ServiceError
 
 T = TypeVar("T")
+BUDGET_S = 3.0  # for all that a run asks of a database
 
 
 def within(budget_s: float, work: Callable[[], T], what: str, pulse: Callable[[], int] | None = None) -> T:

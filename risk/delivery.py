@@ -5,25 +5,25 @@ from __future__ import annotations
 import datetime
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy.exc import DataError, IntegrityError
-
-from risk import databases, deadline, outbox, records
-from risk.databases import BUDGET_S
+from risk import deadline, lite, outbox
+from risk.deadline import BUDGET_S
 from risk.errors import ServiceError
-from risk.records import History
 from risk.table import Ledger
 
 if TYPE_CHECKING:
+    from risk import records
     from risk.copies import Copied
 
 BATCHES_AT_ONCE, BYTES_AT_ONCE = 100, 100_000  # about a thousand rows: well within the budget
 COPY_S = 60.0
 # What the database will never take, however often it is asked; not that it does not answer.
-REFUSALS = (DataError, IntegrityError, ValueError, OverflowError, KeyError, TypeError)
+REFUSALS = (ValueError, OverflowError, KeyError, TypeError)
+REFUSALS_OF_DRIVERS = {"DataError", "IntegrityError"}  # as PEP 249 calls them, and SQLAlchemy after it
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def deliver(
     url: str,
     *,
     keep_days: int | None = None,
-    read: Callable[[History], Any] | None = None,
+    read: Callable[[records.History], Any] | None = None,
     budget_s: float = BUDGET_S,
 ) -> Delivered:
     """Deliver what waits in `folder`, oldest first, prune old detail, then let `read` look.
@@ -60,6 +60,9 @@ def deliver(
     ServiceError
         When the database does not answer within the budget, or refuses.
     """
+    shown = _show(url)
+    if read is not None:
+        from risk import records  # before time is counted: loading it is none of the database's
     until = time.monotonic() + budget_s / 2
 
     def work() -> Delivered:
@@ -71,7 +74,7 @@ def deliver(
                 found = read(history)
         return Delivered(n_batches, n_refused, n_pruned, found)
 
-    return deadline.within(budget_s, work, databases.show(url))
+    return deadline.within(budget_s, work, shown)
 
 
 def _deliver_all(folder: Path, url: str, until: float) -> tuple[int, int]:
@@ -104,7 +107,7 @@ def _deliver_some(paths: Sequence[Path], url: str) -> int:
     entries = [(path, entry) for path in paths if (entry := outbox.read(path)) is not None]
     n_refused = sum(outbox.aside(path).exists() for path in paths)
     try:
-        with records.open(url) as history:
+        with _opened(url) as history:
             for _, (rows, at) in entries:
                 history.add(rows, at)
     except (ServiceError, *REFUSALS) as error:
@@ -119,10 +122,34 @@ def _deliver_some(paths: Sequence[Path], url: str) -> int:
     return n_refused
 
 
+@contextmanager
+def _opened(url: str) -> Iterator[records.History | lite.History]:
+    """Open the history for writing, without SQLAlchemy where that is not needed."""
+    with lite.open(url) as history:
+        if history is not None:
+            yield history
+            return
+    from risk import records
+
+    with records.open(url) as history:
+        yield history
+
+
+def _show(url: str) -> str:
+    """Name a database without its password."""
+    if lite.path_of(url) is not None:
+        return url
+    from risk import databases
+
+    return databases.show(url)
+
+
 def _is_refusal(error: BaseException) -> bool:
     """Tell what the database will never take from a database that does not answer."""
     cause = error.__cause__ if isinstance(error, ServiceError) else error
-    return isinstance(cause, REFUSALS) or isinstance(getattr(cause, "orig", None), REFUSALS)
+    names = {kind.__name__ for kind in type(cause).__mro__}
+    found = isinstance(cause, REFUSALS) or isinstance(getattr(cause, "orig", None), REFUSALS)
+    return found or bool(names & REFUSALS_OF_DRIVERS)
 
 
 def copy(
@@ -138,7 +165,7 @@ def copy(
     ServiceError
         When the database does not answer within the budget, or refuses.
     """
-    from risk import copies
+    from risk import copies, databases
 
     end, beats = time.monotonic() + total_s, [0]
 
@@ -150,10 +177,10 @@ def copy(
         with databases.opened(url) as engine:
             return copies.sync(engine, path, ledger, deadline=is_over)
 
-    return deadline.within(budget_s, work, databases.show(url), pulse=lambda: beats[0])
+    return deadline.within(budget_s, work, _show(url), pulse=lambda: beats[0])
 
 
 def _prune(url: str, keep_days: int) -> int:
     oldest = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=keep_days)
-    with records.open(url) as history:
+    with _opened(url) as history:
         return history.prune(oldest.strftime("%Y-%m-%dT%H:%M:%S.%fZ"))

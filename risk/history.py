@@ -13,10 +13,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from risk.databases import BUDGET_S
+from risk.deadline import BUDGET_S
+from risk.entries import VERSION
 from risk.errors import ServiceError
 
-VERSION = 4
 LOCK_NAME, LOCK_NUMBER = "dynamic_risk_history", 7_241_966
 NAME, DIGEST, TIME, SENTENCE = sa.String(255), sa.String(64), sa.String(32), sa.String(1000)
 MYSQL: dict[str, Any] = {

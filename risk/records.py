@@ -1,25 +1,20 @@
 """What happened before: a history in SQL that outlives every file.
 
-A row's `id` is made of what the row says, so writing it again changes nothing. Times are UTC text,
-floats are doubles, what is not finite is NULL.
+Times are UTC text, floats are doubles, what is not finite is NULL; see `entries`.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import sqlalchemy as sa
 
-from risk import databases, history, trends
+from risk import databases, entries, history, trends
 from risk.errors import ServiceError
 
 CHUNK_ROWS = 1_000
-PRUNED_AT_ONCE = 10_000
 TREND_TABLES = {
     "ingested_files": ("at", "rows_new", "rows_total"),
     "timings": ("at", "stage", "duration_s"),
@@ -69,7 +64,7 @@ def read(url: str) -> Iterator[History]:
         if standing.steps:
             raise ServiceError(
                 f"{databases.show(url)}: the history has schema version {standing.version}, this program's "
-                f"is {history.VERSION}; run dbsetup.py"
+                f"is {entries.VERSION}; run dbsetup.py"
             )
         yield History(connection)
 
@@ -81,17 +76,13 @@ class History:
         self.connection = connection
 
     def add(self, rows: Rows, at: str) -> None:
-        """Write rows by table name; what is there already stays as it is.
-
-        A row may bring its own `key` (what makes it unique); otherwise its values and `at` do.
-        """
+        """Write rows by table name; what is there already stays as it is."""
         for name, listed in rows.items():
             table = history.METADATA.tables[name]
-            values = {value["id"]: value for value in (complete(table, row, at) for row in listed)}
-            # In the order of their keys, so that two writers never wait for each other in a ring.
-            ordered = [values[key] for key in sorted(values)]
-            for start in range(0, len(ordered), CHUNK_ROWS):
-                self.connection.execute(self._insert(table), ordered[start : start + CHUNK_ROWS])
+            lengths = {column.name: getattr(column.type, "length", None) for column in table.columns}
+            values = entries.complete(name, lengths, listed, at)
+            for start in range(0, len(values), CHUNK_ROWS):
+                self.connection.execute(self._insert(table), values[start : start + CHUNK_ROWS])
 
     def _insert(self, table: sa.Table) -> sa.Insert:
         dialect = self.connection.dialect.name  # to import all of them takes longer than a small record
@@ -158,7 +149,7 @@ class History:
         for table in history.DETAIL:
             at = table.c.at
             old = sa.select(at).where(at < before).order_by(at)
-            last = self.connection.scalar(old.offset(PRUNED_AT_ONCE - 1).limit(1))
+            last = self.connection.scalar(old.offset(entries.PRUNED_AT_ONCE - 1).limit(1))
             gone = at < before if last is None else at <= last
             n_rows += self.connection.execute(sa.delete(table).where(gone)).rowcount
         return n_rows
@@ -170,23 +161,3 @@ class History:
                 sa.select(table).order_by(*table.primary_key.columns)
             )
             yield table.name, list(table.columns.keys()), iter(rows)
-
-
-def complete(table: sa.Table, given: Mapping[str, Any], at: str) -> dict[str, Any]:
-    """Make a whole row: its id, every column, texts that fit, nothing that is not finite."""
-    row = dict(given)
-    key = row.pop("key", None) or [at, row]
-    text = json.dumps([table.name, key], sort_keys=True, default=str)
-    values: dict[str, Any] = {"id": hashlib.sha256(text.encode()).hexdigest(), "at": at}
-    for column in table.columns.keys() - values.keys():
-        value = row.pop(column, None)
-        if isinstance(value, float) and not math.isfinite(value):
-            value = None
-        if isinstance(value, str):
-            # No database holds half a character, and PostgreSQL no NUL.
-            value = value.encode(errors="replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
-            value = value[: getattr(table.columns[column].type, "length", None)]
-        values[column] = value
-    if row:
-        raise ValueError(f"{table.name} has no column {', '.join(row)}")
-    return values

@@ -7,7 +7,7 @@ from test_delivery import Hurried
 from test_records import EARLIER, make_earlier, rows_of, shape
 
 import dbsetup
-from risk import delivery, history, outbox
+from risk import delivery, entries, history, outbox
 
 
 @pytest.fixture
@@ -23,9 +23,9 @@ def say(workspace, *arguments):
 
 
 def test_it_creates_the_tables_and_says_so(at_database, database_url):
-    assert f"created, schema version {history.VERSION}" in say(at_database)
+    assert f"created, schema version {entries.VERSION}" in say(at_database)
     assert set(shape(database_url)) == set(history.METADATA.tables)
-    assert f"schema version {history.VERSION}, up to date" in say(at_database)
+    assert f"schema version {entries.VERSION}, up to date" in say(at_database)
 
 
 def test_check_tells_and_changes_nothing(at_database, database_url):
@@ -45,11 +45,11 @@ def test_it_upgrades_an_earlier_version_and_says_the_steps(at_database, database
     before, version = shape(database_url), int(path.stem.removeprefix("version_"))
     steps = [told for number, (told, _) in history.STEPS.items() if number > version]
     told = say(at_database, "--check")
-    assert f"has schema version {version}, this program's is {history.VERSION}\n" in told
+    assert f"has schema version {version}, this program's is {entries.VERSION}\n" in told
     assert steps and all(f"\n  would {step}\n" in told for step in steps)
     assert shape(database_url) == before
     told = say(at_database)
-    assert f"upgraded from schema version {version} to {history.VERSION}\n" in told
+    assert f"upgraded from schema version {version} to {entries.VERSION}\n" in told
     assert all(f"\n  {step}\n" in told for step in steps)
     assert rows_of(database_url, "drift")[0]["reason"] == "fell"
     assert "up to date" in say(at_database)

@@ -20,6 +20,7 @@ FLOORS = [
         "risk.echoes",
         "risk.bands",
         "risk.deadline",
+        "risk.entries",
     },
     {
         "risk.artifacts",
@@ -92,6 +93,7 @@ FLOORS = [
         "risk.predictions",
         "risk.roster",
         "risk.spark",
+        "risk.lite",
     },
     {"risk.compiled"},
     {
@@ -126,6 +128,8 @@ STANDARD_ONLY = (
     "risk/alerts.py",
     "risk/couriers.py",
     "risk/deadline.py",
+    "risk/entries.py",
+    "risk/lite.py",
     "risk/keys.py",
     "config.py",
     "stage.py",

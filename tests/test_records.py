@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from risk import databases, history, records, trends
+from risk import databases, entries, history, records, trends
 from risk.errors import ServiceError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -221,7 +221,7 @@ def shape(url):
 
 
 def test_there_is_a_fixture_of_every_earlier_version():
-    assert [path.name for path in EARLIER] == [f"version_{n}.sql" for n in range(1, history.VERSION)]
+    assert [path.name for path in EARLIER] == [f"version_{n}.sql" for n in range(1, entries.VERSION)]
 
 
 @pytest.mark.parametrize("path", EARLIER, ids=lambda path: path.stem)
@@ -234,7 +234,7 @@ def test_an_earlier_version_is_upgraded_with_its_data(database_url, path):
         "abc": 1 / 3,
         "new": None,
     }
-    assert {row["version"] for row in rows_of(database_url, "schema_version")} >= {history.VERSION}
+    assert {row["version"] for row in rows_of(database_url, "schema_version")} >= {entries.VERSION}
     assert set(shape(database_url)) == set(history.METADATA.tables)
 
 
@@ -356,7 +356,7 @@ def test_old_detail_is_pruned_and_scores_verdicts_and_releases_stay(database_url
 
 def test_much_old_detail_is_pruned_piece_by_piece(database_url, monkeypatch):
     """All of it at once would never be done within the time of a tick, and be tried for ever."""
-    monkeypatch.setattr(records, "PRUNED_AT_ONCE", 4)
+    monkeypatch.setattr(entries, "PRUNED_AT_ONCE", 4)
     for day in range(1, 8):
         rows = {"timings": [{"stage": "training"}], "missing_values": [{"column_name": n} for n in "abc"]}
         write(database_url, rows, at=f"2026-01-{day:02d}T00:00:00.000000Z")

@@ -1,0 +1,118 @@
+"""How do records reach an SQLite history that stands already, without SQLAlchemy?
+
+Every script leaves a few rows there, and to load SQLAlchemy takes longer than most scripts take to work. What
+is not there yet, of another version, or asked for by options of the URL, is left to `records`. Standard
+library only; a test holds the two together.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from risk import entries
+from risk.deadline import BUDGET_S
+from risk.errors import ServiceError
+from risk.outbox import DETAIL, Rows
+
+PREFIX = "sqlite:///"
+
+
+def path_of(url: str) -> Path | None:
+    """Give the file that a URL names and nothing else; None for every other URL."""
+    name = url.removeprefix(PREFIX)
+    odd = not url.startswith(PREFIX) or {*"?%"} & {*name} or name.startswith((":", "file:"))
+    return None if odd or not name else Path(name)
+
+
+@contextmanager
+def open(url: str) -> Iterator[History | None]:
+    """Open the history in one transaction; None where only `records` can.
+
+    Raises
+    ------
+    ServiceError
+        When the file cannot be used, or another holds it for too long.
+    """
+    path = path_of(url)
+    if path is not None and path.is_file():
+        try:
+            with closing(sqlite3.connect(path, timeout=BUDGET_S, isolation_level=None)) as connection:
+                connection.execute("pragma journal_mode = wal")
+                connection.execute("pragma synchronous = full")
+                connection.execute("begin immediate")  # waits for its turn at the start
+                if _version(connection) == entries.VERSION:
+                    yield History(connection)
+                    connection.execute("commit")  # closing alone rolls back
+                    return
+        except sqlite3.Error as error:
+            raise ServiceError(f"{url}: the database cannot be used ({error})") from error
+    yield None
+
+
+def _version(connection: sqlite3.Connection) -> int | None:
+    named = connection.execute("select 1 from sqlite_schema where name = 'schema_version'").fetchone()
+    return connection.execute("select max(version) from schema_version").fetchone()[0] if named else None
+
+
+class History:
+    """An open history; rows written through it stand or fall together. As `records.History`."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.connection = connection
+
+    def add(self, rows: Rows, at: str) -> None:
+        """Write rows by table name; what is there already stays as it is."""
+        for name, listed in rows.items():
+            kinds = self._kinds(name)
+            lengths = {column: _length(kind) for column, kind in kinds.items()}
+            values = [_bind(kinds, row) for row in entries.complete(name, lengths, listed, at)]
+            columns, places = ", ".join(map(_quote, kinds)), ", ".join("?" * len(kinds))
+            insert = f"insert into {_quote(name)} ({columns}) values ({places}) on conflict (id) do nothing"
+            self.connection.executemany(insert, values)
+
+    def _kinds(self, name: str) -> dict[str, str]:
+        """Give the columns of a table and the kind of each, as they were declared."""
+        kinds = dict(self.connection.execute("select name, type from pragma_table_info(?)", [name]))
+        if not {"id", "at"} <= kinds.keys():
+            raise KeyError(name)
+        return kinds
+
+    def prune(self, before: str) -> int:
+        """Delete detail older than a moment, of much the oldest; return how many rows."""
+        n_rows = 0
+        for name in DETAIL:
+            last = f"select at from {name} where at < :before order by at limit 1 offset :n"
+            gone = f"delete from {name} where at < :before and at <= coalesce(({last}), :before)"
+            named = {"before": before, "n": entries.PRUNED_AT_ONCE - 1}
+            n_rows += self.connection.execute(gone, named).rowcount
+        return n_rows
+
+
+def _quote(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _length(kind: str) -> int | None:
+    """Say how many characters a text column holds; None where the declaration names no number."""
+    found = re.fullmatch(r"VARCHAR\((\d+)\)", kind)
+    return int(found[1]) if found else None
+
+
+def _bind(kinds: Mapping[str, str], row: Mapping[str, Any]) -> Sequence[Any]:
+    return [_as(kind, row[column]) for column, kind in kinds.items()]
+
+
+def _as(kind: str, value: Any) -> Any:
+    """Make a value of a column's kind, which SQLite itself does not insist on; None is none."""
+    if value is None:
+        return None
+    if kind == "DOUBLE":
+        return float(value)
+    if kind == "BOOLEAN" and value not in (True, False):
+        raise ValueError(f"{value!r} is neither true nor false")
+    return value
