@@ -24,6 +24,7 @@ from risk.table import FileEntry, Ledger
 
 LOG = stage.log("ingestion")
 ROWS_AT_ONCE = 500_000
+LINES_AT_ONCE = 1_000
 
 
 @dataclass(frozen=True)
@@ -293,7 +294,8 @@ def append(
                 yield record + b"\n"
 
     others = ((records, find_held(config, ledger, rows_known, records)) for records in parts)
-    chunks = chain(kept(first, held), chain.from_iterable(kept(*part) for part in others))
+    lines = chain(kept(first, held), chain.from_iterable(kept(*part) for part in others))
+    chunks = iter(lambda: b"".join(islice(lines, LINES_AT_ONCE)), b"")
     ledger = table.grow(config.final_data, ledger, chunks)
     return ledger, {position: (count, n_unlabelled[position]) for position, count in n_new.items()}
 

@@ -109,12 +109,19 @@ def find_problem(row: Mapping[str, str], schema: Schema) -> Problem | None:
     """Check one row; the first bad cell in column order is the one named."""
     for column in schema.columns:
         text = row.get(column, "")
-        if schema.kinds.get(column) == "number":
-            if parse_number(text) is None:
-                too_large = _NUMBER.fullmatch(text) is not None and math.isfinite(float(text))
-                return Problem(column, text, "is too large" if too_large else "is not a number")
-        elif column == schema.target and text and parse_label(text, schema) is None:
-            return Problem(column, text, f"is neither {schema.positive[0]!r} nor {schema.negative[0]!r}")
+        if reason := explain_cell(column, text, schema):
+            return Problem(column, text, reason)
+    return None
+
+
+def explain_cell(column: str, text: str, schema: Schema) -> str | None:
+    """Say why a cell rejects its row, or None."""
+    if schema.kinds.get(column) == "number":
+        if parse_number(text) is None:
+            too_large = _NUMBER.fullmatch(text) is not None and math.isfinite(float(text))
+            return "is too large" if too_large else "is not a number"
+    elif column == schema.target and text and parse_label(text, schema) is None:
+        return f"is neither {schema.positive[0]!r} nor {schema.negative[0]!r}"
     return None
 
 

@@ -85,10 +85,12 @@ class Known:
         import numpy as np
 
         first, second = digest_rows(self.key, records)
+        order = np.argsort(first)  # so that the runs are gone through from one end to the other
+        first, second = first[order], second[order]
         found = np.zeros(len(records), dtype=bool)
         for run in self.runs:
             found |= _look_up(self.place.run(run.number), run.rows, first, second)
-        return {records[i] for i in np.flatnonzero(found).tolist()}
+        return {records[i] for i in order[found].tolist()}
 
 
 def load(place: Place) -> Known | None:
@@ -200,8 +202,14 @@ def digest_rows(key: bytes, records: Iterable[bytes]) -> Digests:
     """Digest rows; two halves of 64 bits each."""
     import numpy as np
 
-    digest = hashlib.blake2b
-    joined = b"".join([digest(record, digest_size=WIDTH, key=key).digest() for record in records])
+    keyed = hashlib.blake2b(digest_size=WIDTH, key=key)
+
+    def digest(record: bytes) -> bytes:
+        begun = keyed.copy()  # the key is digested once
+        begun.update(record)
+        return begun.digest()
+
+    joined = b"".join(map(digest, records))
     halves = np.frombuffer(joined, dtype="<u8").reshape(-1, 2)
     return np.ascontiguousarray(halves[:, 0]), np.ascontiguousarray(halves[:, 1])
 

@@ -77,10 +77,36 @@ def sort_rows(
 def sort_file(
     checked: Checked, columns: Sequence[str], schema: Schema | None, *, chunk_rows: int = CHUNK_ROWS
 ) -> Iterator[Sorted]:
-    """Sort the rows of a checked file, a chunk at a time."""
-    rows = csvfile.read_rows(checked)
+    """Sort the rows of a checked file, a chunk at a time; row by row from the first one with a bad row on."""
+    n_read = 0
+    if not checked.odd:
+        plain = csvfile.reopen(checked), checked.header, checked.separator, chunk_rows
+        for cells in csvfile.read_plain(*plain):
+            found = _take_plain(cells, checked.header, columns, schema) if cells else None
+            if found is None:
+                break
+            n_read += len(found.good)
+            yield found
+        else:
+            return
+    rows = islice(csvfile.read_rows(checked), n_read, None)
     while chunk := list(islice(rows, chunk_rows)):
         yield sort_rows(chunk, checked.header, columns, schema)
+
+
+def _take_plain(
+    plain: Sequence[Sequence[str]], header: Sequence[str], columns: Sequence[str], schema: Schema | None
+) -> Sorted | None:
+    """Take rows of the right shape, given as columns; None when a cell rejects one."""
+    nothing = [""] * len(plain[0])
+    known = {name: cells for name, cells in zip(header, plain, strict=True) if name}
+    chosen = [known.get(name, nothing) for name in columns]
+    if schema is not None:
+        for name, cells in zip(columns, chosen, strict=True):
+            if any(dataset.explain_cell(name, text, schema) for text in {*cells}):
+                return None
+    good = [dict(zip(columns, cells, strict=True)) for cells in zip(*chosen, strict=True)]
+    return Sorted(good, places=list(range(len(good))))
 
 
 def has_good_row(checked: Checked) -> bool:
