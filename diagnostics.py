@@ -226,15 +226,8 @@ def describe_columns(config: Config, ledger: Ledger) -> tuple[Any, Any]:
     from risk.dataset import Schema
 
     cluster = stage.connect_cluster(config)
-    cluster.prove(config.spill_folder)
-    return spark.describe_columns(
-        cluster,
-        config.final_data,
-        Schema.from_json(ledger.schema or {}),
-        ledger.length,
-        limits=config.limits,
-        one_line_each=ledger.lines == ledger.rows + 1,
-    )
+    with spark.open_table(cluster, config.final_data, ledger, config.limits) as rows:
+        return rows.describe(Schema.from_json(ledger.schema or {}))
 
 
 def load_deployed(config: Config) -> Predictor | None:
@@ -334,8 +327,7 @@ def predict_on_cluster(
     """Let executors predict a file into a file, or a folder of files into a new folder."""
     from risk import pipes, remote
 
-    cluster = stage.connect_cluster(config)
-    cluster.prove(config.spill_folder, remote.PACKAGES)
+    cluster = stage.connect_cluster(config, remote.PACKAGES)
     is_folder = Path(path).is_dir()
     if is_folder and output is None:
         raise UsageError(f"{path}: is a folder; name a new folder with --output")

@@ -203,9 +203,7 @@ def open_engine(
     if config.engine == "spark":
         from risk.spark import SparkEngine
 
-        cluster = stage.connect_cluster(config)
-        cluster.prove(config.spill_folder)
-        return SparkEngine(cluster, columns)
+        return SparkEngine(stage.connect_cluster(config), columns)
     size = sum(checked.size for checked in batch.good().values())
     if schema is not None and size <= SMALL_BYTES:
         return Shelf(columns)

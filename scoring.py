@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from risk.awaited import Outlook
     from risk.drift import Verdict
+    from risk.profiles import Counts, Profile
     from risk.releases import Release
     from risk.suspicions import Suspicion
     from risk.table import Ledger
@@ -153,7 +154,7 @@ def run(config: Config) -> Result:
 
 def judge(config: Config, ledger: Ledger, start: int) -> Verdict:
     """Judge the deployed model on the rows of the table behind an offset, and keep what needs a label yet."""
-    from risk import awaited, compiled, drift, evidence, shift
+    from risk import awaited, compiled, drift, evidence, profiles, shift
 
     release, model = releases.load_deployed(config.prod_deployment, config.secrets.get("RISK_MODEL_KEY"))
     card, table = release.json("modelcard.json"), Schema.from_json(ledger.schema or {})
@@ -162,18 +163,21 @@ def judge(config: Config, ledger: Ledger, start: int) -> Verdict:
     taken = compiled.read(config.final_data, ledger, schema, config.room, start=start, texts=ids, most=most)
     X, y = taken.X, taken.y
     y_pred, probability = releases.predict(model, X)
+    kept = {name: profiles.from_json(raw) for name, raw in card.get("profiles", {}).items()}
+    on_cluster = config.engine == "spark"
+    now = count_on_cluster(config, ledger, kept, start) if on_cluster else profiles.count_columns(kept, X)
     found = evidence.compute_evidence(
-        X,
         y,
         y_pred,
         probability,
         recorded_score=float(release.files["latestscore.txt"]),
         kept=card.get("reference"),  # an earlier version kept none, and no profiles
-        profiles={name: shift.from_json(raw) for name, raw in card.get("profiles", {}).items()},
+        shifts=shift.compare_columns(kept, now),
         alpha=config.alpha,
     )
     if taken.is_sample:
         sampled = f"judged on a sample, by digest, of {most:,} of {taken.n_rows:,} new rows"
+        sampled += "; columns on all of them" if on_cluster else ""
         found = replace(found, sentences=(*found.sentences, sampled))
 
     def identify() -> np.ndarray:
@@ -184,6 +188,17 @@ def judge(config: Config, ledger: Ledger, start: int) -> Verdict:
 
     outlook = look_ahead(config, release, identify, y, y_pred, probability)
     return drift.judge(config.drift_rule, found, release.id, outlook)
+
+
+def count_on_cluster(
+    config: Config, ledger: Ledger, kept: Mapping[str, Profile], start: int
+) -> Mapping[str, Counts]:
+    """Count all rows behind an offset by the profiles of the deployed release, on the cluster."""
+    from risk import spark
+
+    cluster = stage.connect_cluster(config)
+    with spark.open_table(cluster, config.final_data, ledger, config.limits, start=start) as rows:
+        return rows.count_by(kept)
 
 
 def look_ahead(

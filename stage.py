@@ -9,7 +9,7 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -438,8 +438,8 @@ def copy_datasets(config: Config, name: str) -> None:
     )
 
 
-def connect_cluster(config: Config) -> Cluster:
-    """Give a session on the cluster that config.json names."""
+def connect_cluster(config: Config, packages: Sequence[str] = ()) -> Cluster:
+    """Give a session on the cluster that config.json names, of whose executors `Cluster.prove` is sure."""
     from risk import cluster
 
     wanted = cluster.Settings(
@@ -448,7 +448,9 @@ def connect_cluster(config: Config) -> Cluster:
         config.spark_wait_s,
         config.log_file.with_name("spark.log"),
     )
-    return cluster.connect(wanted)
+    connected = cluster.connect(wanted)
+    connected.prove(config.spill_folder, packages)
+    return connected
 
 
 def warn_of_open_folders(config: Config) -> None:

@@ -340,10 +340,10 @@ def find_held_back(data: Labelled, wanted: bool) -> np.ndarray:
 
 def write(config: Config, ledger: Ledger, schema: Schema, plan: Plan, data: Labelled, model: Any) -> None:
     """Write the model, what it was trained on, and its card."""
-    from risk import echoes, models, purpose, shift
+    from risk import echoes, models, profiles, purpose
 
     pickled, files = models.render_model(model), table.render_files(ledger.files)
-    profiles = shift.make_profiles(data.X[data.newest], schema.numbers, schema.texts)
+    known = profiles.make_profiles(data.X[data.newest], schema.numbers, schema.texts)
     shape = schema.to_json()
     card = {
         **purpose.describe(shape),
@@ -367,7 +367,7 @@ def write(config: Config, ledger: Ledger, schema: Schema, plan: Plan, data: Labe
         **plan.facts,
         "features": describe(data.X, schema),
         "echoes": echoes.find(data.X).to_json(),
-        "profiles": {name: kept.to_json() for name, kept in profiles.items()},
+        "profiles": {name: one.to_json() for name, one in known.items()},
         "versions": versions(),
     }
     artifacts.put_text(config.trained_on, files)

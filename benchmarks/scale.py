@@ -34,6 +34,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 import run as pairs  # noqa: E402
 
 INGEST, APPEND, STATISTICS = "ingest", "add 10,000 rows", "statistics"
+COUNTS = "count for drift"
 TRAIN, PREDICT, LIST, FIRST_TICK = "train", "predict a CSV", "list of clients", "first tick"
 NEXT_TICK = "tick with 10,000 more"
 HEADER = "corporation,lastmonth_activity,lastyear_activity,number_of_employees,exited\n"
@@ -52,6 +53,24 @@ import config, diagnostics
 from risk import table
 settings = config.load_config(sys.argv[2])
 print(json.dumps(diagnostics.describe_columns(settings, table.load_ready(settings.ledger))))
+"""
+BOTH_COUNTS = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+import config, scoring
+from risk import compiled, profiles, table
+from risk.dataset import Schema
+settings = config.load_config(sys.argv[2])
+ledger = table.load_ready(settings.ledger)
+schema = Schema.from_json(ledger.schema)
+def read(most=None):
+    return compiled.read(settings.final_data, ledger, schema, settings.room, most=most).X
+known = profiles.make_profiles(read(100_000), schema.numbers, schema.texts)
+if settings.engine == "spark":
+    now = scoring.count_on_cluster(settings, ledger, known, 0)
+else:
+    now = profiles.count_columns(known, read())
+print(json.dumps({name: vars(one) for name, one in now.items()}))
 """
 PLAIN_STATISTICS = """
 import sys
@@ -191,7 +210,7 @@ def measure_files(folder: Path, n_files: int, n_rows: int = 1_000_000) -> Iterat
 
 
 def measure_spark(folder: Path, n_rows: int, n_files: int) -> Iterator[dict[str, Any]]:
-    """Let DuckDB and Spark on this machine take up the same files and describe them; compare what comes out.
+    """Let DuckDB and Spark on this machine take up the same files, describe and count them; compare.
 
     Raises
     ------
@@ -202,21 +221,22 @@ def measure_spark(folder: Path, n_rows: int, n_files: int) -> Iterator[dict[str,
     conf = {"spark.driver.bindAddress": "127.0.0.1", "spark.ui.enabled": False, "spark.driver.memory": "3g"}
     conf |= {"spark.sql.shuffle.partitions": 8, "spark.default.parallelism": 8}  # of 200 tasks most are empty
     engines = {"ours": {"name": "duckdb"}, "spark": {"name": "spark", "master": "local[2]", "conf": conf}}
-    tables, described = [], []
+    tables, told = [], dict[str, list[Any]]()
     for way, engine in engines.items():
         config = pairs.workspace(folder / way, "../in", test_data_path="../test", engine=engine)
         quiet = [sys.executable, ROOT / "ingestion.py", "--config", config, "-q"]
         yield {"path": INGEST, "way": way, "rows": n_rows, "files": n_files, **measure(*quiet)}
         with (folder / way / "ingesteddata/finaldata.csv").open("rb") as handle:
             tables.append(hashlib.file_digest(handle, "sha256").hexdigest())
-        started = time.perf_counter()
-        said = pairs.run(sys.executable, "-c", BOTH_STATISTICS, ROOT, config).said
-        described.append(json.loads(said.splitlines()[-1]))
-        yield {"path": STATISTICS, "way": way, "wall_s": time.perf_counter() - started}
+        for path, script in ((STATISTICS, BOTH_STATISTICS), (COUNTS, BOTH_COUNTS)):
+            started = time.perf_counter()
+            said = pairs.run(sys.executable, "-c", script, ROOT, config).said
+            told.setdefault(path, []).append(json.loads(said.splitlines()[-1]))
+            yield {"path": path, "way": way, "wall_s": time.perf_counter() - started}
     if tables[0] != tables[1]:
         raise SystemExit("the tables differ")
-    if worst := list(differing(*described)):
-        raise SystemExit(f"the statistics differ: {worst[:3]}")
+    if worst := [found for pair in told.values() for found in differing(*pair)]:
+        raise SystemExit(f"statistics or counts differ: {worst[:3]}")
     print(f"{n_rows:,} rows: same bytes ({tables[0][:12]}), same counts, statistics within 1e-9")
 
 

@@ -16,7 +16,7 @@ import worlds
 from tables import Run, Share, Table, right_at_least, wrong_at_most
 from worlds import World
 
-from risk import evidence, samples, shift
+from risk import evidence, profiles, samples, shift
 
 ALPHA, RULES = evidence.ALPHA, evidence.RULES
 KS, NAMED = "plain KS", "named"
@@ -164,7 +164,8 @@ def watch_cell(seed: int, number: int) -> Counter[Any]:
 
 def ask_methods(before: np.ndarray, now: np.ndarray) -> dict[str, bool]:
     """Ask who sees a shift; `equal bins`: PSI as the best-known monitor bins it, over both samples."""
-    found = shift.compare(shift.profile_numbers(before), now)
+    profile = profiles.profile_numbers(before)
+    found = shift.compare(profile, profiles.count(profile, now))
     edges = np.histogram_bin_edges(np.concatenate([before, now]), "sturges")
     binned = (np.histogram(values, edges)[0] for values in (before, now))
     significant = found.p_value <= ALPHA

@@ -18,7 +18,7 @@ from scipy import optimize, special, stats
 from sklearn.linear_model import LogisticRegression
 
 import training
-from risk import evidence, folds, models, scores, shift
+from risk import evidence, folds, models, profiles, scores, shift
 from risk.evidence import Evidence
 from risk.folds import OutOfFold
 from risk.selection import Choice, Rule
@@ -145,19 +145,18 @@ class Release:
 
     model: Model
     kept: Mapping[str, Any]
-    profiles: Mapping[str, shift.Profile]
+    known: Mapping[str, profiles.Profile]
     recorded_score: float
     train: pd.DataFrame
 
     def judge(self, X: pd.DataFrame, y: np.ndarray) -> Evidence:
         """Look at new rows as a tick does."""
         return evidence.compute_evidence(
-            X,
             y,
             *self.model.answer(X),
             recorded_score=self.recorded_score,
             kept=self.kept,
-            profiles=self.profiles,
+            shifts=shift.compare_columns(self.known, profiles.count_columns(self.known, X)),
         )
 
 
@@ -192,9 +191,9 @@ def deploy(
         trained = training.Result("", 0, 0, 0, plan, everything.take(held_back))
         kept = training.measure(fit_model(data), trained).get("reference", kept)
     model = fit_model(everything)
-    profiles = shift.make_profiles(X[everything.newest], NUMBERS, TEXTS)
+    known = profiles.make_profiles(X[everything.newest], NUMBERS, TEXTS)
     recorded = scores.compute_score(y_test, *model.answer(X_test)).f1 or 0.0
-    return Release(model, kept, profiles, recorded, X[everything.newest])
+    return Release(model, kept, known, recorded, X[everything.newest])
 
 
 def keep_reference(data: Labelled) -> dict[str, Any]:

@@ -9,17 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from risk import ranking, reference, samples, scores, shift
+from risk import ranking, reference, samples, scores
 from risk.reference import Leavers, Reference, ScoreTest
 from risk.scores import Score
-from risk.shift import ColumnShift, Profile
-
-if TYPE_CHECKING:
-    import pandas as pd
+from risk.shift import ColumnShift
 
 RULES = ("score", "score_margin", "auto")
 ALPHA = 0.05
@@ -46,10 +43,10 @@ class Opinion:
 class Evidence:
     """What new rows show about a deployed model, computed once; None where it cannot be known.
 
-    Scores are of the `n_labelled` rows with a label, shifts of all `n`. `reference` holds the scores on
-    the newest rows that the model did not see before it was deployed. `moved` names the columns that
-    moved significantly and materially, the most surprising first. `label_share_alone`: leavers are
-    more or fewer, and nothing else has changed.
+    Scores are of the `n_labelled` rows with a label, among the `n` that were asked about; a shift has its
+    own `n`. `reference` holds the scores on the newest rows that the model did not see before it was
+    deployed. `moved` names the columns that moved significantly and materially, the most surprising first.
+    `label_share_alone`: leavers are more or fewer, and nothing else has changed.
     """
 
     alpha: float
@@ -74,21 +71,19 @@ class Evidence:
 
 
 def compute_evidence(
-    X: pd.DataFrame,
     y: np.ndarray,
     y_pred: np.ndarray,
     probability: np.ndarray,
     *,
     recorded_score: float,
     kept: Reference | None,
-    profiles: Mapping[str, Profile],
+    shifts: tuple[ColumnShift, ...],
     alpha: float = ALPHA,
 ) -> Evidence:
     """Look at new rows from every side, once.
 
     Parameters
     ----------
-    X : DataFrame of shape (n_samples, n_features)
     y : ndarray of shape (n_samples,)
         1 leaves, 0 stays, NaN unlabelled.
     y_pred, probability : ndarray of shape (n_samples,)
@@ -97,8 +92,8 @@ def compute_evidence(
         F1 of the deployed model on the test data, as deployed.
     kept : mapping or None
         What `reference.make_reference` made for the deployed release; None when it has none.
-    profiles : mapping of str to Profile
-        The features at training time; empty when the release has none.
+    shifts : tuple of ColumnShift
+        How far each feature has moved; empty when the release keeps no profiles.
     """
     labelled = y == y
     score, skill = None, None
@@ -108,7 +103,6 @@ def compute_evidence(
         score = scores.compute_score(truth, y_pred[labelled], risk, ranked=ranked)
         skill = reference.compare_skill(kept, score, ranked)
     leavers = reference.compare_leavers(kept, score.n_positive if score else 0, int(labelled.sum()))
-    shifts = shift.compare_columns(profiles, X)
     moved, auto = apply_auto(skill, score, shifts, alpha)
     rules = {
         "score": apply_score(recorded_score, score),

@@ -82,26 +82,30 @@ def cut_table(
     limits: Limits,
     *,
     one_line_each: bool,
+    start: int = 0,
     part_bytes: int = PART_BYTES,
 ) -> list[Part]:
-    """Cut the first `length` bytes of the compiled table; one part where its cells may hold line ends."""
+    """Cut the first `length` bytes of the compiled table; one part where its cells may hold line ends.
+
+    Only what lies behind `start`, at which a row begins.
+    """
     status = os.stat(path)  # noqa: PTH116
-    step = part_bytes if one_line_each else max(length, 1)
+    step = part_bytes if one_line_each else max(length - start, 1)
     return [
         Part(
             number=number,
             file_no=0,
             plain=False,
             path=str(path),
-            start=start,
-            stop=min(start + step, length),
+            start=at,
+            stop=min(at + step, length),
             size=status.st_size,
             mtime_ns=status.st_mtime_ns,
             header=tuple(header),
             separator=",",
             limits=limits,
         )
-        for number, start in enumerate(range(0, max(length, 1), step))
+        for number, at in enumerate(range(start, max(length, 1), step))
     ]
 
 

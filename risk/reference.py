@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from risk import calibration, ranking, samples, scores, shift
+from risk import calibration, profiles, ranking, samples, scores, shift
 from risk.ranking import Ranking
 from risk.scores import Score
 from risk.shift import ColumnShift
@@ -69,7 +69,7 @@ def make_reference(
     return {
         **scores.compute_score(y, y_pred, probability, ranked=ranked).to_json(),
         "ranking": ranked.to_json() if ranked else None,
-        "score_profile": shift.profile_numbers(probability).to_json(),
+        "score_profile": profiles.profile_numbers(probability).to_json(),
         "leavers": {"n": len(labels), "n_positive": int((labels == 1).sum())},
         "reliability": calibration.measure(y, probability).to_json() if len(y) else None,
     }
@@ -131,5 +131,5 @@ def compare_predictions(reference: Reference | None, probability: np.ndarray) ->
     """Say how far the predicted probabilities have moved."""
     if reference is None:
         return None
-    profile = shift.from_json(reference["score_profile"])
-    return shift.compare(profile, probability, column="probability")
+    profile = profiles.from_json(reference["score_profile"])
+    return shift.compare(profile, profiles.count(profile, probability), column="probability")

@@ -1,8 +1,7 @@
 """How far has a column moved since training?
 
-A profile is what is kept of a column at training time: a few kilobytes that stand for its rows ever
-after. A test that compares later rows with it needs no second look at the training rows. Nothing here
-depends on the size of a value, so that one absurd cell neither hides a shift nor makes one.
+New rows, counted by the profile of a column, are compared with what it kept of the training rows. The tests
+count the noise of both.
 """
 
 from __future__ import annotations
@@ -10,68 +9,17 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from risk import samples
-
-if TYPE_CHECKING:
-    import pandas as pd
+from risk.profiles import Counts, NumberCounts, NumberProfile, Profile, TextCounts, TextProfile
 
 MODERATE, LARGE = 0.1, 0.25  # the rule of thumb for PSI
 N_BINS = samples.N_BINS
-N_GRID = 250  # a multiple of N_BINS: every tenth of the rows ends at a grid point
 FEW_VALUES = 5
 N_LISTED = 40
-MOST_CATEGORIES, MOST_LETTERS = 200, 6_000
-N_BUCKETS = 40
-
-
-@dataclass(frozen=True)
-class NumberProfile:
-    """A number column at training time.
-
-    `grid` holds all its distinct values, or about 250 of its order statistics where there are more;
-    `at` counts the rows that hold a grid value, `between` those behind the grid value before.
-    """
-
-    n: int
-    missing: int
-    grid: tuple[float, ...]
-    at: tuple[int, ...]
-    between: tuple[int, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        return {"kind": "number"} | {k: list(v) if isinstance(v, tuple) else v for k, v in vars(self).items()}
-
-
-@dataclass(frozen=True)
-class TextProfile:
-    """A text column at training time: rows by category, or by bucket where there are too many.
-
-    A bucket takes whole categories by a checksum of their name. Listing only the most frequent of many
-    would choose those that happened to be frequent: each of them would seem to shrink later.
-    """
-
-    n: int
-    missing: int
-    categories: Mapping[str, int] | None
-    buckets: tuple[int, ...] | None
-
-    def to_json(self) -> dict[str, Any]:
-        buckets = None if self.buckets is None else list(self.buckets)
-        categories = None if self.categories is None else dict(self.categories)
-        return {
-            "kind": "text",
-            "n": self.n,
-            "missing": self.missing,
-            "categories": categories,
-            "buckets": buckets,
-        }
-
-
-Profile = NumberProfile | TextProfile
 
 
 @dataclass(frozen=True)
@@ -103,81 +51,9 @@ class ColumnShift:
         return asdict(self)
 
 
-# --- profiles ----------------------------------------------------------------------------------------------
-
-
-def make_profiles(X: pd.DataFrame, numbers: Iterable[str], texts: Iterable[str]) -> dict[str, Profile]:
-    """Profile each feature of the training rows.
-
-    Parameters
-    ----------
-    X : DataFrame of shape (n_samples, n_features)
-        Numbers as float64, missing NaN; text with NaN, as `dataset.read_table` gives it.
-    """
-    profiles: dict[str, Profile] = {name: profile_numbers(X[name].to_numpy()) for name in numbers}
-    return profiles | {name: profile_texts(X[name]) for name in texts}
-
-
-def profile_numbers(values: np.ndarray) -> NumberProfile:
-    """Profile a number column of shape (n_samples,); NaN is missing."""
-    values = np.asarray(values, dtype="float64")
-    filled = np.sort(values[~np.isnan(values)])
-    firsts = np.flatnonzero(np.diff(filled, prepend=np.nan) != 0)
-    if len(firsts) > N_GRID + 1:
-        steps = np.arange(1, N_GRID + 1)
-        firsts = np.concatenate([[0], -(-len(filled) * steps // N_GRID) - 1])
-    grid = np.unique(filled[firsts])
-    upto = np.searchsorted(filled, grid, "right")
-    below = np.searchsorted(filled, grid, "left")
-    between = below - np.concatenate([[0], upto[:-1]])
-    return NumberProfile(
-        n=len(values),
-        missing=len(values) - len(filled),
-        grid=tuple(map(float, grid)),
-        at=tuple(map(int, upto - below)),
-        between=tuple(map(int, between)),
-    )
-
-
-def profile_texts(values: Any) -> TextProfile:
-    """Profile a text column of shape (n_samples,); None and NaN are missing."""
-    counts, missing = _count_texts(values)
-    n = missing + sum(counts.values())
-    if len(counts) <= MOST_CATEGORIES and sum(map(len, counts)) <= MOST_LETTERS:
-        return TextProfile(n, missing, counts, None)
-    return TextProfile(n, missing, None, tuple(map(int, _count_buckets(counts))))
-
-
-def _count_texts(values: Any) -> tuple[dict[str, int], int]:
-    """Count rows by category, most frequent first, and the missing ones."""
-    import pandas as pd
-
-    column = pd.Series(values)
-    counts = {str(name): int(count) for name, count in column.value_counts().items()}
-    ordered = dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
-    return ordered, int(column.isna().sum())
-
-
-def _count_buckets(counts: Mapping[str, int]) -> np.ndarray:
-    places = [zlib.crc32(name.encode()) % N_BUCKETS for name in counts]
-    return np.bincount(places, weights=list(counts.values()), minlength=N_BUCKETS).astype(int)
-
-
-def from_json(raw: Mapping[str, Any]) -> Profile:
-    """Read a profile that `to_json` wrote."""
-    if raw["kind"] == "number":
-        lists = {name: tuple(raw[name]) for name in ("grid", "at", "between")}
-        return NumberProfile(n=raw["n"], missing=raw["missing"], **lists)
-    buckets = None if raw["buckets"] is None else tuple(raw["buckets"])
-    return TextProfile(raw["n"], raw["missing"], raw["categories"], buckets)
-
-
-# --- comparison --------------------------------------------------------------------------------------------
-
-
-def compare_columns(profiles: Mapping[str, Profile], X: pd.DataFrame) -> tuple[ColumnShift, ...]:
+def compare_columns(profiles: Mapping[str, Profile], now: Mapping[str, Counts]) -> tuple[ColumnShift, ...]:
     """Compare each profiled column of new rows; p-values adjusted over all of them."""
-    shifts = [compare(profile, X[name], column=name) for name, profile in profiles.items()]
+    shifts = [compare(profile, now[name], column=name) for name, profile in profiles.items()]
     tested = [i for i, shift in enumerate(shifts) if shift.p_value is not None]
     adjusted = samples.benjamini_hochberg([float(shifts[i].p_value or 0.0) for i in tested])
     for i, p in zip(tested, adjusted, strict=True):
@@ -185,46 +61,54 @@ def compare_columns(profiles: Mapping[str, Profile], X: pd.DataFrame) -> tuple[C
     return tuple(shifts)
 
 
-def compare(profile: Profile, values: Any, *, column: str = "") -> ColumnShift:
-    """Compare new values of a column, of shape (n_samples,), with its profile."""
-    if isinstance(profile, NumberProfile):
-        return _compare_numbers(profile, np.asarray(values, dtype="float64"), column)
-    return _compare_texts(profile, values, column)
+def compare(profile: Profile, now: Counts, *, column: str = "") -> ColumnShift:
+    """Compare new rows of a column with its profile.
+
+    Raises
+    ------
+    TypeError
+        When they were counted by a profile of another kind.
+    """
+    if isinstance(profile, NumberProfile) and isinstance(now, NumberCounts):
+        return _compare_numbers(profile, now, column)
+    if isinstance(profile, TextProfile) and isinstance(now, TextCounts):
+        return _compare_texts(profile, now, column)
+    raise TypeError(f"{column}: counted by a profile of another kind")
 
 
-def _compare_numbers(profile: NumberProfile, values: np.ndarray, column: str) -> ColumnShift:
-    filled = np.sort(values[~np.isnan(values)])
-    grid, at = np.array(profile.grid), np.array(profile.at, dtype=int)
+def _compare_numbers(profile: NumberProfile, now: NumberCounts, column: str) -> ColumnShift:
+    at, now_at = np.array(profile.at, dtype=int), np.array(now.at, dtype=int)
     upto = np.cumsum(at + np.array(profile.between, dtype=int))
-    now_upto, now_below = np.searchsorted(filled, grid, "right"), np.searchsorted(filled, grid, "left")
-    n, n_reference, missing = len(filled), profile.n - profile.missing, len(values) - len(filled)
+    now_upto = np.cumsum(now_at + np.array(now.between[:-1], dtype=int))
+    now_below = now_upto - now_at
+    n, n_reference, missing = now.n - now.missing, profile.n - profile.missing, now.missing
     ks, p_value, out = None, None, None
     if n and n_reference:
         gaps = [upto / n_reference - now_upto / n, (upto - at) / n_reference - now_below / n]
         ks = float(np.abs(gaps).max())
         out = int(now_below[0] + n - now_upto[-1])
         p_value = samples.ks_p_value(ks, n_reference, n)
-        if len(grid) <= FEW_VALUES:
-            others = n - int((now_upto - now_below).sum())
-            p_value = samples.categories_p_value(np.append(at, 0), np.append(now_upto - now_below, others))
+        if len(at) <= FEW_VALUES:
+            others = n - int(now_at.sum())
+            p_value = samples.categories_p_value(np.append(at, 0), np.append(now_at, others))
     bins = _bin_ends(upto, n_reference)
     counts = [_bins_of(upto, upto - at, bins, profile.n, n_reference)]
-    counts += [_bins_of(now_upto, now_below, bins, len(values), n)]
-    p_missing = samples.compare_shares(profile.missing, profile.n, missing, len(values))
+    counts += [_bins_of(now_upto, now_below, bins, now.n, n)]
+    p_missing = samples.compare_shares(profile.missing, profile.n, missing, now.n)
     return ColumnShift(
         column=column,
         kind="number",
         n_reference=profile.n,
-        n=len(values),
+        n=now.n,
         **_stability(*counts),
         ks=ks,
-        p_value=_either(p_value, p_missing, profile.missing + missing, len(values)),
+        p_value=_either(p_value, p_missing, profile.missing + missing, now.n),
         p_adjusted=None,
         missing_reference=profile.missing,
         missing=missing,
         unseen=None,
         out_of_range=out,
-        change=_tell_numbers(profile, filled, missing, upto),
+        change=_tell_numbers(profile, now, upto),
     )
 
 
@@ -252,15 +136,14 @@ def _either(p_value: float | None, p_missing: float, n_missing: int, n: int) -> 
     return min(1.0, 2 * min(p_value, p_missing))
 
 
-def _compare_texts(profile: TextProfile, values: Any, column: str) -> ColumnShift:
-    counts, missing = _count_texts(values)
-    n, unseen = missing + sum(counts.values()), None
+def _compare_texts(profile: TextProfile, now: TextCounts, column: str) -> ColumnShift:
+    n, missing, unseen = now.n, now.missing, None
     if profile.categories is None:
         reference = np.append(profile.buckets or (), profile.missing).astype(int)
-        current = np.append(_count_buckets(counts), missing)
+        current = np.append(now.buckets or (), missing).astype(int)
         p_value = samples.chi_square(reference, current)[2]
     else:
-        known = profile.categories
+        known, counts = profile.categories, now.categories or {}
         unseen = sum(count for name, count in counts.items() if name not in known)
         names = _shuffle({*known, *counts})
         reference = np.array([profile.missing, *(known.get(name, 0) for name in names)])
@@ -282,7 +165,7 @@ def _compare_texts(profile: TextProfile, values: Any, column: str) -> ColumnShif
         missing=missing,
         unseen=unseen,
         out_of_range=None,
-        change=_tell_texts(profile, counts, missing, n),
+        change=_tell_texts(profile, now),
     )
 
 
@@ -320,18 +203,18 @@ def _stability(reference: np.ndarray, current: np.ndarray) -> dict[str, Any]:
     return {"psi": psi, "psi_critical": critical, "material": psi - noise >= MODERATE}
 
 
-def _tell_numbers(profile: NumberProfile, filled: np.ndarray, missing: int, upto: np.ndarray) -> str:
+def _tell_numbers(profile: NumberProfile, now: NumberCounts, upto: np.ndarray) -> str:
     """Say in words what moved: the middle, the missing share."""
-    parts, n = [], len(filled) + missing
-    if len(filled) and len(upto):
+    parts = []
+    if now.middle is not None and len(upto):
         middle = profile.grid[int(np.searchsorted(upto * 2, upto[-1]))]
-        parts.append(f"median {middle:.4g} → {filled[(len(filled) - 1) // 2]:.4g}")
-    return ", ".join(parts + _tell_missing(profile, missing, n))
+        parts.append(f"median {middle:.4g} → {now.middle:.4g}")
+    return ", ".join(parts + _tell_missing(profile, now.missing, now.n))
 
 
-def _tell_texts(profile: TextProfile, counts: Mapping[str, int], missing: int, n: int) -> str:
+def _tell_texts(profile: TextProfile, now: TextCounts) -> str:
     """Say in words what moved: the category that changed most, the missing share."""
-    known, parts = profile.categories or {}, []
+    known, counts, n, parts = profile.categories or {}, now.categories or {}, now.n, []
     if n and known:
 
         def gap(name: str) -> float:
@@ -340,7 +223,7 @@ def _tell_texts(profile: TextProfile, counts: Mapping[str, int], missing: int, n
         most = max(sorted({*known, *counts}), key=gap)
         before, after = known.get(most, 0) / profile.n, counts.get(most, 0) / n
         parts.append(f"{most!r} {100 * before:.0f} % → {100 * after:.0f} %")
-    return ", ".join(parts + _tell_missing(profile, missing, n))
+    return ", ".join(parts + _tell_missing(profile, now.missing, n))
 
 
 def _tell_missing(profile: Profile, missing: int, n: int) -> list[str]:

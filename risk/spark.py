@@ -1,4 +1,4 @@
-"""How is a table of any size read, checked and de-duplicated on a cluster: in SQL, by Spark.
+"""How is a table of any size read, checked, de-duplicated and counted on a cluster: in SQL, by Spark.
 
 The same questions as `engine` asks, on the same rows: executors read with the exact reader (`parts`), so no
 file is odd here, and lines and reasons of bad rows are known at once.
@@ -9,7 +9,8 @@ from __future__ import annotations
 import errno
 import math
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,14 @@ from risk.dataset import Schema
 from risk.engine import COLUMNS_AT_ONCE, SAY, ColumnCounts, Counts, is_word
 from risk.limits import Limits
 from risk.parts import Part
+from risk.profiles import N_BUCKETS, NumberCounts, NumberProfile, Profile, TextCounts, TextProfile
 from risk.rows import LONGEST_SHOWN, Rejection
+from risk.table import Ledger
 
 AROUND_MEDIAN = (0.499, 0.501)
 ACCURACY = 10_000  # of the quantiles that only bracket a median
+MOST_TEXTS = 1_000_000  # of one column that are counted one by one
+OTHERS = "\0 all others"  # no cell holds a NUL
 Statistics = dict[str, dict[str, float | int | None]]
 
 
@@ -248,22 +253,33 @@ class SparkEngine(Counts):
         n_rows = sum(self.count_rows().values())
         return n_rows, {name: n_rows - count for name, count in counts.items()}
 
+    def describe(self, schema: Schema) -> tuple[Statistics, dict[str, dict[str, float | int]]]:
+        """Describe the columns as `contents.describe_columns` does."""
+        n_rows, counts = self.count_missing(schema)
+        missing: dict[str, dict[str, float | int]] = {
+            name: {"count": count, "percent": 100 * count / n_rows if n_rows else 0.0}
+            for name, count in counts.items()
+        }
+        return self.describe_numbers(schema), missing
+
     def describe_numbers(self, schema: Schema) -> Statistics:
         """Describe every number column as `contents.compute_statistics` does."""
         found: Statistics = {}
         for start in range(0, len(schema.numbers), COLUMNS_AT_ONCE):
             names = schema.numbers[start : start + COLUMNS_AT_ONCE]
-            listed = ", ".join(f"{number_of(self._cell_of[name])} as d{k}" for k, name in enumerate(names))
-            self._keep(self._select(f"select {listed} from raw"), "numbers")
             found |= {name: self._describe(f"d{k}", *facts) for (k, name), facts in
-                      zip(enumerate(names), self._sum_up(len(names)), strict=True)}  # fmt: skip
+                      zip(enumerate(names), self._sum_up(names), strict=True)}  # fmt: skip
         return found
 
-    def _sum_up(self, n: int) -> list[tuple[Any, ...]]:
-        """Give n, mean, squares about it, min, max and a bracket of the median of each column.
+    def _sum_up(self, names: Sequence[str]) -> list[tuple[Any, ...]]:
+        """Give n, mean, min, max, a bracket of the median, and squares about the mean of number columns.
 
-        In two passes: the second takes the rounding out of the first one's mean.
+        The view `numbers` holds them as d0, d1, …; in two passes: the second takes the rounding out of the
+        first one's mean.
         """
+        n = len(names)
+        listed = ", ".join(f"{number_of(self._cell_of[name])} as d{k}" for k, name in enumerate(names))
+        self._keep(self._select(f"select {listed} from raw"), "numbers")
         bracket = f"approx_percentile({{d}}, array({', '.join(map(str, AROUND_MEDIAN))}), {ACCURACY})"
         ask = f"count({{d}}), avg({{d}}), min({{d}}), max({{d}}), {bracket}"
         (first,) = self._ask(f"select {', '.join(ask.format(d=f'd{k}') for k in range(n))} from numbers")
@@ -284,23 +300,70 @@ class SparkEngine(Counts):
         return {
             "n": n,
             "mean": mean + off,
-            "median": self._median(d, n, *around) or self._median(d, n, least, most),
+            "median": sum(self._middle(d, n, around, (least, most))) / 2,
             "mode": mode,
             "std": None if variance is None else math.sqrt(variance),
             "min": least,
             "max": most,
         }
 
-    def _median(self, d: str, n: int, low: float, high: float) -> float | None:
-        """Find the median exactly among the values of a bracket; None when it is not there."""
-        ((below,),) = self._ask(f"select count_if({d} < {double(low)}) from numbers")
-        between = f"{d} between {double(low)} and {double(high)}"
-        found = self._ask(f"select {d}, count(*) from numbers where {between} group by {d} order by {d}")
-        wanted, values, seen = [(n - 1) // 2, n // 2], list[float](), below
-        for value, count in found:
-            values += [value for rank in wanted if seen <= rank < seen + count]
-            seen += count
-        return sum(values) / 2 if len(values) == 2 else None
+    def _middle(self, d: str, n: int, *brackets: Sequence[float]) -> list[float]:
+        """Find the two middle values, exactly, in the first bracket that holds them; the last one must."""
+        values = list[float]()
+        for low, high in brackets:
+            ((below,),) = self._ask(f"select count_if({d} < {double(low)}) from numbers")
+            between = f"{d} between {double(low)} and {double(high)}"
+            found = self._ask(f"select {d}, count(*) from numbers where {between} group by {d} order by {d}")
+            wanted, values, seen = [(n - 1) // 2, n // 2], [], below
+            for value, count in found:
+                values += [value for rank in wanted if seen <= rank < seen + count]
+                seen += count
+            if len(values) == 2:
+                break
+        return values
+
+    # --- how the rows lie in profiles ----------------------------------------------------------------------
+
+    def count_by(self, profiles: Mapping[str, Profile]) -> dict[str, NumberCounts | TextCounts]:
+        """Count the rows of columns by their profiles as `profiles.count_columns` does."""
+        n_rows, found = sum(self.count_rows().values()), dict[str, NumberCounts | TextCounts]()
+        numbers = {name: one for name, one in profiles.items() if isinstance(one, NumberProfile)}
+        for start in range(0, len(numbers), COLUMNS_AT_ONCE):
+            names = list(numbers)[start : start + COLUMNS_AT_ONCE]
+            for k, facts in enumerate(self._sum_up(names)):
+                found[names[k]] = self._count_numbers(f"d{k}", numbers[names[k]], n_rows, *facts[:5])
+        for name, one in profiles.items():
+            if isinstance(one, TextProfile):
+                found[name] = self._count_texts(self._cell_of[name], one, n_rows)
+        return found
+
+    def _count_numbers(
+        self,
+        d: str,
+        profile: NumberProfile,
+        n: int,
+        filled: int,
+        _: float,
+        least: float,
+        most: float,
+        around: Any,
+    ) -> NumberCounts:
+        slot = f"select {slot_of(d, profile.grid)} as slot from numbers where {d} is not null"
+        found = dict(self._ask(f"select slot, count(*) from ({slot}) group by slot"))
+        counts = [found.get(number, 0) for number in range(2 * len(profile.grid) + 1)]
+        middle = self._middle(d, filled, around, (least, most))[0] if filled else None
+        return NumberCounts(n, n - filled, tuple(counts[1::2]), tuple(counts[::2]), middle)
+
+    def _count_texts(self, cell: str, profile: TextProfile, n: int) -> TextCounts:
+        if profile.categories is None:
+            bucket = f"select crc32(encode({cell}, 'UTF-8')) % {N_BUCKETS} as bucket from raw"
+            found = dict(self._ask(f"select bucket, count(*) from ({bucket}) group by bucket"))
+            return TextCounts(n, found.get(None, 0), None, tuple(found.get(k, 0) for k in range(N_BUCKETS)))
+        ((filled,),) = self._ask(f"select count({cell}) from raw")
+        by_size = f"group by {cell} order by count(*) desc, {cell} limit {MOST_TEXTS}"
+        counts = dict(self._ask(f"select {cell}, count(*) from raw where {cell} is not null {by_size}"))
+        left = filled - sum(counts.values())
+        return TextCounts(n, n - filled, counts | ({OTHERS: left} if left else {}), None)
 
 
 def double(value: float) -> str:
@@ -308,16 +371,28 @@ def double(value: float) -> str:
     return f"{value!r}D"
 
 
-def describe_columns(
-    cluster: Cluster, path: Path, schema: Schema, length: int, *, limits: Limits, one_line_each: bool
-) -> tuple[Statistics, dict[str, dict[str, float | int]]]:
-    """Describe the columns of the compiled table as `contents.describe_columns` does, on a cluster."""
-    found = parts.cut_table(path, length, schema.columns, limits, one_line_each=one_line_each)
+def slot_of(number: str, grid: Sequence[float], first: int = 0) -> str:
+    """Say in SQL where a number lies among ascending ones: 2 k + 1 at the k-th, 2 k before it, from 0."""
+    if not grid:
+        return str(2 * first)
+    k = len(grid) // 2
+    value, place = double(grid[k]), first + k
+    lower, upper = slot_of(number, grid[:k], first), slot_of(number, grid[k + 1 :], place + 1)
+    at = f"when {number} = {value} then {2 * place + 1}"
+    return f"case when {number} < {value} then {lower} {at} else {upper} end"
+
+
+@contextmanager
+def open_table(
+    cluster: Cluster, data: Path, ledger: Ledger, limits: Limits, *, start: int = 0
+) -> Iterator[SparkEngine]:
+    """Open the committed rows of the compiled table, or those behind an offset at which a row begins."""
+    schema = Schema.from_json(ledger.schema or {})
+    one_line_each = ledger.lines == ledger.rows + 1
     with SparkEngine(cluster, schema.columns) as engine:
-        engine.read_parts(found)
-        n_rows, counts = engine.count_missing(schema)
-        missing: dict[str, dict[str, float | int]] = {
-            name: {"count": count, "percent": 100 * count / n_rows if n_rows else 0.0}
-            for name, count in counts.items()
-        }
-        return engine.describe_numbers(schema), missing
+        engine.read_parts(
+            parts.cut_table(
+                data, ledger.length, schema.columns, limits, one_line_each=one_line_each, start=start
+            )
+        )
+        yield engine

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from risk import drift, evidence, reference, shift
+from risk import drift, evidence, profiles, reference, shift
 from risk.evidence import Opinion
 
 
@@ -16,8 +16,8 @@ def judge_score(recorded, truth, called):
     """Judge by the document's rule a model that answers `called` for rows with the labels `truth`."""
     y, called = np.array(truth, dtype=float), np.array(called)
     found = evidence.compute_evidence(
-        pd.DataFrame(index=range(len(y))), y, called, called.astype(float),
-        recorded_score=recorded, kept=None, profiles={},
+        y, called, called.astype(float),
+        recorded_score=recorded, kept=None, shifts=(),
     )  # fmt: skip
     return drift.judge("score", found, "r")
 
@@ -64,9 +64,10 @@ def make_evidence(seed=0, n=400):
     rng = np.random.default_rng(seed)
     train, held, new = (draw(rng, size) for size in (1_000, 500, n))
     kept = reference.make_reference(held[1], *predict(held[0]))
+    known = profiles.make_profiles(train[0], ["x"], [])
     return evidence.compute_evidence(
-        *new, *predict(new[0]),
-        recorded_score=kept["f1"], kept=kept, profiles=shift.make_profiles(train[0], ["x"], []),
+        new[1], *predict(new[0]), recorded_score=kept["f1"], kept=kept,
+        shifts=shift.compare_columns(known, profiles.count_columns(known, new[0])),
     )  # fmt: skip
 
 
@@ -140,7 +141,7 @@ def test_without_labels_a_verdict_has_no_score():
     rng = np.random.default_rng(1)
     X, _ = draw(rng, 50)
     found = evidence.compute_evidence(
-        X, np.full(50, np.nan), *predict(X), recorded_score=0.7, kept=None, profiles={}
+        np.full(50, np.nan), *predict(X), recorded_score=0.7, kept=None, shifts=()
     )
     verdict = drift.judge("score", found, "r")
     assert (verdict.drift, verdict.new_score, verdict.n, verdict.auc) == (None, None, 0, None)

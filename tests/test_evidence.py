@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from risk import evidence, reference, samples, scores, shift
+from risk import evidence, profiles, reference, samples, scores, shift
 from risk.reference import Leavers, ScoreTest
 from risk.shift import ColumnShift
 
@@ -33,12 +33,14 @@ RNG = np.random.default_rng(0)
 TRAIN, TRAIN_Y = draw(RNG, 2_000)
 HELD, HELD_Y = draw(RNG, 800)
 REFERENCE = json.loads(json.dumps(reference.make_reference(HELD_Y, *predict(HELD), y_train=TRAIN_Y)))
-PROFILES = shift.make_profiles(TRAIN, ["x"], ["kind"])
+PROFILES = profiles.make_profiles(TRAIN, ["x"], ["kind"])
 
 
 def look(X, y, **given):
-    settings = {"recorded_score": REFERENCE["f1"], "kept": REFERENCE, "profiles": PROFILES, "alpha": 0.05}
-    return evidence.compute_evidence(X, y, *predict(X), **(settings | given))
+    known = given.pop("profiles", PROFILES)
+    shifts = shift.compare_columns(known, profiles.count_columns(known, X))
+    settings = {"recorded_score": REFERENCE["f1"], "kept": REFERENCE, "shifts": shifts, "alpha": 0.05}
+    return evidence.compute_evidence(y, *predict(X), **(settings | given))
 
 
 # --- the reference -----------------------------------------------------------------------------------------
@@ -153,9 +155,10 @@ def test_a_share_of_leavers_that_alone_has_changed_is_named_and_no_alarm():
     keep = np.concatenate([np.flatnonzero(y == 1)[:150], np.flatnonzero(y == 0)[:1_000]])
     noise = pd.DataFrame({"kind": X["kind"].iloc[keep].reset_index(drop=True)})
     called, probability = (part[keep] for part in predict(X))
+    known = {"kind": PROFILES["kind"]}
     found = evidence.compute_evidence(
-        noise, y[keep], called, probability,
-        recorded_score=REFERENCE["f1"], kept=REFERENCE, profiles={"kind": PROFILES["kind"]},
+        y[keep], called, probability, recorded_score=REFERENCE["f1"], kept=REFERENCE,
+        shifts=shift.compare_columns(known, profiles.count_columns(known, noise)),
     )  # fmt: skip
     assert found.label_share_alone and found.rules["auto"].drift is False
     assert found.rules["score"].drift and found.rules["score_margin"].drift

@@ -21,6 +21,7 @@ FLOORS = [
         "risk.bands",
         "risk.deadline",
         "risk.entries",
+        "risk.profiles",
     },
     {
         "risk.artifacts",

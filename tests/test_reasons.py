@@ -14,7 +14,7 @@ from scipy.special import expit, logit
 from threadpoolctl import threadpool_limits
 
 import training
-from risk import anatomy, echoes, models, reasons, shift, usual, words
+from risk import anatomy, echoes, models, profiles, reasons, usual, words
 from risk.dataset import Schema
 from risk.models import BOOSTED, LINEAR, Recipe
 from risk.reasons import Explainer
@@ -47,12 +47,12 @@ def make_card(X, y):
     """Describe training rows as a model card does."""
     kinds = {name: "number" if X[name].dtype.kind == "f" else "text" for name in X.columns}
     schema = Schema((*X.columns, "left"), kinds, "left", ("1",), ("0",), (), ())
-    profiles = shift.make_profiles(X, schema.numbers, schema.texts)
+    known = profiles.make_profiles(X, schema.numbers, schema.texts)
     card = {
         "data": {"n_samples": len(y)},
         "schema": schema.to_json(),
         "features": training.describe(X, schema),
-        "profiles": {name: kept.to_json() for name, kept in profiles.items()},
+        "profiles": {name: one.to_json() for name, one in known.items()},
         "echoes": echoes.find(X).to_json(),
     }
     return json.loads(json.dumps(card))

@@ -9,15 +9,29 @@ import random
 import tempfile
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from conftest import HEADER, Workspace, make_clients
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import ingestion
+import scoring
 import stage
 from config import load_config
-from risk import artifacts, contents, parts, releases, remote, spark
+from risk import (
+    artifacts,
+    compiled,
+    contents,
+    dataset,
+    parts,
+    profiles,
+    releases,
+    remote,
+    shift,
+    spark,
+    table,
+)
 from risk.cluster import Settings, connect, stop
 from risk.dataset import Schema
 from risk.errors import ServiceError
@@ -191,7 +205,9 @@ def test_figures_of_columns_agree(cluster, rows):
         wanted = describe_here(path, schema, len(rows))
         path.write_bytes(path.read_bytes() + b"beyond what is committed")
         whole = not any("\n" in row[2] for row in rows)
-        found = spark.describe_columns(cluster, path, schema, length, limits=Limits(), one_line_each=whole)
+        ledger = make_ledger(schema, length, len(rows), one_line_each=whole)
+        with spark.open_table(cluster, path, ledger, Limits()) as opened:
+            found = opened.describe(schema)
     assert found[1] == wanted[1]
     for name, of_column in wanted[0].items():
         values = [abs(of_column[what]) for what in ("min", "max") if of_column[what] is not None]
@@ -199,6 +215,11 @@ def test_figures_of_columns_agree(cluster, rows):
             if what in ("mean", "std") and value is not None:
                 value = pytest.approx(value, rel=1e-9, abs=1e-14 * max(values))
             assert found[0][name][what] == value, (name, what)
+
+
+def make_ledger(schema, length, n_rows, *, one_line_each=True):
+    lines = n_rows + 1 if one_line_each else n_rows + 7
+    return Ledger("", "", schema.to_json(), length=length, rows=n_rows, lines=lines)
 
 
 def describe_here(path, schema, n_rows):
@@ -213,16 +234,132 @@ def test_many_values_have_the_same_median_and_mode(cluster, tmp_path):
     schema = Schema(("a", "b"), {"a": "number", "b": "number"}, "b", ("1",), ("0",), (), ())
     path = tmp_path / "table.csv"
     path.write_bytes(write([["a", "b"], *rows]))
-    length = path.stat().st_size
-    (wanted, _), (found, _) = (
-        describe_here(path, schema, len(rows)),
-        spark.describe_columns(cluster, path, schema, length, limits=Limits(), one_line_each=True),
-    )
+    (wanted, _) = describe_here(path, schema, len(rows))
+    ledger = make_ledger(schema, path.stat().st_size, len(rows))
+    with spark.open_table(cluster, path, ledger, Limits()) as opened:
+        (found, _) = opened.describe(schema)
     for name in wanted:
         for what in ("n", "median", "mode", "min", "max"):
             assert found[name][what] == wanted[name][what], (name, what)
         assert found[name]["mean"] == pytest.approx(wanted[name]["mean"], rel=1e-9)
         assert found[name]["std"] == pytest.approx(wanted[name]["std"], rel=1e-9)
+
+
+# --- drift -------------------------------------------------------------------------------------------------
+
+TEXTS = st.sampled_from(["", "a", "A", "b", "NA", "é漢🙂", "it's\\", '"q"', "x, y", "b\nb"])
+NEW_SCHEMA = Schema(
+    ("size", "age", "plan", "note", "left"),
+    {"size": "number", "age": "number", "plan": "text", "note": "text"},
+    "left",
+    ("1",),
+    ("0",),
+    (),
+    (),
+)
+
+
+def count_both(cluster, folder, before, new, known, *, start=None):
+    """Count the rows behind `before` here and on a cluster."""
+    path = Path(folder) / "table.csv"
+    head = write([NEW_SCHEMA.columns, *before])
+    path.write_bytes(head + write(new) + b"beyond what is committed")
+    length, rows = len(head + write(new)), [*before, *new]
+    whole = not any("\n" in cell for row in rows for cell in row)
+    ledger = make_ledger(NEW_SCHEMA, length, len(rows), one_line_each=whole)
+    start = len(head) if start is None else start
+    with spark.open_table(cluster, path, ledger, Limits(), start=start) as opened:
+        found = opened.count_by(known)
+    taken = compiled.read(path, ledger, NEW_SCHEMA, Room(Path(folder) / "spill"), start=start)
+    return profiles.count_columns(known, taken.X), found
+
+
+def profile(rows):
+    frame = pd.DataFrame(rows, columns=list(NEW_SCHEMA.columns), dtype="str")
+    good = [dict(zip(NEW_SCHEMA.columns, row, strict=True)) for row in frame.itertuples(index=False)]
+    return profiles.make_profiles(dataset.to_frame(good, NEW_SCHEMA), NEW_SCHEMA.numbers, NEW_SCHEMA.texts)
+
+
+NEW_ROWS = st.lists(st.tuples(NUMBERS, NUMBERS, TEXTS, TEXTS, st.just("1")), max_size=25)
+
+
+@settings(
+    deadline=None,
+    database=None,
+    derandomize=True,
+    max_examples=5,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+@given(NEW_ROWS, NEW_ROWS)
+@example([("0", "1", "a", "b", "1")], [("-0.0", "NA", "b", "", "1"), ("9", "true", "é漢🙂", "a", "1")])
+@example([("", "1", "", "b", "1")] * 3, [("7", "", "x, y", "", "1")])
+def test_rows_are_counted_by_profiles_alike(cluster, before, new):
+    with tempfile.TemporaryDirectory() as folder:
+        here, there = count_both(cluster, folder, before, new, profile(before))
+    assert there == here
+
+
+def test_many_rows_are_counted_by_profiles_alike(cluster, tmp_path, monkeypatch):
+    """Full grids, buckets of many categories, values beyond both ends, parts that begin anywhere."""
+    draw = random.Random(2)
+
+    def rows(n, middle):
+        return [
+            [repr(draw.gauss(middle, 2)), str(draw.randint(0, 90)), draw.choice("abcdef"),
+             f"note {draw.randint(0, 3000)} é", "1"]
+            for _ in range(n)
+        ]  # fmt: skip
+
+    before, new = rows(2_000, 0), rows(3_000, 3)
+    known = profile(before)
+    assert len(known["size"].grid) == profiles.N_GRID + 1 and known["note"].buckets
+    monkeypatch.setattr(parts.cut_table, "__kwdefaults__", {"start": 0, "part_bytes": 20_000})
+    here, there = count_both(cluster, tmp_path, before, new, known)
+    assert there == here and there["size"].n == 3_000 and there["size"].between[-1] > 100
+    here, there = count_both(cluster, tmp_path, before, new, known, start=0)
+    assert there == here and there["size"].n == 5_000
+    assert shift.compare_columns(known, there) == shift.compare_columns(known, here)
+
+
+def test_more_categories_than_one_machine_should_hold_are_counted_together(cluster, tmp_path, monkeypatch):
+    monkeypatch.setattr(spark, "MOST_TEXTS", 3)
+    known = profile([("1", "1", "a", "b", "1")] * 3)
+    new = [("1", "1", text, "b", "1") for text in ["b", "b", "b", "a", "a", "c", "d", "e", ""]]
+    here, there = count_both(cluster, tmp_path, [], new, known)
+    assert there["plan"].categories == {"b": 3, "a": 2, "c": 1, spark.OTHERS: 2}
+    assert (there["plan"].n, there["plan"].missing) == (here["plan"].n, here["plan"].missing) == (9, 1)
+    told = [shift.compare(known["plan"], one["plan"]) for one in (here, there)]
+    assert told[0].psi == told[1].psi and told[0].unseen == told[1].unseen == 6
+
+
+@pytest.mark.parametrize(("most", "n"), [(1_000_000, 400), (1_000, 1_200)])
+def test_a_verdict_on_spark_is_that_of_duckdb(old_world, most, n):
+    """The scores are of a sample above `max_training_rows`, the columns of all new rows."""
+    old_world.configure(max_training_rows=most)
+    old_world.tick()
+    kept = {path: path.read_bytes() for path in old_world.root.rglob("*") if path.is_file()}
+    new = make_clients(n, "new", "new")
+    found = {}
+    for engine in ({"name": "duckdb"}, LOCAL):
+        for path, data in kept.items():
+            path.write_bytes(data)
+        old_world.configure(engine=engine)
+        old_world.put("sourcedata/new.csv", new)
+        config = load_config(old_world.config_path)
+        start = table.load(config.ledger).length
+        old_world.run("ingestion")
+        found[engine["name"]] = scoring.judge(config, table.load(config.ledger), start)
+    here, there = found["duckdb"], found["spark"]
+    assert there.drift and here.drift and there.evidence.score == here.evidence.score
+    if most > n:
+        assert there == here
+    else:
+        assert {one.n for one in here.evidence.shifts} == {most}
+        assert {one.n for one in there.evidence.shifts} == {n}
+        assert there.evidence.sentences[-1].endswith("1,000 of 1,200 new rows; columns on all of them")
+
+
+# --- a tick, and predictions -------------------------------------------------------------------------------
 
 
 def test_a_tick_and_predictions_on_spark_are_those_of_duckdb(old_world, monkeypatch, tmp_path):
