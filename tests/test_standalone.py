@@ -166,6 +166,36 @@ def test_two_workers_give_the_bytes_of_duckdb(standalone, large, tmp_path):
     cluster.stop()
 
 
+def test_a_tick_judges_and_retrains_with_two_workers(standalone, old_world):
+    old_world.tick()
+    old_world.put("sourcedata/new.csv", make_clients(400, "new", "new"))
+    old_world.configure(engine=standalone.engine(), drift={"rule": "auto"})
+    told = old_world.tick()
+    assert told["drift"] is True and told["deployed"] is True
+    assert {found["n"] for found in told["verdict"]["evidence"]["shifts"]} == {400}
+    cluster.stop()
+
+
+def test_without_the_cluster_nothing_is_decided_and_the_next_tick_decides(old_world):
+    """What was ingested stays; verdict, release and the mark up to which rows were judged do not move."""
+    old_world.tick()
+    old_world.put("sourcedata/new.csv", make_clients(400, "new", "new"))
+    old_world.run("ingestion")
+    watched = [
+        old_world.root / ".state" / "tick.json",
+        *(old_world.root / "production_deployment").rglob("*"),
+    ]
+    before = {path: path.read_bytes() for path in watched if path.is_file()}
+    assert watched[0] in before and len(before) > 5
+    nobody = {"name": "spark", "master": f"spark://127.0.0.1:{free_port()}", "conf": CONF, "wait_s": 3}
+    old_world.configure(engine=nobody)
+    old_world.tick(expect=os.EX_UNAVAILABLE)
+    assert {path: path.read_bytes() for path in before} == before
+    old_world.configure(engine={"name": "duckdb"})
+    told = old_world.tick()
+    assert told["drift"] is True and told["verdict"]["evidence"]["n"] == 400
+
+
 def test_an_executor_that_is_killed_changes_nothing(standalone, large, tmp_path):
     wanted = wanted_of(large, tmp_path)
     large.configure(engine=standalone.engine())
