@@ -14,11 +14,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from risk.deadline import BUDGET_S
-from risk.entries import VERSION
+from risk.entries import DIGEST, TABLES, TIME, VERSION, BigInteger, Kind
 from risk.errors import ServiceError
 
 LOCK_NAME, LOCK_NUMBER = "dynamic_risk_history", 7_241_966
-NAME, DIGEST, TIME, SENTENCE = sa.String(255), sa.String(64), sa.String(32), sa.String(1000)
+TYPES = {int: sa.Integer, BigInteger: sa.BigInteger, float: sa.Double, bool: sa.Boolean}
 MYSQL: dict[str, Any] = {
     "mysql_charset": "utf8mb4",
     "mysql_collate": "utf8mb4_unicode_ci",
@@ -30,167 +30,33 @@ SCHEMA_VERSION = sa.Table(
 )
 
 
-def _table(name: str, /, **columns: Any) -> sa.Table:
-    listed = [sa.Column(column, kind) for column, kind in columns.items()]
+def _table(name: str) -> sa.Table:
+    listed = [sa.Column(column, _type(kind)) for column, kind in TABLES[name].items()]
     return sa.Table(
         name,
         METADATA,
-        sa.Column("id", DIGEST, primary_key=True),
-        sa.Column("at", TIME, nullable=False, index=True),
+        sa.Column("id", sa.String(DIGEST), primary_key=True),
+        sa.Column("at", sa.String(TIME), nullable=False, index=True),
         *listed,
     )
 
 
-TICKS = _table(
-    "ticks",
-    listing_digest=DIGEST,
-    config_digest=DIGEST,
-    release_before=NAME,
-    release_after=NAME,
-    files_new=sa.Integer,
-    rows_new=sa.Integer,
-    drift=sa.Boolean,
-    deployed=sa.Boolean,
-    reason=SENTENCE,
-    gate=NAME,
-)
-INGESTED_FILES = _table(
-    "ingested_files",
-    source=sa.String(1000),
-    batch=sa.Integer,
-    name=NAME,
-    sha256=DIGEST,
-    rows_read=sa.Integer,
-    rows_new=sa.Integer,
-    rows_duplicate=sa.Integer,
-    rows_rejected=sa.Integer,
-    rows_unlabelled=sa.Integer,
-    refused=SENTENCE,
-    rows_total=sa.BigInteger,
-)
-SCORES = _table(
-    "scores",
-    data=NAME,
-    model_sha256=DIGEST,
-    n=sa.Integer,
-    n_positive=sa.Integer,
-    f1=sa.Double,
-    f1_low=sa.Double,
-    f1_high=sa.Double,
-    auc=sa.Double,
-    average_precision=sa.Double,
-)
-TIMINGS = _table("timings", stage=NAME, duration_s=sa.Double, n_rows=sa.Integer)
-MISSING_VALUES = _table(
-    "missing_values", table_digest=DIGEST, column_name=NAME, count=sa.Integer, percent=sa.Double
-)
-DRIFT = _table(
-    "drift",
-    release=NAME,
-    rule=NAME,
-    drift=sa.Boolean,
-    recorded_score=sa.Double,
-    new_score=sa.Double,
-    new_low=sa.Double,
-    new_high=sa.Double,
-    n=sa.Integer,
-    auc=sa.Double,
-    leaver_share=sa.Double,
-    reason=SENTENCE,
-    advice=SENTENCE,
-    told=SENTENCE,
-    n_rows=sa.Integer,
-    auc_low=sa.Double,
-    auc_high=sa.Double,
-    score_says=sa.Boolean,
-    score_margin_says=sa.Boolean,
-    score_margin_p_value=sa.Double,
-    auto_says=sa.Boolean,
-    auto_p_value=sa.Double,
-    reference_n=sa.Integer,
-    reference_f1=sa.Double,
-    reference_auc=sa.Double,
-    leaver_share_reference=sa.Double,
-    leaver_share_p_value=sa.Double,
-    label_share_alone=sa.Boolean,
-    moved=SENTENCE,
-    prediction_psi=sa.Double,
-    prediction_p_value=sa.Double,
-)
-COLUMN_DRIFT = _table(
-    "column_drift",
-    release=NAME,
-    table_digest=DIGEST,
-    column_name=NAME,
-    n=sa.Integer,
-    psi=sa.Double,
-    psi_critical=sa.Double,
-    p_value=sa.Double,
-    p_adjusted=sa.Double,
-    ks=sa.Double,
-    missing=sa.Integer,
-    unseen=sa.Integer,
-    out_of_range=sa.Integer,
-    material=sa.Boolean,
-    told=SENTENCE,
-)
-GATES = _table(
-    "gates",
-    release=NAME,
-    model_sha256=DIGEST,
-    rule=NAME,
-    decision=NAME,
-    reason=SENTENCE,
-    rows_trained_on=NAME,
-    judged_on=NAME,
-    n=sa.Integer,
-    n_positive=sa.Integer,
-    auc=sa.Double,
-    deployed_auc=sa.Double,
-    auc_gain_low=sa.Double,
-    auc_gain_high=sa.Double,
-    auc_p_worse=sa.Double,
-    auc_p_better=sa.Double,
-    f1=sa.Double,
-    deployed_f1=sa.Double,
-    f1_gain_low=sa.Double,
-    f1_gain_high=sa.Double,
-    mcnemar_p_value=sa.Double,
-)
-ESTIMATES = _table(
-    "estimates",
-    release=NAME,
-    table_digest=DIGEST,
-    n=sa.Integer,
-    f1=sa.Double,
-    f1_low=sa.Double,
-    f1_high=sa.Double,
-    auc=sa.Double,
-    auc_low=sa.Double,
-    auc_high=sa.Double,
-    n_labelled=sa.Integer,
-    realised_f1=sa.Double,
-    realised_auc=sa.Double,
-    told=SENTENCE,
-)
-CLIENT_LISTS = _table(
-    "client_lists",
-    release=NAME,
-    table_digest=DIGEST,
-    n_clients=sa.Integer,
-    n_at_risk=sa.Integer,
-    share_at_risk=sa.Double,
-    value_at_risk=sa.Double,
-)
-RELEASES = _table(
-    "releases",
-    release=NAME,
-    action=NAME,
-    deployed_by=NAME,
-    estimator=NAME,
-    score=sa.Double,
-    model_sha256=DIGEST,
-)
+def _type(kind: Kind) -> Any:
+    """Give the type of a column of a kind."""
+    return TYPES[kind] if isinstance(kind, type) else sa.String(kind)
+
+
+TICKS = _table("ticks")
+INGESTED_FILES = _table("ingested_files")
+SCORES = _table("scores")
+TIMINGS = _table("timings")
+MISSING_VALUES = _table("missing_values")
+DRIFT = _table("drift")
+COLUMN_DRIFT = _table("column_drift")
+GATES = _table("gates")
+ESTIMATES = _table("estimates")
+CLIENT_LISTS = _table("client_lists")
+RELEASES = _table("releases")
 # What `keep_days` prunes; scores, verdicts and releases stay for ever.
 DETAIL = (TICKS, INGESTED_FILES, TIMINGS, MISSING_VALUES, COLUMN_DRIFT)
 

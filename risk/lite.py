@@ -7,7 +7,7 @@ library only; a test holds the two together.
 
 from __future__ import annotations
 
-import re
+import os.path
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -16,6 +16,7 @@ from typing import Any
 
 from risk import entries
 from risk.deadline import BUDGET_S
+from risk.entries import Kind
 from risk.errors import ServiceError
 from risk.outbox import DETAIL, Rows
 
@@ -29,6 +30,12 @@ def path_of(url: str) -> Path | None:
     return None if odd or not name else Path(name)
 
 
+def is_there(url: str) -> bool:
+    """Say whether a URL names a file that is there, and may be looked at."""
+    path = path_of(url)
+    return path is not None and os.path.isfile(path)  # noqa: PTH113  (a Path's own raises where it may not look)
+
+
 @contextmanager
 def open(url: str) -> Iterator[History | None]:
     """Open the history in one transaction; None where only `records` can.
@@ -39,7 +46,7 @@ def open(url: str) -> Iterator[History | None]:
         When the file cannot be used, or another holds it for too long.
     """
     path = path_of(url)
-    if path is not None and path.is_file():
+    if path is not None and is_there(url):
         try:
             with closing(sqlite3.connect(path, timeout=BUDGET_S, isolation_level=None)) as connection:
                 connection.execute("pragma journal_mode = wal")
@@ -55,7 +62,7 @@ def open(url: str) -> Iterator[History | None]:
 
 
 def _version(connection: sqlite3.Connection) -> int | None:
-    named = connection.execute("select 1 from sqlite_schema where name = 'schema_version'").fetchone()
+    named = connection.execute("select 1 from sqlite_master where name = 'schema_version'").fetchone()
     return connection.execute("select max(version) from schema_version").fetchone()[0] if named else None
 
 
@@ -68,19 +75,11 @@ class History:
     def add(self, rows: Rows, at: str) -> None:
         """Write rows by table name; what is there already stays as it is."""
         for name, listed in rows.items():
-            kinds = self._kinds(name)
-            lengths = {column: _length(kind) for column, kind in kinds.items()}
-            values = [_bind(kinds, row) for row in entries.complete(name, lengths, listed, at)]
-            columns, places = ", ".join(map(_quote, kinds)), ", ".join("?" * len(kinds))
-            insert = f"insert into {_quote(name)} ({columns}) values ({places}) on conflict (id) do nothing"
+            values = [_bind(name, row) for row in entries.complete(name, listed, at)]
+            columns = ("id", "at", *entries.TABLES[name])
+            what, places = ", ".join(columns), ", ".join("?" * len(columns))
+            insert = f"insert into {name} ({what}) values ({places}) on conflict (id) do nothing"
             self.connection.executemany(insert, values)
-
-    def _kinds(self, name: str) -> dict[str, str]:
-        """Give the columns of a table and the kind of each, as they were declared."""
-        kinds = dict(self.connection.execute("select name, type from pragma_table_info(?)", [name]))
-        if not {"id", "at"} <= kinds.keys():
-            raise KeyError(name)
-        return kinds
 
     def prune(self, before: str) -> int:
         """Delete detail older than a moment, of much the oldest; return how many rows."""
@@ -93,26 +92,17 @@ class History:
         return n_rows
 
 
-def _quote(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
+def _bind(name: str, row: Mapping[str, Any]) -> Sequence[Any]:
+    kinds = entries.TABLES[name].items()
+    return [row["id"], row["at"], *(_as(kind, row[column]) for column, kind in kinds)]
 
 
-def _length(kind: str) -> int | None:
-    """Say how many characters a text column holds; None where the declaration names no number."""
-    found = re.fullmatch(r"VARCHAR\((\d+)\)", kind)
-    return int(found[1]) if found else None
-
-
-def _bind(kinds: Mapping[str, str], row: Mapping[str, Any]) -> Sequence[Any]:
-    return [_as(kind, row[column]) for column, kind in kinds.items()]
-
-
-def _as(kind: str, value: Any) -> Any:
+def _as(kind: Kind, value: Any) -> Any:
     """Make a value of a column's kind, which SQLite itself does not insist on; None is none."""
     if value is None:
         return None
-    if kind == "DOUBLE":
+    if kind is float:
         return float(value)
-    if kind == "BOOLEAN" and value not in (True, False):
+    if kind is bool and value not in (True, False):
         raise ValueError(f"{value!r} is neither true nor false")
     return value

@@ -79,8 +79,7 @@ class History:
         """Write rows by table name; what is there already stays as it is."""
         for name, listed in rows.items():
             table = history.METADATA.tables[name]
-            lengths = {column.name: getattr(column.type, "length", None) for column in table.columns}
-            values = entries.complete(name, lengths, listed, at)
+            values = entries.complete(name, listed, at)
             for start in range(0, len(values), CHUNK_ROWS):
                 self.connection.execute(self._insert(table), values[start : start + CHUNK_ROWS])
 

@@ -4,7 +4,7 @@ import math
 import sqlite3
 import subprocess
 import sys
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 
 import pytest
@@ -111,6 +111,34 @@ def test_what_sqlalchemy_refuses_is_refused_and_nothing_of_it_written(tmp_path, 
             opened.add({"releases": [{"key": [1]}]}, AT)
             opened.add(rows, AT)
         assert dump(url) == before
+
+
+@pytest.mark.parametrize(
+    ("said", "waits"),
+    [
+        ("drop table timings", True),
+        ("alter table timings rename column duration_s to dur", True),
+        ("alter table timings add column site text not null default 'berlin'", False),
+    ],
+)
+def test_tables_that_another_hand_has_changed_are_met_as_by_sqlalchemy(tmp_path, said, waits):
+    for way in (lite, records):
+        url = make(tmp_path / f"{way.__name__}.db")
+        with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
+            connection.execute(said)
+        expected = pytest.raises(ServiceError, match="cannot be used") if waits else nullcontext()
+        with expected as raised, way.open(url) as opened:
+            opened.add({"timings": [{"stage": "training", "duration_s": 1}]}, AT)
+        if waits:
+            assert not delivery._is_refusal(raised.value), "it waits until the tables are mended"
+        else:
+            assert "'berlin'" in str(dump(url))
+
+
+def test_a_file_that_cannot_even_be_looked_for_is_an_error_of_the_database(tmp_path):
+    outbox.append(tmp_path / "outbox", {"releases": [{"key": [1]}]}, AT)
+    with pytest.raises(ServiceError, match="unable to open"):
+        delivery.deliver(tmp_path / "outbox", f"sqlite:///{tmp_path}/{'x' * 300}.db")
 
 
 def test_it_is_wal_and_synced_as_with_sqlalchemy(tmp_path):
