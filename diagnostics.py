@@ -226,7 +226,7 @@ def describe_columns(config: Config, ledger: Ledger) -> tuple[Any, Any]:
     from risk.dataset import Schema
 
     cluster = stage.connect_cluster(config)
-    with spark.open_table(cluster, config.final_data, ledger, config.limits) as rows:
+    with spark.open_table(cluster, config.final_data, ledger) as rows:
         return rows.describe(Schema.from_json(ledger.schema or {}))
 
 

@@ -13,7 +13,7 @@ import stage
 from config import Config
 from risk import artifacts, dataset, releases, rows, scores, table, unpickling
 from risk.dataset import Schema
-from risk.errors import DatasetError
+from risk.errors import ArtifactError, DatasetError
 from risk.scores import Score
 
 if TYPE_CHECKING:
@@ -164,8 +164,10 @@ def judge(config: Config, ledger: Ledger, start: int) -> Verdict:
     X, y = taken.X, taken.y
     y_pred, probability = releases.predict(model, X)
     kept = {name: profiles.from_json(raw) for name, raw in card.get("profiles", {}).items()}
-    on_cluster = config.engine == "spark"
+    on_cluster = config.engine == "spark" and bool(kept)
     now = count_on_cluster(config, ledger, kept, start) if on_cluster else profiles.count_columns(kept, X)
+    if on_cluster and {one.n for one in now.values()} != {taken.n_rows}:
+        raise ArtifactError(f"{config.final_data}: was changed by another hand; run ingestion.py --rebuild")
     found = evidence.compute_evidence(
         y,
         y_pred,
@@ -197,7 +199,7 @@ def count_on_cluster(
     from risk import spark
 
     cluster = stage.connect_cluster(config)
-    with spark.open_table(cluster, config.final_data, ledger, config.limits, start=start) as rows:
+    with spark.open_table(cluster, config.final_data, ledger, start=start) as rows:
         return rows.count_by(kept)
 
 

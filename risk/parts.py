@@ -1,12 +1,14 @@
 """Which rows stand in a part of a file, read by whoever holds the part?
 
 A large file in which nothing is quoted is cut at line ends; any other is one part, however large it is.
-The rows are those of the exact reader (`csvfile`), so every part of a cluster reads alike. Standard library
-only: this is what executors import.
+The rows are those of the exact reader (`csvfile`), so every part of a cluster reads alike; those of the
+compiled table were checked once, and are read as they stand. Standard library only: this is what executors
+import.
 """
 
 from __future__ import annotations
 
+import csv
 import io
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -29,7 +31,8 @@ PLACES = 2**36  # rows of one part: the place of a row is part number times this
 class Part:
     """The lines of a file that begin from byte `start` up to, not including, byte `stop`.
 
-    A plain one has no quotes in it and nothing odd, as far as is known.
+    A plain one has no quotes in it and nothing odd, as far as is known; a committed one is of the compiled
+    table.
     `number` orders all parts. `size` and `mtime_ns` are those of the whole file when it was checked.
     """
 
@@ -44,6 +47,7 @@ class Part:
     header: tuple[str, ...]
     separator: str
     limits: Limits
+    committed: bool = False
 
 
 # file number, place, line within the part, what is wrong with the row, cells as texts or None
@@ -79,7 +83,6 @@ def cut_table(
     path: Path,
     length: int,
     header: Sequence[str],
-    limits: Limits,
     *,
     one_line_each: bool,
     start: int = 0,
@@ -103,7 +106,8 @@ def cut_table(
             mtime_ns=status.st_mtime_ns,
             header=tuple(header),
             separator=",",
-            limits=limits,
+            limits=csvfile.DEFAULT,
+            committed=True,
         )
         for number, at in enumerate(range(start, max(length, 1), step))
     ]
@@ -127,7 +131,7 @@ def read(packed: Iterable[Sequence[Part]], columns: Sequence[str]) -> Iterator[R
     """Read the rows of parts; the columns of the table in its order, whatever the order of the file."""
     for parts in packed:
         for part in parts:
-            yield from read_part(part, columns)
+            yield from read_committed(part, columns) if part.committed else read_part(part, columns)
 
 
 def read_part(part: Part, columns: Sequence[str]) -> Iterator[Record]:
@@ -158,6 +162,31 @@ def read_part(part: Part, columns: Sequence[str]) -> Iterator[Record]:
         else:
             exact = (None if place is None else row.cells[place] or None for place in places)
             yield (part.file_no, first + number, row.line, None, *exact)
+
+
+def read_committed(part: Part, columns: Sequence[str]) -> Iterator[Record]:
+    """Read the rows of one part of the compiled table, line by line; their own lines are not told.
+
+    Raises
+    ------
+    ServiceError
+        As `read_part`.
+    """
+    places = [part.header.index(name) for name in columns]
+    first = part.number * PLACES
+    with open_part(part) as handle:
+        begin, end = (find_line(handle, offset) for offset in (part.start, part.stop))
+        handle.seek(begin)
+        csv.field_size_limit(max(end - begin, 1))
+        rows = csv.reader(_decode(handle, end - begin), strict=True)
+        for number, row in enumerate(islice(rows, 0 if part.start else 1, None)):
+            yield (part.file_no, first + number, 0, None, *(row[place] or None for place in places))
+
+
+def _decode(handle: IO[bytes], left: int) -> Iterator[str]:
+    while left > 0 and (line := handle.readline(left)):
+        left -= len(line)
+        yield line.decode()
 
 
 def read_rows(part: Part) -> Iterator[csvfile.Row]:

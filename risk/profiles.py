@@ -85,12 +85,16 @@ class NumberCounts:
 
 @dataclass(frozen=True)
 class TextCounts:
-    """Later rows of a text column: by category, also those that are new, or by bucket, as in the profile."""
+    """Later rows of a text column: by category, also those that are new, or by bucket, as in the profile.
+
+    `others` counts the rows of rare new categories where these are too many to be listed.
+    """
 
     n: int
     missing: int
     categories: Mapping[str, int] | None
     buckets: tuple[int, ...] | None
+    others: int = 0
 
 
 Counts = NumberCounts | TextCounts

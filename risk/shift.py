@@ -144,14 +144,16 @@ def _compare_texts(profile: TextProfile, now: TextCounts, column: str) -> Column
         p_value = samples.chi_square(reference, current)[2]
     else:
         known, counts = profile.categories, now.categories or {}
-        unseen = sum(count for name, count in counts.items() if name not in known)
+        unseen = now.others + sum(count for name, count in counts.items() if name not in known)
         names = _shuffle({*known, *counts})
         reference = np.array([profile.missing, *(known.get(name, 0) for name in names)])
         current = np.array([missing, *(counts.get(name, 0) for name in names)])
+        is_known = np.array([name in known for name in names], dtype=bool)
+        if now.others:
+            reference, current = np.append(reference, 0), np.append(current, now.others)
+            is_known = np.append(is_known, False)
         p_value = samples.categories_p_value(reference, current)
-        reference, current = _list_few(
-            reference, current, np.array([name in known for name in names], dtype=bool)
-        )
+        reference, current = _list_few(reference, current, is_known)
     return ColumnShift(
         column=column,
         kind="text",

@@ -12,14 +12,13 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from risk import artifacts, csvfile, dataset, parts
 from risk.cluster import Cluster
 from risk.csvfile import Checked
 from risk.dataset import Schema
 from risk.engine import COLUMNS_AT_ONCE, SAY, ColumnCounts, Counts, is_word
-from risk.limits import Limits
 from risk.parts import Part
 from risk.profiles import N_BUCKETS, NumberCounts, NumberProfile, Profile, TextCounts, TextProfile
 from risk.rows import LONGEST_SHOWN, Rejection
@@ -27,9 +26,18 @@ from risk.table import Ledger
 
 AROUND_MEDIAN = (0.499, 0.501)
 ACCURACY = 10_000  # of the quantiles that only bracket a median
-MOST_TEXTS = 1_000_000  # of one column that are counted one by one
-OTHERS = "\0 all others"  # no cell holds a NUL
+MOST_UNSEEN = 100_000  # new categories of a column that are counted one by one
 Statistics = dict[str, dict[str, float | int | None]]
+
+
+class _Sums(NamedTuple):
+    """A number column: its cells with a number, their mean, ends, and a bracket of their median."""
+
+    n: int
+    mean: float | None
+    least: float
+    most: float
+    around: Sequence[float]
 
 
 def literal(text: str) -> str:
@@ -267,31 +275,31 @@ class SparkEngine(Counts):
         found: Statistics = {}
         for start in range(0, len(schema.numbers), COLUMNS_AT_ONCE):
             names = schema.numbers[start : start + COLUMNS_AT_ONCE]
-            found |= {name: self._describe(f"d{k}", *facts) for (k, name), facts in
-                      zip(enumerate(names), self._sum_up(names), strict=True)}  # fmt: skip
+            summed = self._sum_up(names)
+            spread = self._spread([of_column.mean for of_column in summed])
+            for k, name in enumerate(names):
+                found[name] = self._describe(f"d{k}", summed[k], *spread[k])
         return found
 
-    def _sum_up(self, names: Sequence[str]) -> list[tuple[Any, ...]]:
-        """Give n, mean, min, max, a bracket of the median, and squares about the mean of number columns.
-
-        The view `numbers` holds them as d0, d1, …; in two passes: the second takes the rounding out of the
-        first one's mean.
-        """
-        n = len(names)
+    def _sum_up(self, names: Sequence[str]) -> list[_Sums]:
+        """Sum up number columns; the view `numbers` holds them from here on as d0, d1, …"""
         listed = ", ".join(f"{number_of(self._cell_of[name])} as d{k}" for k, name in enumerate(names))
         self._keep(self._select(f"select {listed} from raw"), "numbers")
         bracket = f"approx_percentile({{d}}, array({', '.join(map(str, AROUND_MEDIAN))}), {ACCURACY})"
         ask = f"count({{d}}), avg({{d}}), min({{d}}), max({{d}}), {bracket}"
-        (first,) = self._ask(f"select {', '.join(ask.format(d=f'd{k}') for k in range(n))} from numbers")
-        columns = [first[5 * k : 5 * k + 5] for k in range(n)]
-        about = [f"(d{k} - ({double(of_column[1] or 0.0)}))" for k, of_column in enumerate(columns)]
-        (second,) = self._ask(f"select {', '.join(f'avg({d}), sum({d} * {d})' for d in about)} from numbers")
-        return [(*columns[k], *second[2 * k : 2 * k + 2]) for k in range(n)]
+        asked = ", ".join(ask.format(d=f"d{k}") for k in range(len(names)))
+        (found,) = self._ask(f"select {asked} from numbers")
+        return [_Sums(*found[5 * k : 5 * k + 5]) for k in range(len(names))]
 
-    def _describe(
-        self, d: str, n: int, mean: float, least: float, most: float, around: Any, off: float, squares: float
-    ) -> dict[str, float | int | None]:
-        if not n:
+    def _spread(self, means: Sequence[float | None]) -> list[tuple[float, float]]:
+        """Give the mean and the sum of squares about given means, which takes the rounding out of them."""
+        about = [f"(d{k} - ({double(mean or 0.0)}))" for k, mean in enumerate(means)]
+        (found,) = self._ask(f"select {', '.join(f'avg({d}), sum({d} * {d})' for d in about)} from numbers")
+        return [(found[2 * k], found[2 * k + 1]) for k in range(len(means))]
+
+    def _describe(self, d: str, summed: _Sums, off: float, squares: float) -> dict[str, float | int | None]:
+        n, mean = summed.n, summed.mean
+        if not n or mean is None:
             return {"n": 0, **dict.fromkeys(("mean", "median", "mode", "std", "min", "max"))}
         ((mode,),) = self._ask(
             f"select {d} from numbers where {d} is not null group by {d} order by count(*) desc, {d} limit 1"
@@ -300,17 +308,17 @@ class SparkEngine(Counts):
         return {
             "n": n,
             "mean": mean + off,
-            "median": sum(self._middle(d, n, around, (least, most))) / 2,
+            "median": sum(self._middle(d, summed)) / 2,
             "mode": mode,
             "std": None if variance is None else math.sqrt(variance),
-            "min": least,
-            "max": most,
+            "min": summed.least,
+            "max": summed.most,
         }
 
-    def _middle(self, d: str, n: int, *brackets: Sequence[float]) -> list[float]:
-        """Find the two middle values, exactly, in the first bracket that holds them; the last one must."""
-        values = list[float]()
-        for low, high in brackets:
+    def _middle(self, d: str, summed: _Sums) -> list[float]:
+        """Find the two middle values, exactly; if the bracket does not hold them, among all values."""
+        n, values = summed.n, list[float]()
+        for low, high in (summed.around, (summed.least, summed.most)):
             ((below,),) = self._ask(f"select count_if({d} < {double(low)}) from numbers")
             between = f"{d} between {double(low)} and {double(high)}"
             found = self._ask(f"select {d}, count(*) from numbers where {between} group by {d} order by {d}")
@@ -330,29 +338,29 @@ class SparkEngine(Counts):
         numbers = {name: one for name, one in profiles.items() if isinstance(one, NumberProfile)}
         for start in range(0, len(numbers), COLUMNS_AT_ONCE):
             names = list(numbers)[start : start + COLUMNS_AT_ONCE]
-            for k, facts in enumerate(self._sum_up(names)):
-                found[names[k]] = self._count_numbers(f"d{k}", numbers[names[k]], n_rows, *facts[:5])
+            summed = self._sum_up(names)
+            slots = self._count_slots([numbers[name].grid for name in names])
+            for k, name in enumerate(names):
+                middle = self._middle(f"d{k}", summed[k])[0] if summed[k].n else None
+                at, between = tuple(slots[k][1::2]), tuple(slots[k][::2])
+                found[name] = NumberCounts(n_rows, n_rows - summed[k].n, at, between, middle)
         for name, one in profiles.items():
             if isinstance(one, TextProfile):
                 found[name] = self._count_texts(self._cell_of[name], one, n_rows)
         return found
 
-    def _count_numbers(
-        self,
-        d: str,
-        profile: NumberProfile,
-        n: int,
-        filled: int,
-        _: float,
-        least: float,
-        most: float,
-        around: Any,
-    ) -> NumberCounts:
-        slot = f"select {slot_of(d, profile.grid)} as slot from numbers where {d} is not null"
-        found = dict(self._ask(f"select slot, count(*) from ({slot}) group by slot"))
-        counts = [found.get(number, 0) for number in range(2 * len(profile.grid) + 1)]
-        middle = self._middle(d, filled, around, (least, most))[0] if filled else None
-        return NumberCounts(n, n - filled, tuple(counts[1::2]), tuple(counts[::2]), middle)
+    def _count_slots(self, grids: Sequence[Sequence[float]]) -> list[list[int]]:
+        """Count the numbers of the columns in `numbers` between and at the points of a grid for each."""
+        told = (
+            f"struct({k} as k, case when d{k} is not null then {slot_of(f'd{k}', grid)} end as slot)"
+            for k, grid in enumerate(grids)
+        )
+        places = f"select inline(array({', '.join(told)})) from numbers"
+        counts = [[0] * (2 * len(grid) + 1) for grid in grids]
+        for k, slot, n in self._ask(f"select k, slot, count(*) from ({places}) group by k, slot"):
+            if slot is not None:
+                counts[k][slot] = n
+        return counts
 
     def _count_texts(self, cell: str, profile: TextProfile, n: int) -> TextCounts:
         if profile.categories is None:
@@ -360,10 +368,12 @@ class SparkEngine(Counts):
             found = dict(self._ask(f"select bucket, count(*) from ({bucket}) group by bucket"))
             return TextCounts(n, found.get(None, 0), None, tuple(found.get(k, 0) for k in range(N_BUCKETS)))
         ((filled,),) = self._ask(f"select count({cell}) from raw")
-        by_size = f"group by {cell} order by count(*) desc, {cell} limit {MOST_TEXTS}"
-        counts = dict(self._ask(f"select {cell}, count(*) from raw where {cell} is not null {by_size}"))
-        left = filled - sum(counts.values())
-        return TextCounts(n, n - filled, counts | ({OTHERS: left} if left else {}), None)
+        known = ", ".join(map(literal, profile.categories))
+        known_first = f"{cell} in ({known}) desc, " if known else ""
+        largest = f"order by {known_first}count(*) desc, {cell} limit {len(profile.categories) + MOST_UNSEEN}"
+        grouped = f"from raw where {cell} is not null group by {cell}"
+        counts = dict(self._ask(f"select {cell}, count(*) {grouped} {largest}"))
+        return TextCounts(n, n - filled, counts, None, others=filled - sum(counts.values()))
 
 
 def double(value: float) -> str:
@@ -383,16 +393,12 @@ def slot_of(number: str, grid: Sequence[float], first: int = 0) -> str:
 
 
 @contextmanager
-def open_table(
-    cluster: Cluster, data: Path, ledger: Ledger, limits: Limits, *, start: int = 0
-) -> Iterator[SparkEngine]:
+def open_table(cluster: Cluster, data: Path, ledger: Ledger, *, start: int = 0) -> Iterator[SparkEngine]:
     """Open the committed rows of the compiled table, or those behind an offset at which a row begins."""
     schema = Schema.from_json(ledger.schema or {})
     one_line_each = ledger.lines == ledger.rows + 1
     with SparkEngine(cluster, schema.columns) as engine:
         engine.read_parts(
-            parts.cut_table(
-                data, ledger.length, schema.columns, limits, one_line_each=one_line_each, start=start
-            )
+            parts.cut_table(data, ledger.length, schema.columns, one_line_each=one_line_each, start=start)
         )
         yield engine

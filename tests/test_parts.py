@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from risk import csvfile, parts
+from risk import csvfile, parts, table
 from risk.errors import ServiceError
 
 NAMES = ("a", "b", "c")
@@ -94,3 +94,32 @@ def test_a_file_that_is_another_one_here_is_told_with_its_host(tmp_path, change)
         os.utime(path, ns=(1, 1))
     with pytest.raises(ServiceError, match=f"{path}.*{os.uname().nodename}"):
         list(parts.read_part(part, NAMES))
+
+
+@settings(
+    database=None,
+    derandomize=True,
+    max_examples=150,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    st.lists(st.tuples(CELLS, CELLS, CELLS), max_size=8),
+    st.integers(0, 8),
+    st.integers(1, 40),
+    st.sampled_from([NAMES, ("corp\nname", "b", "c"), ('"', "b,", "c")]),
+)
+@example([("", "", ""), tuple(NAMES), ("a", "", "b")], 0, 5, NAMES)
+@example([("1", "2", "x" * 200_000), ("a\rb", "\r", "#")], 1, 40, NAMES)
+def test_committed_rows_are_read_as_they_stand(tmp_path, rows, n_before, part_bytes, header):
+    """Those of the table behind a row, whatever they hold, and nothing behind what is committed."""
+    lines = [table.render_line(row) for row in (header, *rows)]
+    path = tmp_path / "table.csv"
+    path.write_bytes(b"".join(lines) + b"not committed")
+    n_before = min(n_before, len(rows))
+    start = len(b"".join(lines[: n_before + 1])) if n_before else 0
+    one_line_each = not any(b"\n" in line[:-1] for line in lines)
+    cut = parts.cut_table(
+        path, len(b"".join(lines)), header, one_line_each=one_line_each, start=start, part_bytes=part_bytes
+    )
+    found = [record[3:] for record in parts.read([cut], header)]
+    assert found == [(None, *(cell or None for cell in row)) for row in rows[n_before:]]

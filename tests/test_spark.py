@@ -35,7 +35,7 @@ from risk import (
 from risk.cluster import Settings, connect, stop
 from risk.dataset import Schema
 from risk.errors import ServiceError
-from risk.limits import Limits, Room
+from risk.limits import Room
 from risk.table import Ledger
 
 pytestmark = pytest.mark.slow
@@ -206,7 +206,7 @@ def test_figures_of_columns_agree(cluster, rows):
         path.write_bytes(path.read_bytes() + b"beyond what is committed")
         whole = not any("\n" in row[2] for row in rows)
         ledger = make_ledger(schema, length, len(rows), one_line_each=whole)
-        with spark.open_table(cluster, path, ledger, Limits()) as opened:
+        with spark.open_table(cluster, path, ledger) as opened:
             found = opened.describe(schema)
     assert found[1] == wanted[1]
     for name, of_column in wanted[0].items():
@@ -236,7 +236,7 @@ def test_many_values_have_the_same_median_and_mode(cluster, tmp_path):
     path.write_bytes(write([["a", "b"], *rows]))
     (wanted, _) = describe_here(path, schema, len(rows))
     ledger = make_ledger(schema, path.stat().st_size, len(rows))
-    with spark.open_table(cluster, path, ledger, Limits()) as opened:
+    with spark.open_table(cluster, path, ledger) as opened:
         (found, _) = opened.describe(schema)
     for name in wanted:
         for what in ("n", "median", "mode", "min", "max"):
@@ -268,7 +268,7 @@ def count_both(cluster, folder, before, new, known, *, start=None):
     whole = not any("\n" in cell for row in rows for cell in row)
     ledger = make_ledger(NEW_SCHEMA, length, len(rows), one_line_each=whole)
     start = len(head) if start is None else start
-    with spark.open_table(cluster, path, ledger, Limits(), start=start) as opened:
+    with spark.open_table(cluster, path, ledger, start=start) as opened:
         found = opened.count_by(known)
     taken = compiled.read(path, ledger, NEW_SCHEMA, Room(Path(folder) / "spill"), start=start)
     return profiles.count_columns(known, taken.X), found
@@ -322,14 +322,15 @@ def test_many_rows_are_counted_by_profiles_alike(cluster, tmp_path, monkeypatch)
 
 
 def test_more_categories_than_one_machine_should_hold_are_counted_together(cluster, tmp_path, monkeypatch):
-    monkeypatch.setattr(spark, "MOST_TEXTS", 3)
-    known = profile([("1", "1", "a", "b", "1")] * 3)
-    new = [("1", "1", text, "b", "1") for text in ["b", "b", "b", "a", "a", "c", "d", "e", ""]]
+    monkeypatch.setattr(spark, "MOST_UNSEEN", 2)
+    known = profile([("1", "1", "a'", "b", "1"), ("1", "1", "rare", "b", "1")] * 3)
+    new = [("1", "1", text, "b", "1") for text in ["b", "b", "b", "a'", "rare", "c", "c", "d", "e", ""]]
     here, there = count_both(cluster, tmp_path, [], new, known)
-    assert there["plan"].categories == {"b": 3, "a": 2, "c": 1, spark.OTHERS: 2}
-    assert (there["plan"].n, there["plan"].missing) == (here["plan"].n, here["plan"].missing) == (9, 1)
+    assert there["plan"].categories == {"b": 3, "c": 2, "a'": 1, "rare": 1} and there["plan"].others == 2
+    assert (there["plan"].n, there["plan"].missing) == (here["plan"].n, here["plan"].missing) == (10, 1)
     told = [shift.compare(known["plan"], one["plan"]) for one in (here, there)]
-    assert told[0].psi == told[1].psi and told[0].unseen == told[1].unseen == 6
+    assert told[0].psi == told[1].psi and told[0].unseen == told[1].unseen == 7
+    assert told[0].change == told[1].change
 
 
 @pytest.mark.parametrize(("most", "n"), [(1_000_000, 400), (1_000, 1_200)])
