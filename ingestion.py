@@ -24,7 +24,7 @@ from risk.table import FileEntry, Ledger
 
 LOG = stage.log("ingestion")
 ROWS_AT_ONCE = 500_000
-LINES_AT_ONCE = 1_000
+LINES_AT_ONCE = 100
 
 
 @dataclass(frozen=True)

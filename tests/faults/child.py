@@ -26,8 +26,6 @@ from faults.calls import Call, Watch, parse
 LONGEST_S = 300
 TICK = ("fullprocess",)
 PLANS: Path | None = None
-# Runs are dated, and what is mended later must have the same date: the day of every run begins at noon.
-TO_NOON_S = 43_200 - time.time() % 86_400
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,7 @@ def preload(root: Path) -> None:
         names.write_text("\n".join(sys.modules))
 
     for command in (TICK, ("deployment", "--rollback")):  # the second is refused, and loads what it needs
-        run(root, *command, then=note, shift_s=-TO_NOON_S)  # libraries are loaded under the real clock
+        run(root, *command, then=note, shift_s=-world.TO_NOON_S)  # libraries are loaded under the real clock
         for name in names.read_text().split():
             if name not in sys.modules and name != "__main__":
                 importlib.import_module(name)
@@ -124,7 +122,7 @@ def start(root: Path, command: tuple[str, ...], files: list[Path], options: Opti
         os.dup2(out, 1)
         os.dup2(said, 2)
         be_patient()
-        shift_clock(TO_NOON_S + options.shift_s)
+        shift_clock(world.TO_NOON_S + options.shift_s)
         draw_nothing()
         world.count_as_large(root)
         if PLANS is not None:

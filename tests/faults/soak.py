@@ -169,7 +169,7 @@ class Soak:
             shift_s = self.draw.uniform(-3, 3) * 86_400
         elif kind == 2:
             edge = datetime.datetime.fromisoformat(self.draw.choice(EDGES) + "+00:00").timestamp()
-            shift_s = edge - time.time() - child.TO_NOON_S + self.draw.uniform(-2, 2)
+            shift_s = edge - time.time() - world.TO_NOON_S + self.draw.uniform(-2, 2)
         self.counts["clock jumps"] += shift_s != 0
         return shift_s, self.draw.choice(ZONES)
 
