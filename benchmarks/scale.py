@@ -67,7 +67,7 @@ def read(most=None):
     return compiled.read(settings.final_data, ledger, schema, settings.room, most=most).X
 known = profiles.make_profiles(read(100_000), schema.numbers, schema.texts)
 if settings.engine == "spark":
-    now = scoring.count_on_cluster(settings, ledger, known, 0)
+    now = scoring.count_on_cluster(settings, ledger, known, 0, ledger.rows)
 else:
     now = profiles.count_columns(known, read())
 print(json.dumps({name: vars(one) for name, one in now.items()}))

@@ -61,7 +61,7 @@ def deliver(
         When the database does not answer within the budget, or refuses.
     """
     shown = _show(url)
-    if read is not None or not lite.is_there(url):
+    if read is not None or not deadline.within(budget_s, lambda: lite.is_there(url), shown):
         from risk import records  # before time is counted: loading it is none of the database's
     until = time.monotonic() + budget_s / 2
 

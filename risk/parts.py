@@ -24,6 +24,7 @@ from risk.limits import Limits
 
 PART_BYTES = 32 * 1024 * 1024
 CHUNK_ROWS = 10_000
+NO_ROW = "is no row of the table"
 PLACES = 2**36  # rows of one part: the place of a row is part number times this, plus its number in the part
 
 
@@ -167,20 +168,29 @@ def read_part(part: Part, columns: Sequence[str]) -> Iterator[Record]:
 def read_committed(part: Part, columns: Sequence[str]) -> Iterator[Record]:
     """Read the rows of one part of the compiled table, line by line; their own lines are not told.
 
+    What is no row of it was written by another hand: it has a problem, and the last is where reading ends.
+
     Raises
     ------
     ServiceError
         As `read_part`.
     """
     places = [part.header.index(name) for name in columns]
-    first = part.number * PLACES
+    first, nothing = part.number * PLACES, (None,) * len(columns)
     with open_part(part) as handle:
         begin, end = (find_line(handle, offset) for offset in (part.start, part.stop))
         handle.seek(begin)
-        csv.field_size_limit(max(end - begin, 1))
-        rows = csv.reader(_decode(handle, end - begin), strict=True)
-        for number, row in enumerate(islice(rows, 0 if part.start else 1, None)):
-            yield (part.file_no, first + number, 0, None, *(row[place] or None for place in places))
+        csv.field_size_limit(max(end - begin, part.limits.cell_length))
+        rows = filter(None, csv.reader(_decode(handle, end - begin), strict=True))
+        try:
+            for number, row in enumerate(islice(rows, 0 if part.start else 1, None)):
+                if len(row) == len(part.header):
+                    cells = (row[place] or None for place in places)
+                    yield (part.file_no, first + number, 0, None, *cells)
+                else:
+                    yield (part.file_no, first + number, 0, NO_ROW, *nothing)
+        except (csv.Error, UnicodeDecodeError):
+            yield (part.file_no, first + PLACES - 1, 0, NO_ROW, *nothing)
 
 
 def _decode(handle: IO[bytes], left: int) -> Iterator[str]:

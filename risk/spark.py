@@ -19,6 +19,7 @@ from risk.cluster import Cluster
 from risk.csvfile import Checked
 from risk.dataset import Schema
 from risk.engine import COLUMNS_AT_ONCE, SAY, ColumnCounts, Counts, is_word
+from risk.errors import ArtifactError
 from risk.parts import Part
 from risk.profiles import N_BUCKETS, NumberCounts, NumberProfile, Profile, TextCounts, TextProfile
 from risk.rows import LONGEST_SHOWN, Rejection
@@ -41,8 +42,8 @@ class _Sums(NamedTuple):
 
 
 def literal(text: str) -> str:
-    """Quote a text; Spark reads escapes in it."""
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    """Quote a text; Spark reads escapes in it, and before that puts a value for each ${name} in its SQL."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'").replace("$", "\\u0024") + "'"
 
 
 def is_number(cell: str) -> str:
@@ -86,6 +87,7 @@ class SparkEngine(Counts):
         self._kept: list[Any] = []
         self._dropped: set[int] = set()
         self._bad = "problem is not null"
+        self._wanted: tuple[Path, int] | None = None
 
     def __enter__(self) -> SparkEngine:
         return self
@@ -258,8 +260,21 @@ class SparkEngine(Counts):
             filled = (number_of(c) if name in numbers else c for name, c in zip(names, cells, strict=True))
             (found,) = self._ask(f"select {', '.join(f'count({said})' for said in filled)} from raw")
             counts |= zip(names, found, strict=True)
-        n_rows = sum(self.count_rows().values())
+        n_rows = self._count_all()
         return n_rows, {name: n_rows - count for name, count in counts.items()}
+
+    def _count_all(self) -> int:
+        """Count all rows, and make sure that a compiled table has as many as it must.
+
+        Raises
+        ------
+        ArtifactError
+            When it has not: it is not what the ledger says.
+        """
+        n_rows = sum(self.count_rows().values())
+        if self._wanted is not None and self._wanted[1] != n_rows:
+            raise ArtifactError(f"{self._wanted[0]}: was changed by another hand; run ingestion.py --rebuild")
+        return n_rows
 
     def describe(self, schema: Schema) -> tuple[Statistics, dict[str, dict[str, float | int]]]:
         """Describe the columns as `contents.describe_columns` does."""
@@ -334,7 +349,7 @@ class SparkEngine(Counts):
 
     def count_by(self, profiles: Mapping[str, Profile]) -> dict[str, NumberCounts | TextCounts]:
         """Count the rows of columns by their profiles as `profiles.count_columns` does."""
-        n_rows, found = sum(self.count_rows().values()), dict[str, NumberCounts | TextCounts]()
+        n_rows, found = self._count_all(), dict[str, NumberCounts | TextCounts]()
         numbers = {name: one for name, one in profiles.items() if isinstance(one, NumberProfile)}
         for start in range(0, len(numbers), COLUMNS_AT_ONCE):
             names = list(numbers)[start : start + COLUMNS_AT_ONCE]
@@ -393,12 +408,19 @@ def slot_of(number: str, grid: Sequence[float], first: int = 0) -> str:
 
 
 @contextmanager
-def open_table(cluster: Cluster, data: Path, ledger: Ledger, *, start: int = 0) -> Iterator[SparkEngine]:
-    """Open the committed rows of the compiled table, or those behind an offset at which a row begins."""
+def open_table(
+    cluster: Cluster, data: Path, ledger: Ledger, *, start: int = 0, n_rows: int | None = None
+) -> Iterator[SparkEngine]:
+    """Open the committed rows of the compiled table, or those behind an offset at which a row begins.
+
+    Of the latter the caller may know how many there are: `n_rows`.
+    """
     schema = Schema.from_json(ledger.schema or {})
     one_line_each = ledger.lines == ledger.rows + 1
     with SparkEngine(cluster, schema.columns) as engine:
         engine.read_parts(
             parts.cut_table(data, ledger.length, schema.columns, one_line_each=one_line_each, start=start)
         )
+        wanted = n_rows if start else ledger.rows
+        engine._wanted = None if wanted is None else (data, wanted)
         yield engine

@@ -121,5 +121,7 @@ def test_committed_rows_are_read_as_they_stand(tmp_path, rows, n_before, part_by
     cut = parts.cut_table(
         path, len(b"".join(lines)), header, one_line_each=one_line_each, start=start, part_bytes=part_bytes
     )
+    limit = csv.field_size_limit()
     found = [record[3:] for record in parts.read([cut], header)]
+    csv.field_size_limit(limit)
     assert found == [(None, *(cell or None for cell in row)) for row in rows[n_before:]]

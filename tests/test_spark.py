@@ -34,7 +34,7 @@ from risk import (
 )
 from risk.cluster import Settings, connect, stop
 from risk.dataset import Schema
-from risk.errors import ServiceError
+from risk.errors import ArtifactError, ServiceError
 from risk.limits import Room
 from risk.table import Ledger
 
@@ -247,7 +247,9 @@ def test_many_values_have_the_same_median_and_mode(cluster, tmp_path):
 
 # --- drift -------------------------------------------------------------------------------------------------
 
-TEXTS = st.sampled_from(["", "a", "A", "b", "NA", "é漢🙂", "it's\\", '"q"', "x, y", "b\nb"])
+TEXTS = st.sampled_from(
+    ["", "a", "A", "b", "NA", "é漢🙂", "it's\\", '"q"', "x, y", "b\nb", "${plan}", "${env:HOME}"]
+)
 NEW_SCHEMA = Schema(
     ("size", "age", "plan", "note", "left"),
     {"size": "number", "age": "number", "plan": "text", "note": "text"},
@@ -293,6 +295,7 @@ NEW_ROWS = st.lists(st.tuples(NUMBERS, NUMBERS, TEXTS, TEXTS, st.just("1")), max
 @given(NEW_ROWS, NEW_ROWS)
 @example([("0", "1", "a", "b", "1")], [("-0.0", "NA", "b", "", "1"), ("9", "true", "é漢🙂", "a", "1")])
 @example([("", "1", "", "b", "1")] * 3, [("7", "", "x, y", "", "1")])
+@example([("1", "1", "${spark.sql.ansi.enabled}", "${x}", "1")], [("1", "1", "${x", "$", "1")] * 2)
 def test_rows_are_counted_by_profiles_alike(cluster, before, new):
     with tempfile.TemporaryDirectory() as folder:
         here, there = count_both(cluster, folder, before, new, profile(before))
@@ -319,6 +322,22 @@ def test_many_rows_are_counted_by_profiles_alike(cluster, tmp_path, monkeypatch)
     here, there = count_both(cluster, tmp_path, before, new, known, start=0)
     assert there == here and there["size"].n == 5_000
     assert shift.compare_columns(known, there) == shift.compare_columns(known, here)
+
+
+@pytest.mark.parametrize(
+    "written", [b"1,2\n", b'1,"2,a,b,1\n', b"\xff,2,a,b,1\n", b"1,2,a,b,1,more\n", b"\n"]
+)
+def test_a_table_that_another_hand_has_changed_is_neither_described_nor_judged(cluster, tmp_path, written):
+    head, rows = write([NEW_SCHEMA.columns]), write([("1", "1", "a", "b", "1")] * 3)
+    path = tmp_path / "table.csv"
+    path.write_bytes(head + rows + written)
+    ledger = make_ledger(NEW_SCHEMA, path.stat().st_size, 4)
+    known = profile([("1", "1", "a", "b", "1")])
+    damaged = pytest.raises(ArtifactError, match="changed by another hand")
+    with damaged, spark.open_table(cluster, path, ledger) as opened:
+        opened.describe(NEW_SCHEMA)
+    with damaged, spark.open_table(cluster, path, ledger, start=len(head), n_rows=4) as opened:
+        opened.count_by(known)
 
 
 def test_more_categories_than_one_machine_should_hold_are_counted_together(cluster, tmp_path, monkeypatch):
