@@ -75,10 +75,13 @@ def line_of(cells: Sequence[str]) -> str:
 class SparkEngine(Counts):
     """A table on a cluster; the view `raw` holds its good rows, `arrived` all that was read.
 
-    Every row has a `place`: places grow in the order of files and of rows in them.
+    Every row has a `place`: places grow in the order of files and of rows in them. Of a compiled table
+    `wanted` says which it is, and how many rows it must have.
     """
 
-    def __init__(self, cluster: Cluster, columns: Sequence[str]) -> None:
+    def __init__(
+        self, cluster: Cluster, columns: Sequence[str], *, wanted: tuple[Path, int] | None = None
+    ) -> None:
         super().__init__(columns)
         self.say = {**SAY, "number": is_number}
         self._cluster = cluster
@@ -87,7 +90,7 @@ class SparkEngine(Counts):
         self._kept: list[Any] = []
         self._dropped: set[int] = set()
         self._bad = "problem is not null"
-        self._wanted: tuple[Path, int] | None = None
+        self._wanted = wanted
 
     def __enter__(self) -> SparkEngine:
         return self
@@ -417,10 +420,10 @@ def open_table(
     """
     schema = Schema.from_json(ledger.schema or {})
     one_line_each = ledger.lines == ledger.rows + 1
-    with SparkEngine(cluster, schema.columns) as engine:
+    n_rows = n_rows if start else ledger.rows
+    wanted = None if n_rows is None else (data, n_rows)
+    with SparkEngine(cluster, schema.columns, wanted=wanted) as engine:
         engine.read_parts(
             parts.cut_table(data, ledger.length, schema.columns, one_line_each=one_line_each, start=start)
         )
-        wanted = n_rows if start else ledger.rows
-        engine._wanted = None if wanted is None else (data, wanted)
         yield engine

@@ -14,6 +14,12 @@ from risk import csvfile, parts, table
 from risk.errors import ServiceError
 
 NAMES = ("a", "b", "c")
+MANY = settings(
+    database=None,
+    derandomize=True,
+    max_examples=150,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 CELLS = st.lists(st.sampled_from([*'ab01.;\t \\é漢🙂\u2028\u0085\ufeff,"', "\n"]), max_size=4).map("".join)
 
 
@@ -44,12 +50,7 @@ def read_whole(checked):
 
 
 @pytest.mark.parametrize("chunk_rows", [2, 10_000])
-@settings(
-    database=None,
-    derandomize=True,
-    max_examples=150,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@MANY
 @given(
     st.lists(st.tuples(CELLS, CELLS, CELLS), max_size=8),
     st.sampled_from(["\n", "\r\n"]),
@@ -96,12 +97,7 @@ def test_a_file_that_is_another_one_here_is_told_with_its_host(tmp_path, change)
         list(parts.read_part(part, NAMES))
 
 
-@settings(
-    database=None,
-    derandomize=True,
-    max_examples=150,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@MANY
 @given(
     st.lists(st.tuples(CELLS, CELLS, CELLS), max_size=8),
     st.integers(0, 8),

@@ -54,6 +54,13 @@ CONF = {
 }
 LOCAL = {"name": "spark", "master": "local[2]", "conf": CONF}
 HEAD = b"corporation,activity,colour,exited\n"
+SEVERAL = settings(
+    deadline=None,
+    database=None,
+    derandomize=True,
+    max_examples=5,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
 ARTIFACTS = ("finaldata.csv", "ingestedfiles.txt", "rejectedrows.csv", ".finaldata.json")
 
 
@@ -146,13 +153,7 @@ FILE = st.builds(
 FIRST = write([HEADER, *make_clients(5, "first"), ["x", "1", "a", "0"]])
 
 
-@settings(
-    deadline=None,
-    database=None,
-    derandomize=True,
-    max_examples=5,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
-)
+@SEVERAL
 @given(st.lists(FILE, min_size=1, max_size=3), st.lists(FILE, max_size=1))
 @example([b"", HEAD, FIRST, FIRST], [FIRST])
 def test_any_written_tables_end_in_the_same_bytes(capsys, files, later):
@@ -176,13 +177,7 @@ def cluster(tmp_path):
     return connect(Settings("local[2]", conf, 60, tmp_path / "spark.log"))
 
 
-@settings(
-    deadline=None,
-    database=None,
-    derandomize=True,
-    max_examples=4,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
-)
+@settings(SEVERAL, max_examples=4)
 @given(st.lists(st.tuples(NUMBERS, NUMBERS, st.sampled_from(["", "a", "NA", "b\nb"])), max_size=30))
 @example([])
 @example([("1e9", "", "a"), ("1000000001", "3", ""), ("1000000002", "", "NA")])
@@ -285,13 +280,7 @@ def profile(rows):
 NEW_ROWS = st.lists(st.tuples(NUMBERS, NUMBERS, TEXTS, TEXTS, st.just("1")), max_size=25)
 
 
-@settings(
-    deadline=None,
-    database=None,
-    derandomize=True,
-    max_examples=5,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
-)
+@SEVERAL
 @given(NEW_ROWS, NEW_ROWS)
 @example([("0", "1", "a", "b", "1")], [("-0.0", "NA", "b", "", "1"), ("9", "true", "é漢🙂", "a", "1")])
 @example([("", "1", "", "b", "1")] * 3, [("7", "", "x, y", "", "1")])
