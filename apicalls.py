@@ -17,9 +17,9 @@ import requests
 import stage
 from app import create_app, workspace_id
 from config import Config
-from risk import artifacts
-from risk.access import is_loopback
 from risk.errors import ServiceError
+from risk.files import list_inputs, put_text
+from risk.serving import auth
 
 LOG = stage.log("apicalls")
 TIMEOUT_S = (3.0, 60.0)  # to connect, and between two bytes
@@ -188,7 +188,7 @@ def run(config: Config) -> Result:
         running = find_running(config, session)
         with contextlib.nullcontext(running) if running else serve(config) as address:
             calls = [make_call(session, address, *wanted) for wanted in list_calls(config)]
-    artifacts.put_text(config.api_returns, render_calls(calls))
+    put_text(config.api_returns, render_calls(calls))
     broken = [call for call in calls if call.broken]
     if broken:
         first = broken[0]
@@ -205,7 +205,7 @@ def run(config: Config) -> Result:
 
 def list_calls(config: Config) -> list[tuple[str, str, dict[str, Any] | None]]:
     """List the calls: a prediction for each file of the test data, then what can be asked."""
-    names = artifacts.list_inputs(config.test_data)
+    names = list_inputs(config.test_data)
     files = [os.path.relpath(config.test_data / name, config.root) for name in names]
     return [
         *(("POST", "/prediction", {"filepath": file}) for file in files),
@@ -239,7 +239,7 @@ def find_running(config: Config, session: requests.Session) -> str | None:
     Elsewhere it would ask for the token, and that is shown to nobody who only happens to listen there.
     """
     host = ANY.get(config.host, config.host)
-    if not is_loopback(host):
+    if not auth.is_loopback(host):
         return None
     address = f"http://[{host}]:{config.port}" if ":" in host else f"http://{host}:{config.port}"
     found = make_call(session, address, "GET", "/health", None, HEALTH_TIMEOUT_S)

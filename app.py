@@ -21,14 +21,16 @@ from werkzeug.exceptions import HTTPException, NotFound, RequestEntityTooLarge
 
 import stage
 from config import Config, load_config
-from risk import access, answers, gauges, outbox, problems, questions, requestlog, roster, screen, serving
-from risk.access import Asker
-from risk.confined import Confined
-from risk.dataset import Schema
+from risk.data.schema import Schema
 from risk.errors import ArtifactError, ConfigError, PipelineError, ServiceError
-from risk.problems import Refusal
-from risk.questions import Asked
-from risk.screen import View
+from risk.history import outbox
+from risk.prediction import client_list_reader
+from risk.serving import access_log, auth, model_cache, parsing, problems, prometheus, responses
+from risk.serving.auth import Asker
+from risk.serving.file_access import Confined
+from risk.serving.page import FILES, HEADERS, View, read_list, render_page
+from risk.serving.parsing import Asked
+from risk.serving.problems import Refusal
 
 LOG = stage.log("app")
 HERE = Path(__file__).resolve().parent
@@ -111,29 +113,29 @@ def read_question(config: Config, files: Confined, schema: Schema) -> Asked:
     if request.mimetype == "text/csv":
         if request.mimetype_params.get("charset", "utf-8").lower() not in ("utf-8", "us-ascii"):
             raise Refusal(415, "a CSV must be UTF-8")
-        return questions.read_csv(body, schema, config.separator, config.max_rows)
+        return parsing.read_csv(body, schema, config.separator, config.max_rows)
     if request.mimetype == "multipart/form-data":
         uploads = [upload for field in request.files.listvalues() for upload in field]
         if len(uploads) != 1:
             raise Refusal(400, f"the form must hold one file, it holds {len(uploads)}")
-        return questions.read_csv(uploads[0].read(), schema, config.separator, config.max_rows)
+        return parsing.read_csv(uploads[0].read(), schema, config.separator, config.max_rows)
     if not request.is_json:
         raise Refusal(
             415, "Content-Type must be application/json, text/csv or multipart/form-data with a file"
         )
-    return read_json_question(questions.parse_json(body, config.max_rows), config, files, schema)
+    return read_json_question(parsing.parse_json(body, config.max_rows), config, files, schema)
 
 
 def read_json_question(value: Any, config: Config, files: Confined, schema: Schema) -> Asked:
     """Read the clients of a JSON document: rows, or the name of a file of them."""
     if isinstance(value, dict) and value.keys() == {"filepath"}:
         data = files.read(value["filepath"])
-        return questions.read_csv(data, schema, config.separator, config.max_rows)
+        return parsing.read_csv(data, schema, config.separator, config.max_rows)
     if isinstance(value, dict) and value.keys() == {"rows"}:
         value = value["rows"]
     if not isinstance(value, list):
         raise Refusal(400, 'the body must be a list of rows, {"rows": [...]} or {"filepath": "..."}')
-    return questions.read_rows(value, schema, config.max_rows)
+    return parsing.read_rows(value, schema, config.max_rows)
 
 
 # --- routes ----------------------------------------------------------------------------------------------
@@ -151,9 +153,9 @@ def create_app(config: Config) -> Flask:
     _open_and_close(app, config)
     _answer_errors(app, config)
     key = config.secrets.get("RISK_MODEL_KEY")
-    deployed = serving.Deployed(config.prod_deployment, key, lambda text: LOG.error("%s", text))
-    diagnosed = serving.Facts(config.diagnostics, "run diagnostics.py")
-    clients = roster.Latest(config.at_risk)
+    deployed = model_cache.Deployed(config.prod_deployment, key, lambda text: LOG.error("%s", text))
+    diagnosed = model_cache.Facts(config.diagnostics, "run diagnostics.py")
+    clients = client_list_reader.Latest(config.at_risk)
     files = Confined(config.root, (config.input_folder, config.test_data), config.max_body_bytes)
 
     @app.post("/prediction")
@@ -161,8 +163,8 @@ def create_app(config: Config) -> Flask:
         served = deployed.get()
         asked = read_question(config, files, served.schema)
         if wants_csv():
-            return answer_csv(served.release.id, answers.to_csv(served, asked))
-        return answer_of(served.release.id, answers.to_json(served, asked))
+            return answer_csv(served.release.id, responses.to_csv(served, asked))
+        return answer_of(served.release.id, responses.to_json(served, asked))
 
     @app.get("/scoring")
     def scoring() -> Response:
@@ -181,7 +183,7 @@ def create_app(config: Config) -> Flask:
 
     @app.get("/clients")
     def list_clients() -> Response:
-        page = clients.get().page(**questions.read_slice(request.args))
+        page = clients.get().page(**parsing.read_slice(request.args))
         if wants_csv():
             return Response(page.to_csv(), mimetype="text/csv")
         return jsonify(page.to_json())
@@ -195,7 +197,9 @@ def create_app(config: Config) -> Flask:
     @app.get("/metrics")
     def metrics() -> Response:
         where = config.prod_deployment, config.diagnostics, config.tick_state, config.outbox
-        return Response(gauges.render(gauges.collect(*where, time.time())), content_type=gauges.MEDIA_TYPE)
+        return Response(
+            prometheus.render(prometheus.collect(*where, time.time())), content_type=prometheus.MEDIA_TYPE
+        )
 
     @app.get("/openapi.json")
     def openapi() -> Response:
@@ -211,18 +215,22 @@ def create_app(config: Config) -> Flask:
 
 
 def _add_page(
-    app: Flask, config: Config, deployed: serving.Deployed, files: Confined, clients: roster.Latest
+    app: Flask,
+    config: Config,
+    deployed: model_cache.Deployed,
+    files: Confined,
+    clients: client_list_reader.Latest,
 ) -> None:
     """Add the page for people; what refuses an upload is said on it."""
-    reported = serving.Facts(config.report, "run fullprocess.py, or reporting.py")
+    reported = model_cache.Facts(config.report, "run fullprocess.py, or reporting.py")
 
     def show(problem: str | None = None, status: int = 200) -> Response:
         view = View.of(request.args)
-        told, listed = tell(reported.read, config), tell(lambda: screen.read_list(clients, view), config)
+        told, listed = tell(reported.read, config), tell(lambda: read_list(clients, view), config)
         where = config.prod_deployment, config.diagnostics, config.tick_state, config.outbox
-        found = gauges.collect(*where, time.time())
-        html = screen.render_page(told, listed, view, config.prod_deployment, found, problem)
-        return Response(html, status, screen.HEADERS)
+        found = prometheus.collect(*where, time.time())
+        html = render_page(told, listed, view, config.prod_deployment, found, problem)
+        return Response(html, status, HEADERS)
 
     @app.get("/")
     def page() -> Response:
@@ -239,13 +247,13 @@ def _add_page(
             return show(f"the file is over {config.max_body_mb} MiB", error.code)
         except ArtifactError as error:
             return show(hide_paths(str(error), config), 503)
-        return answer_csv(served.release.id, answers.to_csv(served, asked))
+        return answer_csv(served.release.id, responses.to_csv(served, asked))
 
     @app.get("/static/<name>")
     def static_file(name: str) -> Response:
-        if name not in screen.FILES:
+        if name not in FILES:
             raise NotFound
-        return Response((HERE / "static" / name).read_bytes(), mimetype=screen.FILES[name])
+        return Response((HERE / "static" / name).read_bytes(), mimetype=FILES[name])
 
 
 def tell(read: Callable[[], dict[str, Any]], config: Config) -> dict[str, Any] | str:
@@ -256,7 +264,7 @@ def tell(read: Callable[[], dict[str, Any]], config: Config) -> dict[str, Any] |
         return hide_paths(str(error), config)
 
 
-def told_damage(deployed: serving.Deployed, config: Config) -> dict[str, str]:
+def told_damage(deployed: model_cache.Deployed, config: Config) -> dict[str, str]:
     """Say that an earlier release is served in place of a damaged one, and what is wrong with that."""
     damage = deployed.damage
     return {} if damage is None else {"status": "degraded", "problem": hide_paths(damage, config)}
@@ -299,16 +307,16 @@ def _open_and_close(app: Flask, config: Config) -> None:
     def look_at_asker() -> None:
         g.started = time.perf_counter()
         who = Asker(request.method, request.remote_addr, request.host, request.headers.get)
-        access.check(who, token)
+        auth.check(who, token)
 
     @app.after_request
     def mark(answer: Response) -> Response:
-        release = g.get("release") or serving.current_id(config.prod_deployment)
+        release = g.get("release") or model_cache.current_id(config.prod_deployment)
         own = answer.headers  # the page has some of these
         own.extend([(name, value) for name, value in SAFE_HEADERS if name not in own])
         own["X-Release"] = release
         rule, duration_ms = request.url_rule, 1000 * (time.perf_counter() - g.started)
-        requestlog.note(request.method, rule.rule if rule else "-", answer.status_code, duration_ms)
+        access_log.note(request.method, rule.rule if rule else "-", answer.status_code, duration_ms)
         return answer
 
 
@@ -339,7 +347,7 @@ def _answer_errors(app: Flask, config: Config) -> None:
 
     @app.errorhandler(Exception)
     def broken(error: Exception) -> Response:
-        requestlog.note_bug(f"{request.method} {request.url_rule}", error)
+        access_log.note_bug(f"{request.method} {request.url_rule}", error)
         return render_problem(500, "this is a bug of ours; the log of the server has the details")
 
 
@@ -349,7 +357,7 @@ def render_refusal(config: Config, status: int, detail: str) -> bytes:
     headers = [
         *SAFE_HEADERS,
         *problems.headers_of(status),
-        ("X-Release", serving.current_id(config.prod_deployment)),
+        ("X-Release", model_cache.current_id(config.prod_deployment)),
         ("Content-Type", problems.MEDIA_TYPE),
         ("Content-Length", str(len(body))),
         ("Connection", "close"),
@@ -374,7 +382,7 @@ def check_reachable(config: Config) -> None:
     ConfigError
         When it is so.
     """
-    if not access.is_loopback(config.host) and "RISK_API_TOKEN" not in config.secrets:
+    if not auth.is_loopback(config.host) and "RISK_API_TOKEN" not in config.secrets:
         raise ConfigError(
             f"{config.path}: api.host: {config.host} is reached from other machines, which needs a token; "
             "set RISK_API_TOKEN (in risk.env beside it), or use 127.0.0.1"

@@ -8,13 +8,13 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from risk import keys
-from risk.alerts import Settings as AlertSettings
 from risk.errors import ConfigError
 from risk.limits import Limits, Room
+from risk.monitoring.alerts import Settings as AlertSettings
+from risk.runtime import settings_schema
 
 if TYPE_CHECKING:
-    from risk.known import Place
+    from risk.data.row_index import Place
 
 STATE_FOLDER = ".state"
 SECRETS = ("RISK_DATABASE_URL", "RISK_MODEL_KEY", "RISK_API_TOKEN", "RISK_WEBHOOK_URL")
@@ -86,7 +86,7 @@ class Config(NamedTuple):
 
     @property
     def known_rows(self) -> Place:
-        from risk.known import Place
+        from risk.data.row_index import Place
 
         index = self.output_folder / ".finaldata.known.json"
         return Place(self.final_data, index, self.state_folder / "rows.key")
@@ -222,7 +222,7 @@ class Config(NamedTuple):
         """Say what shapes models and verdicts but no row; a change waits for new data."""
         costs = [self.call_cost, self.loss_cost] if self.threshold == "cost" else []
         shape = [self.estimator, self.random_state, self.threshold, self.params, self.drift_rule, *costs]
-        if self.max_training_rows != keys.DEFAULTS["max_training_rows"]:
+        if self.max_training_rows != settings_schema.DEFAULTS["max_training_rows"]:
             shape.append({"max_training_rows": self.max_training_rows})
         return json.dumps([*shape, self.alpha, self.gate, self.keep_releases], sort_keys=True)
 
@@ -237,11 +237,11 @@ def load_config(path: str | os.PathLike[str]) -> Config:
     """
     path = Path(os.path.abspath(path))  # noqa: PTH100  (resolve() would follow a linked config away)
     raw = _read_json(path)
-    values, problems = keys.check(path.parent, raw)
+    values, problems = settings_schema.check(path.parent, raw)
     secrets = _secrets(path.parent, problems)
     if "RISK_DATABASE_URL" in secrets:
-        keys.check_url("RISK_DATABASE_URL", secrets["RISK_DATABASE_URL"], problems, secret=True)
-    if "RISK_WEBHOOK_URL" in secrets and not keys.is_webhook(secrets["RISK_WEBHOOK_URL"]):
+        settings_schema.check_url("RISK_DATABASE_URL", secrets["RISK_DATABASE_URL"], problems, secret=True)
+    if "RISK_WEBHOOK_URL" in secrets and not settings_schema.is_webhook(secrets["RISK_WEBHOOK_URL"]):
         problems.append("RISK_WEBHOOK_URL: must be an http or https URL, without user name and blanks")
     if problems:
         plural = "problem" if len(problems) == 1 else "problems"
@@ -261,11 +261,11 @@ def find_alerts(path: str | os.PathLike[str]) -> AlertSettings | None:
         given = _read_json(path).get("alerts")
     except ConfigError:
         given = None
-    defaults: dict[str, Any] = keys.DEFAULTS["alerts"]
+    defaults: dict[str, Any] = settings_schema.DEFAULTS["alerts"]
     given = given if isinstance(given, dict) else {}
     values = {name: given.get(name, value) for name, value in defaults.items()}
     for name, value in values.items():
-        rule, _ = keys.ALERT_RULES[f"alerts.{name}"]
+        rule, _ = settings_schema.ALERT_RULES[f"alerts.{name}"]
         values[name] = value if rule(value) else defaults[name]
     return _alerts(path.parent, values, _secrets(path.parent, []))
 
@@ -275,7 +275,7 @@ def _alerts(root: Path, values: dict[str, Any], secrets: dict[str, str]) -> Aler
     return AlertSettings(
         root=root,
         state_folder=root / STATE_FOLDER,
-        webhook=webhook if webhook and keys.is_webhook(webhook) else None,
+        webhook=webhook if webhook and settings_schema.is_webhook(webhook) else None,
         command=tuple(command) if command else None,
         template=values["template"],
         stale_days=values["stale_days"],
@@ -363,7 +363,7 @@ def _database_url(root: Path, url: str) -> str:
 
 def _freeze(path: Path, raw: dict[str, Any], values: dict[str, Any], secrets: dict[str, str]) -> Config:
     root = path.parent
-    folders = {key: Path(os.path.normpath(root / raw[key])) for key in keys.FOLDER_KEYS}
+    folders = {key: Path(os.path.normpath(root / raw[key])) for key in settings_schema.FOLDER_KEYS}
     spill = values["engine.spill_folder"]
     return Config(
         path=path,
@@ -378,7 +378,7 @@ def _freeze(path: Path, raw: dict[str, Any], values: dict[str, Any], secrets: di
         id_columns=tuple(values["id_columns"]),
         missing_ids_allowed="id_columns" not in raw,
         ignore_columns=tuple(values["ignore_columns"]),
-        separator=keys.SEPARATORS[values["separator"]] if values["separator"] else None,
+        separator=settings_schema.SEPARATORS[values["separator"]] if values["separator"] else None,
         estimator=values["model.estimator"],
         random_state=values["model.random_state"],
         threshold=values["model.threshold"],
@@ -403,12 +403,14 @@ def _freeze(path: Path, raw: dict[str, Any], values: dict[str, Any], secrets: di
         port=values["api.port"],
         workers=values["api.workers"],
         max_body_mb=values["api.max_body_mb"],
-        limits=Limits(**{name: values[f"limits.{name}"] for name in keys.DEFAULTS["limits"]}),
+        limits=Limits(**{name: values[f"limits.{name}"] for name in settings_schema.DEFAULTS["limits"]}),
         max_rows=values["api.max_rows"],
         timeout_s=values["api.timeout_s"],
         top_n=values["report.top_n"],
         value_column=values["report.value_column"],
         words=values["report.words"],
-        alerts=_alerts(root, {name: values[f"alerts.{name}"] for name in keys.DEFAULTS["alerts"]}, secrets),
+        alerts=_alerts(
+            root, {name: values[f"alerts.{name}"] for name in settings_schema.DEFAULTS["alerts"]}, secrets
+        ),
         secrets=secrets,
     )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import stage
 from config import Config
-from risk import outbox
+from risk.history import outbox
 
 LONGEST_S = 600.0  # an upgrade takes its time, but a server gone silent must not hold the workspace for ever
 
@@ -54,24 +54,25 @@ def run(config: Config, *, check: bool = False) -> Result:
     ServiceError
         When the database does not answer, refuses, or a newer program has been there.
     """
-    from risk import databases, deadline, entries, history
+    from risk import timeouts
+    from risk.history import connections, migrations, tables
 
     url = config.database_url
-    shown = databases.show(url)
+    shown = connections.show(url)
 
-    def stand() -> history.Standing:
-        with databases.connect(url, reads=check) as connection:
-            before = history.look(connection) if check else history.ensure(connection, shown)
-            history.refuse_newer(before, shown)
+    def stand() -> migrations.Standing:
+        with connections.connect(url, reads=check) as connection:
+            before = migrations.look(connection) if check else migrations.ensure(connection, shown)
+            migrations.refuse_newer(before, shown)
             return before
 
-    absent = check and databases.is_missing_file(url)
-    before = history.NOTHING if absent else deadline.within(LONGEST_S, stand, shown)
+    absent = check and connections.is_missing_file(url)
+    before = migrations.NOTHING if absent else timeouts.within(LONGEST_S, stand, shown)
     if not check:
         outbox.note_success(config.outbox)
         deliver(config)
     n_waiting = len(outbox.waiting(config.outbox))
-    return Result(shown, before.version, entries.VERSION, before.steps, check, n_waiting)
+    return Result(shown, before.version, tables.VERSION, before.steps, check, n_waiting)
 
 
 def deliver(config: Config) -> None:

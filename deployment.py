@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import stage
 from config import Config
-from risk import artifacts, releases
 from risk.errors import ArtifactError, UsageError
+from risk.files import read_bytes, read_json, sha256
+from risk.model import registry
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-    from risk.gate import GateDecision
+    from risk.model.gate import GateDecision
 
 MODEL = "trainedmodel.pkl"
 HELD_BACK, TEST_DATA = "new rows that neither model has seen", "test data"
@@ -106,12 +107,12 @@ def decide(
     candidate: Any, deployed: Any, X: pd.DataFrame, y: np.ndarray, rule: str, alpha: float
 ) -> GateDecision:
     """Ask both models about the same rows."""
-    from risk import gate
+    from risk.model import gate
 
     if not len(y):  # no model answers about no row
         return gate.decide_gate(y, y, y, y, y, rule=rule, alpha=alpha)
-    y_pred, probability = releases.predict(candidate, X)
-    deployed_pred, deployed_probability = releases.predict(deployed, X)
+    y_pred, probability = registry.predict(candidate, X)
+    deployed_pred, deployed_probability = registry.predict(deployed, X)
     return gate.decide_gate(
         y, probability, y_pred, deployed_probability, deployed_pred, rule=rule, alpha=alpha
     )
@@ -147,51 +148,51 @@ def run(
         When there is no release to go back to.
     """
     folder = config.prod_deployment
-    before = releases.current(folder)
+    before = registry.current(folder)
     if list:
-        told = tuple(tell(folder, name) for name in releases.names(folder))
-        return Result(releases.release_id(before) if before else None, False, told)
+        told = tuple(tell(folder, name) for name in registry.names(folder))
+        return Result(registry.release_id(before) if before else None, False, told)
     if rollback is not None:
         key = config.secrets.get("RISK_MODEL_KEY")
-        whole = [name for name in releases.names(folder) if rollback or releases.is_whole(folder, name, key)]
+        whole = [name for name in registry.names(folder) if rollback or registry.is_whole(folder, name, key)]
         target = choose_rollback(whole, before, rollback)
-        found = releases.read(folder, target, key)
-        releases.switch(folder, target)
+        found = registry.read(folder, target, key)
+        registry.switch(folder, target)
         return Result(
             found.id, target != before, (), found.manifest, "rollback", found.manifest["files"][MODEL]
         )
     files, facts = read_candidate(config)
     facts = {"deployed_by": by, "why": dict(why or {}), **facts}
-    release = releases.publish(
+    release = registry.publish(
         folder,
         files,
         facts,
         keep=config.keep_releases,
         key=config.secrets.get("RISK_MODEL_KEY"),
     )
-    deployed = before is None or releases.release_id(before) != release
-    return Result(release, deployed, (), facts, DEPLOYED, artifacts.sha256(files[MODEL]))
+    deployed = before is None or registry.release_id(before) != release
+    return Result(release, deployed, (), facts, DEPLOYED, sha256(files[MODEL]))
 
 
 def tell(folder: Path, name: str) -> str:
     """Tell of one release in a line: id, score, estimator, who deployed it; or what is wrong with it."""
     try:
-        manifest = releases.read(folder, name).manifest
+        manifest = registry.read(folder, name).manifest
     except ArtifactError as error:
-        return f"{releases.release_id(name)}  damaged: {error}"
+        return f"{registry.release_id(name)}  damaged: {error}"
     facts = f"F1 {manifest['score']:.4f}  {manifest['estimator']}  by {manifest['deployed_by']}"
-    return f"{releases.release_id(name)}  {facts}"
+    return f"{registry.release_id(name)}  {facts}"
 
 
 def choose_rollback(names: list[str], current: str | None, wanted: str) -> str:
     """Choose the release before the current one, or the one named."""
     if wanted:
-        found = [name for name in names if releases.release_id(name).startswith(wanted)]
+        found = [name for name in names if registry.release_id(name).startswith(wanted)]
         if len(found) == 1:
             return found[0]
-        known = ", ".join(map(releases.release_id, names)) or "none"
+        known = ", ".join(map(registry.release_id, names)) or "none"
         raise UsageError(f"no single release {wanted!r}; there are: {known}")
-    earlier = [n for n in names if current is not None and releases.number(n) < releases.number(current)]
+    earlier = [n for n in names if current is not None and registry.number(n) < registry.number(current)]
     if not earlier:
         raise UsageError("there is no earlier release to go back to; see deployment.py --list")
     return earlier[-1]
@@ -199,22 +200,22 @@ def choose_rollback(names: list[str], current: str | None, wanted: str) -> str:
 
 def read_candidate(config: Config) -> tuple[dict[str, bytes], dict[str, Any]]:
     """Read the files of a release and check that they belong together."""
-    card = artifacts.read_json(config.model_card, "run training.py first")
-    metrics = artifacts.read_json(config.metrics, "run scoring.py first")
-    model = artifacts.read_bytes(config.trained_model, "run training.py first")
-    if artifacts.sha256(model) != card["model_sha256"]:
+    card = read_json(config.model_card, "run training.py first")
+    metrics = read_json(config.metrics, "run scoring.py first")
+    model = read_bytes(config.trained_model, "run training.py first")
+    if sha256(model) != card["model_sha256"]:
         raise ArtifactError(f"{config.trained_model}: is not what modelcard.json describes; run training.py")
     if metrics["model_sha256"] != card["model_sha256"]:
         raise ArtifactError(f"{config.metrics}: describes another model; run scoring.py first")
-    trained_on = artifacts.read_bytes(config.trained_on, "run training.py first")
-    if artifacts.sha256(trained_on) != card["data"].get("files_sha256"):
+    trained_on = read_bytes(config.trained_on, "run training.py first")
+    if sha256(trained_on) != card["data"].get("files_sha256"):
         raise ArtifactError(f"{config.trained_on}: is not of the trained model; run training.py")
     files = {
         MODEL: model,
-        "latestscore.txt": artifacts.read_bytes(config.latest_score, "run scoring.py first"),
+        "latestscore.txt": read_bytes(config.latest_score, "run scoring.py first"),
         "ingestedfiles.txt": trained_on,
-        "modelcard.json": artifacts.read_bytes(config.model_card, "run training.py first"),
-        "metrics.json": artifacts.read_bytes(config.metrics, "run scoring.py first"),
+        "modelcard.json": read_bytes(config.model_card, "run training.py first"),
+        "metrics.json": read_bytes(config.metrics, "run scoring.py first"),
     }
     facts = {
         "training_mark": {"length": card["data"]["length"], "digest": card["data"]["digest"]},

@@ -15,30 +15,24 @@ from typing import TYPE_CHECKING, Any
 
 import stage
 from config import SECRETS, Config
-from risk import (
-    artifacts,
-    contents,
-    csvfile,
-    dataset,
-    escapes,
-    outbox,
-    packages,
-    releases,
-    rows,
-    table,
-    ticks,
-    timeline,
-    trends,
-)
+from risk import layout, text
+from risk.data import csv_check, validation
+from risk.data.ledger import load_ready_ledger
+from risk.data.schema import to_frame
+from risk.engines import statistics as statistics_
 from risk.errors import ArtifactError, DatasetError, MissingArtifactError, UsageError
-from risk.layout import WIDTH, align, fit, short
+from risk.files import list_inputs, put, put_json, read_json, read_json_or_none
+from risk.history import outbox, trends
 from risk.limits import Room
+from risk.model import registry
+from risk.reporting import terminal
+from risk.runtime import dependencies, state
 
 if TYPE_CHECKING:
-    from risk.predictions import Predictor
-    from risk.releases import Release
-    from risk.rows import Rejection
-    from risk.table import Ledger
+    from risk.data.ledger import Ledger
+    from risk.data.validation import Rejection
+    from risk.model.registry import Release
+    from risk.prediction.predictor import Predictor
 
 LOG = stage.log("diagnostics")
 MOST_POINTS = 10_000
@@ -94,7 +88,7 @@ class Past:
         if self.exported:
             return "".join(f"{name}.csv  {count:,} rows\n" for name, count in self.exported.items())
         late = f"{self.waiting:,} batches of records wait for the database\n" if self.waiting else ""
-        return timeline.render_text(self.trends, since=self.since) + late
+        return terminal.render_text(self.trends, since=self.since) + late
 
 
 @dataclass(frozen=True)
@@ -128,9 +122,9 @@ class Explained:
 
     def text(self) -> str:
         """Tell it in 80 columns."""
-        from risk import lineage
+        from risk.prediction import explanation
 
-        return lineage.render(self.facts)
+        return explanation.render(self.facts)
 
 
 # --- run -------------------------------------------------------------------------------------------------
@@ -186,12 +180,12 @@ def run(
         return predict_file(config, predict, reasons, output)
     if explain is not None:
         return explain_client(config, explain)
-    ledger = table.load_ready(config.ledger)
+    ledger = load_ready_ledger(config.ledger)
     statistics, missing = describe_columns(config, ledger)
     deployed = load_deployed(config)
     clients = list_clients(config, ledger, deployed) if deployed else None
     timings, moved, known = read_history(config)
-    listed, asked_at = packages.list_packages(config.requirements, config.package_cache)
+    listed, asked_at = dependencies.list_packages(config.requirements, config.package_cache)
     facts: dict[str, Any] = {
         "n_rows": ledger.rows,
         "n_unlabelled": ledger.rows_unlabelled,
@@ -200,19 +194,19 @@ def run(
         "timings": measure_timings(config) if measure else timings,
         "dependencies": listed,
         "dependencies_at": asked_at,
-        "verdict": verdict or ticks.last_verdict(config.tick_state),
+        "verdict": verdict or state.last_verdict(config.tick_state),
         "predictions": predict_test_data(config, deployed) if deployed else None,
         "clients": clients,
         "trends": trends.latest(moved),
         "history": known,
     }
-    artifacts.put_json(config.trends, moved)
-    artifacts.put_json(config.diagnostics, facts)
+    put_json(config.trends, moved)
+    put_json(config.diagnostics, facts)
     return Result(
         n_rows=ledger.rows,
         n_columns=len(missing),
         n_missing=sum(int(found["count"]) for found in missing.values()),
-        n_outdated=sum(p["latest"] not in (p["installed"], packages.UNKNOWN) for p in listed),
+        n_outdated=sum(p["latest"] not in (p["installed"], dependencies.UNKNOWN) for p in listed),
         facts=facts,
         mark=ledger.mark,
     )
@@ -221,9 +215,9 @@ def run(
 def describe_columns(config: Config, ledger: Ledger) -> tuple[Any, Any]:
     """Describe the columns of the table by the engine that config.json names."""
     if config.engine != "spark":
-        return contents.describe_columns(config.final_data, ledger, config.room)
-    from risk import spark
-    from risk.dataset import Schema
+        return statistics_.describe_columns(config.final_data, ledger, config.room)
+    from risk.data.schema import Schema
+    from risk.engines import spark
 
     cluster = stage.connect_cluster(config)
     with spark.open_table(cluster, config.final_data, ledger) as rows:
@@ -243,10 +237,10 @@ def load_release(config: Config) -> tuple[Release, Predictor]:
     """Load the deployed release, and let it speak in the words of config.json."""
     import sklearn.ensemble  # noqa: F401  (its thread pool must be there before it can be limited)
 
-    from risk.predictions import Predictor
-    from risk.words import Words
+    from risk.prediction.predictor import Predictor
+    from risk.prediction.wording import Words
 
-    release, model = releases.load_deployed(config.prod_deployment, config.secrets.get("RISK_MODEL_KEY"))
+    release, model = registry.load_deployed(config.prod_deployment, config.secrets.get("RISK_MODEL_KEY"))
     return release, Predictor.of_release(release, model, Words(config.words))
 
 
@@ -255,12 +249,12 @@ def predict_test_data(config: Config, deployed: Predictor) -> dict[str, Any]:
     from threadpoolctl import threadpool_limits
 
     schema = deployed.schema
-    good, _ = rows.read_folder(
+    good, _ = validation.read_folder(
         config.test_data, schema, config.separator, needed=schema.features, limits=config.limits
     )
     if good:
         with threadpool_limits(1):
-            values = [int(value) for value in deployed.model.predict(dataset.to_frame(good, schema))]
+            values = [int(value) for value in deployed.model.predict(to_frame(good, schema))]
     else:
         values = []
     return {"release": deployed.release, "n": len(values), "n_leaving": sum(values), "values": values}
@@ -270,20 +264,20 @@ def list_clients(config: Config, ledger: Ledger, deployed: Predictor) -> dict[st
     """Write atrisk.csv and give its summary; None where the deployed model cannot read the table."""
     from threadpoolctl import threadpool_limits
 
-    from risk import atrisk
+    from risk.prediction import client_list
 
     unknown = [name for name in config.words if name not in (ledger.schema or {})["columns"]]
     if unknown:
         LOG.warning("report.words: the table has no column %s", ", ".join(map(repr, unknown)))
     try:
-        before = (artifacts.read_json_or_none(config.diagnostics) or {}).get("clients")
+        before = (read_json_or_none(config.diagnostics) or {}).get("clients")
     except ArtifactError:
         before = None
-    wanted = atrisk.Wanted(config.top_n, config.value_column)
+    wanted = client_list.Wanted(config.top_n, config.value_column)
     places = (config.at_risk, config.final_data, config.room)
     try:
         with threadpool_limits(1):
-            told = atrisk.write_list(*places, ledger, deployed, wanted, before)
+            told = client_list.write_list(*places, ledger, deployed, wanted, before)
     except DatasetError as error:
         LOG.warning("%s is as it was: %s", config.at_risk.name, error)
         return None
@@ -303,7 +297,7 @@ def predict_file(config: Config, path: str, n_reasons: int, output: str | None) 
     """Let the deployed model predict the rows of a file; of the workspace only the spill folder is used."""
     from threadpoolctl import threadpool_limits
 
-    from risk import batches, pipes
+    from risk.prediction import batch, streams
 
     release, deployed = load_release(config)
     check_output(config, path, output)
@@ -311,12 +305,12 @@ def predict_file(config: Config, path: str, n_reasons: int, output: str | None) 
         return predict_on_cluster(config, release, deployed, path, n_reasons, output)
     if Path(path).is_dir():
         raise UsageError(f'{path}: is a folder; only with engine.name "spark" a folder is predicted')
-    with pipes.scratch(config.spill_folder) as scratch:
-        source = pipes.take_input(path, scratch)
-        checked = csvfile.check(source, deployed.schema.columns, config.separator, config.limits)
+    with streams.scratch(config.spill_folder) as scratch:
+        source = streams.take_input(path, scratch)
+        checked = csv_check.check(source, deployed.schema.columns, config.separator, config.limits)
         room = Room(scratch, config.memory_limit)
-        with pipes.open_output(output, scratch) as out, threadpool_limits(1):
-            told = batches.predict_file(checked, deployed, out, n_reasons=n_reasons, room=room)
+        with streams.open_output(output, scratch) as out, threadpool_limits(1):
+            told = batch.predict_file(checked, deployed, out, n_reasons=n_reasons, room=room)
     tell_rejected(checked.name, told.rejected, told.n_rows)
     return Predicted(release.id, told.n_rows, told.n_leaving, len(told.rejected), output)
 
@@ -325,31 +319,31 @@ def predict_on_cluster(
     config: Config, release: Release, deployed: Predictor, path: str, n_reasons: int, output: str | None
 ) -> Predicted:
     """Let executors predict a file into a file, or a folder of files into a new folder."""
-    from risk import pipes, remote
+    from risk.prediction import spark_batch, streams
 
-    cluster = stage.connect_cluster(config, remote.PACKAGES)
+    cluster = stage.connect_cluster(config, spark_batch.PACKAGES)
     is_folder = Path(path).is_dir()
     if is_folder and output is None:
         raise UsageError(f"{path}: is a folder; name a new folder with --output")
     with ExitStack() as opened:
-        scratch = opened.enter_context(pipes.scratch(config.spill_folder, shared=True))
+        scratch = opened.enter_context(streams.scratch(config.spill_folder, shared=True))
         if is_folder and output is not None:
-            sources = [Path(path).resolve() / name for name in artifacts.list_inputs(Path(path))]
-            made = opened.enter_context(pipes.open_folder(Path(output)))
+            sources = [Path(path).resolve() / name for name in list_inputs(Path(path))]
+            made = opened.enter_context(streams.open_folder(Path(output)))
         else:
-            sources, made = [pipes.take_input(path, scratch)], None
+            sources, made = [streams.take_input(path, scratch)], None
         if not sources:
             raise MissingArtifactError(f"{path}: holds no CSV file")
         columns = deployed.schema.columns
-        files = [csvfile.check(source, columns, config.separator, config.limits) for source in sources]
+        files = [csv_check.check(source, columns, config.separator, config.limits) for source in sources]
 
         def open_output(position: int) -> Any:
             if made is None:
-                return pipes.open_output(output, scratch)
+                return streams.open_output(output, scratch)
             return (made / files[position].name).open("w", encoding="utf-8", newline="")
 
-        sent = remote.Sent(release, config.words, n_reasons)
-        told = remote.predict_files(cluster, files, sent, deployed, scratch, open_output)
+        sent = spark_batch.Sent(release, config.words, n_reasons)
+        told = spark_batch.predict_files(cluster, files, sent, deployed, scratch, open_output)
     for checked, one in zip(files, told, strict=True):
         tell_rejected(checked.name, one.rejected, one.n_rows)
     n_rows, n_leaving, n_rejected = (
@@ -386,13 +380,13 @@ def explain_client(config: Config, client: str) -> Explained:
     """Tell where the prediction of a client comes from; of the workspace only the spill folder is used."""
     from threadpoolctl import threadpool_limits
 
-    from risk import lineage, pipes
+    from risk.prediction import explanation, streams
 
-    ledger = table.load_ready(config.ledger)
+    ledger = load_ready_ledger(config.ledger)
     release, deployed = load_release(config)
-    with pipes.scratch(config.spill_folder) as scratch, threadpool_limits(1):
+    with streams.scratch(config.spill_folder) as scratch, threadpool_limits(1):
         room = Room(scratch, config.memory_limit)
-        return Explained(lineage.explain(client, config.final_data, ledger, release, deployed, room))
+        return Explained(explanation.explain(client, config.final_data, ledger, release, deployed, room))
 
 
 def read_history(config: Config) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
@@ -415,8 +409,8 @@ def read_history(config: Config) -> tuple[dict[str, Any], dict[str, Any], dict[s
         moved, until = trends.build(rows, left_out=left_out), last_moment(rows)
         rows = unknown_rows(waiting, None)
     else:
-        before = artifacts.read_json_or_none(config.diagnostics) or {}
-        moved = artifacts.read_json_or_none(config.trends) or trends.build({})
+        before = read_json_or_none(config.diagnostics) or {}
+        moved = read_json_or_none(config.trends) or trends.build({})
         timings, until = before.get("timings", {}), before.get("history", {}).get("until")
         rows = unknown_rows(waiting, until)
     timings = continue_timings(timings, rows.get("timings", []))
@@ -460,9 +454,9 @@ def continue_timings(
 
 def read_past(config: Config, since: str | None) -> dict[str, Any]:
     """Read how things have moved."""
-    from risk import records
+    from risk.history import store
 
-    with records.read(config.database_url) as history:
+    with store.read(config.database_url) as history:
         rows, left_out = history.trend_rows()
     moved = trends.build(rows, left_out=left_out, max_points=MOST_POINTS)
     return trends.cut(moved, since) if since else moved
@@ -470,20 +464,20 @@ def read_past(config: Config, since: str | None) -> dict[str, Any]:
 
 def export_tables(config: Config, folder: Path) -> dict[str, int]:
     """Write every table of the history as CSV, as they are at one moment; return the rows of each."""
-    from risk import records
+    from risk.history import store
 
     if folder.resolve() in (config.input_folder.resolve(), config.test_data.resolve()):
         raise UsageError(f"--export: {folder} is read by the pipeline; name another folder")
     counts = {}
-    with records.read(config.database_url) as history:
+    with store.read(config.database_url) as history:
         for name, columns, rows in history.tables():
-            with artifacts.put(folder / f"{name}.csv") as handle:
+            with put(folder / f"{name}.csv") as handle:
                 writer = csv.writer(handle, lineterminator="\n")
                 writer.writerow(columns)
                 counts[name] = 0
                 for row in rows:
                     cells = (int(cell) if isinstance(cell, bool) else cell for cell in row)
-                    writer.writerow(map(escapes.for_spreadsheet, cells))
+                    writer.writerow(map(text.escape_for_spreadsheet, cells))
                     counts[name] += 1
     return counts
 
@@ -493,7 +487,7 @@ def measure_timings(config: Config) -> dict[str, Any]:
     import subprocess
     import sys
 
-    from risk import records
+    from risk.history import store
 
     environment = {name: value for name, value in os.environ.items() if name not in SECRETS}
     with tempfile.TemporaryDirectory(prefix="risk-measure-") as scratch:
@@ -506,13 +500,13 @@ def measure_timings(config: Config) -> dict[str, Any]:
             )
             if done.returncode:
                 raise DatasetError(f"{name} could not be measured: {done.stderr.strip()}")
-        with records.open(f"sqlite:///{copy.parent / 'records.db'}") as history:
+        with store.open(f"sqlite:///{copy.parent / 'records.db'}") as history:
             return history.latest_timings()
 
 
 def write_scratch_config(config: Config, scratch: Path) -> Path:
     """Write a config.json whose outputs lie in `scratch` and whose inputs are the live ones."""
-    raw = artifacts.read_json(config.path, "name one with --config")
+    raw = read_json(config.path, "name one with --config")
     raw |= {
         "input_folder_path": str(config.input_folder),
         "test_data_path": str(config.test_data),
@@ -522,7 +516,7 @@ def write_scratch_config(config: Config, scratch: Path) -> Path:
         "database_url": "sqlite:///records.db",
     }
     path = scratch / "config.json"
-    artifacts.put_json(path, raw)
+    put_json(path, raw)
     return path
 
 
@@ -533,7 +527,7 @@ def render(facts: Mapping[str, Any]) -> str:
     """Render diagnostics.json as aligned tables."""
     statistics: list[tuple[str, ...]] = [("column", "n", "mean", "median", "mode", "std", "min", "max")]
     for name, found in facts["statistics"].items():
-        statistics.append((name, *(short(found[key]) for key in statistics[0][1:])))
+        statistics.append((name, *(layout.short(found[key]) for key in statistics[0][1:])))
     missing: list[tuple[str, ...]] = [("column", "missing", "percent")]
     missing += [(k, f"{v['count']:,}", f"{v['percent']:.2f}") for k, v in facts["missing"].items()]
     timings: list[tuple[str, ...]] = [("stage", "seconds", "runs", "last run")]
@@ -553,7 +547,7 @@ def render(facts: Mapping[str, Any]) -> str:
         said = f"release {predictions['release']}: {n_leaving:,} of {n:,} test rows leave"
     tables: list[list[tuple[str, ...]]] = [statistics, missing, timings, listed]
     n_rows = f"{facts['n_rows']:,} rows, {facts['n_unlabelled']:,} of them unlabelled"
-    blocks = [n_rows, *(align(table) for table in tables), said]
+    blocks = [n_rows, *(layout.align(table) for table in tables), said]
     if facts["clients"]:
         blocks.append(render_clients(facts["clients"]))
     return "\n\n".join(blocks) + "\n"
@@ -567,7 +561,7 @@ def render_clients(found: Mapping[str, Any]) -> str:
     for one in found["clients"][:FIRST_CLIENTS]:
         why = "; ".join(reason["text"] for reason in one["reasons"])
         named = " ".join(value or "-" for value in one["id"].values())
-        lines.append(fit(f"{100 * one['probability']:5.1f} %  {named}: {why}", WIDTH).rstrip())
+        lines.append(layout.fit(f"{100 * one['probability']:5.1f} %  {named}: {why}", layout.WIDTH).rstrip())
     return "\n".join(lines)
 
 

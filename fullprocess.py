@@ -13,8 +13,17 @@ from typing import NamedTuple
 import stage
 import tick
 from config import Config
-from risk import releases, ticks
-from risk.ticks import State
+from risk.model import registry
+from risk.runtime.state import (
+    State,
+    content,
+    find_library,
+    find_new,
+    is_due,
+    list_files,
+    load_state,
+    save_state,
+)
 
 
 class Look(NamedTuple):
@@ -31,25 +40,25 @@ class Look(NamedTuple):
 
 def look(config: Config) -> tuple[State | None, Look]:
     """Compare the world with the last completed tick; touches nothing."""
-    state = ticks.load(config.tick_state)
+    state = load_state(config.tick_state)
     old = state or State()
     source = os.path.relpath(config.input_folder, config.root)
     most = config.limits.file_bytes
-    files = ticks.list_files(config.input_folder, old.files if old.source == source else {}, most)
-    test_files = ticks.list_files(config.test_data, old.test_files, most) if config.test_data.is_dir() else {}
+    files = list_files(config.input_folder, old.files if old.source == source else {}, most)
+    test_files = list_files(config.test_data, old.test_files, most) if config.test_data.is_dir() else {}
     seen = old._replace(
         source=source,
         files=files,
         test_files=test_files,
         row_key=config.row_key(),
         other_key=config.other_key(),
-        library=ticks.find_library(),
+        library=find_library(),
         release=tick.deployed_release(config),
-        release_files=releases.facts(config.prod_deployment),
+        release_files=registry.facts(config.prod_deployment),
     )
     if state is None:
         return None, Look(seen, ("first tick",), tuple(files))
-    new_names = ticks.find_new(old.files if old.source == source else {}, files)
+    new_names = find_new(old.files if old.source == source else {}, files)
     reasons = []
     if new_names:
         reasons.append(f"{len(new_names)} new or changed file{'s' * (len(new_names) != 1)}")
@@ -59,7 +68,7 @@ def look(config: Config) -> tuple[State | None, Look]:
         reasons.append("config.json shapes rows in another way")
     if old.impossible is not None and old.other_key != seen.other_key:
         reasons.append("config.json asks for another model than the one that could not be trained")
-    if ticks.content(old.test_files) != ticks.content(test_files):
+    if content(old.test_files) != content(test_files):
         reasons.append("the test data are others")
     if old.library != seen.library:
         reasons.append("scikit-learn was installed anew")
@@ -68,7 +77,7 @@ def look(config: Config) -> tuple[State | None, Look]:
     elif old.release_files != seen.release_files and tick.is_damaged(config):
         reasons.append("the deployed release is damaged")
     only_pending = not reasons
-    if old.pending is not None and ticks.is_due(old.pending):
+    if old.pending is not None and is_due(old.pending):
         reasons.append(f"steps left from before: {', '.join(old.pending['steps'])}")
     return state, Look(seen, tuple(reasons), new_names, only_pending)
 
@@ -94,7 +103,7 @@ def run(config: Config, *, dry_run: bool = False) -> tick.Result:
                     "config.json changed: it counts from the next new data on, or run training.py, "
                     "scoring.py and deployment.py"
                 )
-            ticks.save(config.tick_state, found.seen)
+            save_state(config.tick_state, found.seen)
         else:
             os.utime(config.tick_state)
         return tick.Result(state=found.seen)
@@ -102,7 +111,7 @@ def run(config: Config, *, dry_run: bool = False) -> tick.Result:
     if state is not None and found.only_pending:
         left = state.pending or {}
         state = tick.finish(config, found.seen, left["steps"], left["tries"])
-        ticks.save(config.tick_state, state)
+        save_state(config.tick_state, state)
         return tick.Result(release=tick.id_of(state.release), reason="; ".join(found.reasons), state=state)
     return tick.Tick(config, state, found.seen).run()
 

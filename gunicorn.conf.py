@@ -15,19 +15,20 @@ os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"  # befo
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # gunicorn adds it only after this file
 
 from app import check_reachable, load_served_config, render_refusal
-from risk import escapes, requestlog
+from risk import text
 from risk.errors import ConfigError
-from risk.worker import Terms, make_worker
+from risk.serving import access_log, worker
+from risk.serving.worker import Terms
 
 try:
     _config = load_served_config()
     check_reachable(_config)
 except ConfigError as error:
-    print(f"ERROR app: {escapes.for_screen_lines(str(error))}", file=sys.stderr)
+    print(f"ERROR app: {text.escape_lines_for_terminal(str(error))}", file=sys.stderr)
     raise SystemExit(error.exit_code) from error
 
 bind = f"[{_config.host}]:{_config.port}" if ":" in _config.host else f"{_config.host}:{_config.port}"
-worker_class = make_worker(
+worker_class = worker.make_worker(
     Terms(
         max_body=_config.max_body_bytes,
         max_held=4 * _config.max_body_bytes,
@@ -43,7 +44,7 @@ worker_connections = min(1000, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 1
 timeout = 60
 graceful_timeout = 30
 keepalive = 5
-accesslog = None  # risk/requestlog.py writes one without contents
+accesslog = None  # risk/serving/access_log.py writes one without contents
 errorlog = "-"
 loglevel = "info" if sys.stderr.isatty() else "warning"
 forwarded_allow_ips = ""  # no header of a client makes it somebody else
@@ -65,4 +66,4 @@ def when_ready(arbiter: Any) -> None:
 
 def post_fork(arbiter: Any, worker: Any) -> None:
     """Let each worker log by itself."""
-    requestlog.set_up(_config.request_log, interactive=sys.stderr.isatty())
+    access_log.set_up(_config.request_log, interactive=sys.stderr.isatty())

@@ -16,11 +16,24 @@ import intake
 import stage
 from config import Config
 from intake import Batch
-from risk import artifacts, csvfile, escapes, known, table, ticks
-from risk.dataset import Schema
+from risk import files, text
+from risk import files as files_
+from risk.data import csv_check, row_index
+from risk.data.ledger import (
+    FileEntry,
+    Ledger,
+    grow,
+    known_records,
+    load_ledger,
+    put_ledger,
+    render_files,
+    render_line,
+    split_records,
+)
+from risk.data.row_index import Known
+from risk.data.schema import Schema
 from risk.errors import DatasetError
-from risk.known import Known
-from risk.table import FileEntry, Ledger
+from risk.runtime import state
 
 LOG = stage.log("ingestion")
 ROWS_AT_ONCE = 500_000
@@ -108,21 +121,21 @@ def run(
     DatasetError
         When no file can make a first table, or config.json names a column that the data lack.
     """
-    listing = artifacts.list_inputs(config.input_folder)
+    listing = files.list_inputs(config.input_folder)
     source = os.path.relpath(config.input_folder, config.root)
     ledger = take_up_table(config, source)
     before = ledger
     if rebuild or ledger.rebuilding or ledger.row_key != config.row_key():
         ledger = Ledger(source, config.row_key())
-    for name, reason in artifacts.list_odd_inputs(config.input_folder).items():
+    for name, reason in files.list_odd_inputs(config.input_folder).items():
         LOG.warning("%s: refused: %s; the other files go on", name, reason)
     if digests is None:
-        digests = ticks.known_digests(config.input_digests, source, listing)
+        digests = state.known_digests(config.input_digests, source, listing)
     batch = collect(config, ledger, before, listing, digests)
     ledger = take_up(config, ledger, before, batch) if batch.files else before
     write_texts(config, ledger)
     seen = {entry.name: entry.sha256 for entry in ledger.files if entry.name not in batch.left}
-    ticks.keep_digests(config.input_digests, source, listing, seen)
+    state.keep_digests(config.input_digests, source, listing, seen)
     untold = sum(since is not None and entry.batch > since for entry in ledger.files)
     new = ledger.files[len(ledger.files) - max(len(batch.files), untold) :]
     taken = [entry for entry in new if entry.refused is None]
@@ -149,7 +162,7 @@ def take_up_table(config: Config, source: str) -> Ledger:
     """
     config.output_folder.mkdir(parents=True, exist_ok=True)
     data = (config.final_data, config.rejected_rows)
-    present = table.load(config.ledger)
+    present = load_ledger(config.ledger)
     if present is not None and present.source != source:
         for path in (*data, config.ledger):
             if path.exists():
@@ -158,19 +171,19 @@ def take_up_table(config: Config, source: str) -> Ledger:
         present = None
     if present is None and aside(config.ledger, source).exists():
         aside(config.ledger, source).replace(config.ledger)
-        present = table.load(config.ledger)
+        present = load_ledger(config.ledger)
         LOG.warning("the table of %s is taken up again, as config.json says", source)
     if present is not None:
         for path in data:
             if aside(path, source).exists():
                 aside(path, source).replace(path)
-    artifacts.sync_folder(config.output_folder)
+    files.sync_folder(config.output_folder)
     return present or Ledger(source, config.row_key())
 
 
 def aside(path: Path, source: str) -> Path:
     """Name the place of a table that is put aside; never a name that looks like an input."""
-    return path.with_name(f".aside-{artifacts.sha256(source.encode())[:12]}-{path.name.lstrip('.')}")
+    return path.with_name(f".aside-{files.sha256(source.encode())[:12]}-{path.name.lstrip('.')}")
 
 
 def collect(
@@ -193,13 +206,13 @@ def collect(
         if (name, digests.get(name, "")) in taken:
             continue
         try:
-            checked = csvfile.check(config.input_folder / name, wanted, config.separator, config.limits)
+            checked = csv_check.check(config.input_folder / name, wanted, config.separator, config.limits)
         except PermissionError:
             LOG.warning("%s: may not be read; check its owner and mode; the other files go on", name)
             continue
         if (name, checked.sha256) in taken or (name, checked.refusal) in over:
             continue
-        if csvfile.has_changed(checked):
+        if csv_check.has_changed(checked):
             batch.leave(name)
             continue
         if name in names:
@@ -223,7 +236,7 @@ def take_up(config: Config, ledger: Ledger, before: Ledger, batch: Batch) -> Led
     schema = Schema.from_json(ledger.schema) if ledger.schema else None
     columns = schema.columns if schema else intake.choose_first(config, batch)
     intake.refuse_headers(config, batch, batch.good(), columns)
-    fresh = config.spill_folder / f"{artifacts.TEMPORARY}fresh.csv"
+    fresh = config.spill_folder / f"{files.TEMPORARY}fresh.csv"
     n_read: dict[int, int] = {}
     fresh_rows: dict[int, tuple[int, int]] = {}
     facts: tuple[Sequence[int], Sequence[int]] = ((), ())
@@ -242,7 +255,7 @@ def take_up(config: Config, ledger: Ledger, before: Ledger, batch: Batch) -> Led
             raise DatasetError(
                 f"no file of {ledger.source} gives a row to compile the table anew from; the old one stays"
             )
-        table.put(config.ledger, dataclasses.replace(before, rebuilding=True))
+        put_ledger(config.ledger, dataclasses.replace(before, rebuilding=True))
     if schema and fresh_rows:
         ledger = dataclasses.replace(ledger, schema=schema.to_json())
         if ledger.length:
@@ -253,16 +266,16 @@ def take_up(config: Config, ledger: Ledger, before: Ledger, batch: Batch) -> Led
     counts = {p: (n_read.get(p, 0), *fresh_rows.get(p, (0, 0))) for p in batch.good()}
     committed = commit(config, ledger, batch, counts)
     if before.length and not before.rebuilding and committed.length > before.length:
-        known.keep(config.known_rows, committed)
+        row_index.keep(config.known_rows, committed)
     return committed
 
 
 def begin(config: Config, ledger: Ledger, fresh: Path) -> Ledger:
     """Begin a table with the rows of `fresh`."""
-    header = table.render_line((ledger.schema or {})["columns"])
+    header = render_line((ledger.schema or {})["columns"])
     with fresh.open("rb") as handle:
-        blocks = iter(lambda: handle.read(csvfile.BLOCK), b"")
-        return table.grow(config.final_data, ledger, chain([header], blocks))
+        blocks = iter(lambda: handle.read(csv_check.BLOCK), b"")
+        return grow(config.final_data, ledger, chain([header], blocks))
 
 
 def append(
@@ -273,13 +286,13 @@ def append(
     The table is read once, or not at all where `known` has the digests of its rows; for many fresh rows
     these are made first, so that not all of them are held.
     """
-    rows_known = known.load(config.known_rows)
+    rows_known = row_index.load(config.known_rows)
     if rows_known is None or not rows_known.fits(ledger):
         rows_known = None
         if len(facts[0]) > ROWS_AT_ONCE:
-            table.known_records(config.final_data, ledger, ())
-            known.keep(config.known_rows, ledger, least_bytes=0)
-            rows_known = known.load(config.known_rows)
+            known_records(config.final_data, ledger, ())
+            row_index.keep(config.known_rows, ledger, least_bytes=0)
+            rows_known = row_index.load(config.known_rows)
     n_new, n_unlabelled = Counter[int](), Counter[int]()
     each = zip(*facts, strict=True)
     parts = read_fresh(fresh)
@@ -296,15 +309,15 @@ def append(
     others = ((records, find_held(config, ledger, rows_known, records)) for records in parts)
     lines = chain(kept(first, held), chain.from_iterable(kept(*part) for part in others))
     chunks = iter(lambda: b"".join(islice(lines, LINES_AT_ONCE)), b"")
-    ledger = table.grow(config.final_data, ledger, chunks)
+    ledger = grow(config.final_data, ledger, chunks)
     return ledger, {position: (count, n_unlabelled[position]) for position, count in n_new.items()}
 
 
 def read_fresh(fresh: Path) -> Iterator[list[bytes]]:
     """Read the fresh rows, many at a time."""
     with fresh.open("rb") as handle:
-        blocks = iter(lambda: handle.read(artifacts.BLOCK), b"")
-        records = chain.from_iterable(table.split_records(blocks))
+        blocks = iter(lambda: handle.read(files.BLOCK), b"")
+        records = chain.from_iterable(split_records(blocks))
         while part := list(islice(records, ROWS_AT_ONCE)):
             yield part
 
@@ -313,7 +326,7 @@ def find_held(config: Config, ledger: Ledger, rows_known: Known | None, records:
     """Give those of some rows that the table holds."""
     if rows_known is not None:
         return rows_known.find(records)
-    return table.known_records(config.final_data, ledger, records)
+    return known_records(config.final_data, ledger, records)
 
 
 def commit(config: Config, ledger: Ledger, batch: Batch, counts: Mapping[int, Sequence[int]]) -> Ledger:
@@ -348,7 +361,7 @@ def commit(config: Config, ledger: Ledger, batch: Batch, counts: Mapping[int, Se
         for found in rejected:
             cells = (checked.name, found.line, found.column, found.value, found.reason)
             lines.append(render_rejection(*cells))
-    rejected_length = artifacts.append(path, lines, committed=committed)
+    rejected_length = files_.append(path, lines, committed=committed)
     ledger = dataclasses.replace(
         ledger,
         files=(*ledger.files, *entries),
@@ -356,21 +369,21 @@ def commit(config: Config, ledger: Ledger, batch: Batch, counts: Mapping[int, Se
         rows=ledger.rows + sum(entry.new for entry in entries),
         rows_unlabelled=ledger.rows_unlabelled + sum(entry.unlabelled for entry in entries),
     )
-    table.put(config.ledger, ledger)
+    put_ledger(config.ledger, ledger)
     return ledger
 
 
 def render_rejection(*cells: object) -> bytes:
     """Render a line of rejectedrows.csv, which people open in a spreadsheet."""
-    return table.render_line(map(escapes.for_spreadsheet, cells))
+    return render_line(map(text.escape_for_spreadsheet, cells))
 
 
 def write_texts(config: Config, ledger: Ledger) -> None:
     """Write ingestedfiles.txt from the ledger, unless it says so already."""
-    text = table.render_files(ledger.files)
+    text = render_files(ledger.files)
     path = config.ingested_files
     if not path.exists() or path.read_text(encoding="utf-8") != text:
-        artifacts.put_text(path, text)
+        files.put_text(path, text)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING
 
 import stage
 from config import Config
-from risk import csvfile, dataset, rows
-from risk.csvfile import Checked
-from risk.dataset import Schema
+from risk.data import csv_check, schema, validation
+from risk.data.csv_check import Checked
+from risk.data.schema import Schema
+from risk.data.validation import Rejection
+from risk.engines.memory import Shelf
 from risk.errors import DatasetError
-from risk.rows import Rejection
-from risk.shelf import Shelf
 
 if TYPE_CHECKING:
-    from risk.engine import ColumnCounts, Engine
-    from risk.spark import SparkEngine
+    from risk.engines.duckdb import ColumnCounts, Engine
+    from risk.engines.spark import SparkEngine
 
     Cells = Mapping[int, Mapping[str, ColumnCounts]]
     Words = Mapping[int, Mapping[str, int]]
@@ -122,7 +122,7 @@ def learn_schema(config: Config, batch: Batch, columns: Sequence[str], cells: Ce
     first = [found for position, found in cells.items() if position in batch.learn_from]
     kinds = {}
     for name in find_features(config, columns):
-        kinds[name] = dataset.learn_kind(
+        kinds[name] = schema.learn_kind(
             sum(found[name].filled for found in first),
             sum(found[name].missing_words for found in first),
             sum(found[name].numbers for found in first),
@@ -131,7 +131,7 @@ def learn_schema(config: Config, batch: Batch, columns: Sequence[str], cells: Ce
     for position, counts in words.items():
         if position in batch.learn_from:
             labels.update(counts)
-    positive, negative = dataset.learn_labels(labels, config.target_column, config.positive_label)
+    positive, negative = schema.learn_labels(labels, config.target_column, config.positive_label)
     ids, ignored = assign_roles(config, columns), tuple(config.ignore_columns)
     return Schema(tuple(columns), kinds, config.target_column, positive, negative, ids, ignored)
 
@@ -161,7 +161,7 @@ def choose_first(config: Config, batch: Batch) -> tuple[str, ...]:
         columns = choose_columns([checked.header for checked in files.values()], config.target_column)
         assign_roles(config, columns)
         fitting = {position: c for position, c in files.items() if not find_lack(config, c, columns)}
-        if any(map(rows.has_good_row, fitting.values())):
+        if any(map(validation.has_good_row, fitting.values())):
             batch.learn_from = set(fitting)
             return columns
         refuse_headers(config, batch, files, columns)
@@ -174,7 +174,7 @@ def choose_first(config: Config, batch: Batch) -> tuple[str, ...]:
 def find_lack(config: Config, checked: Checked, columns: Sequence[str]) -> str | None:
     """Say which columns of the table a file lacks; the label and ignored ones may be missing."""
     optional = {config.target_column, *config.ignore_columns}
-    return rows.refuse_header(checked.header, [name for name in columns if name not in optional])
+    return validation.refuse_header(checked.header, [name for name in columns if name not in optional])
 
 
 def refuse_headers(
@@ -201,13 +201,13 @@ def open_engine(
     On one machine, few rows of a known table need no engine.
     """
     if config.engine == "spark":
-        from risk.spark import SparkEngine
+        from risk.engines.spark import SparkEngine
 
         return SparkEngine(stage.connect_cluster(config), columns)
     size = sum(checked.size for checked in batch.good().values())
     if schema is not None and size <= SMALL_BYTES:
         return Shelf(columns)
-    from risk.engine import Engine
+    from risk.engines.duckdb import Engine
 
     return Engine(columns, config.spill_folder, config.memory_limit, reads=config.input_folder)
 
@@ -219,7 +219,7 @@ def read_whole(
     if isinstance(engine, Shelf):
         read_few(config, engine, batch, schema)
         return schema
-    from risk.engine import Engine
+    from risk.engines.duckdb import Engine
 
     if isinstance(engine, Engine):
         return read_batch(config, engine, batch, schema)
@@ -308,15 +308,15 @@ def read_exact(
     """
     checked, rejected, n_good = batch.files[position], list[Rejection](), 0
     try:
-        for found in rows.sort_file(checked, columns, schema):
+        for found in validation.sort_file(checked, columns, schema):
             if engine is not None:
                 engine.add_rows(position, found.good)
             n_good += len(found.good)
             rejected += found.rejected
-    except csvfile.ChangedError:
+    except csv_check.ChangedError:
         batch.changed.add(position)
         return
-    if rejected and csvfile.ends_a_file(rejected[-1].reason):
+    if rejected and csv_check.ends_a_file(rejected[-1].reason):
         if engine is not None:
             engine.drop_files({position})
         batch.refuse(position, rejected[-1].reason)
@@ -339,7 +339,7 @@ def warn_rejected(config: Config, name: str, rejected: Sequence[Rejection], n_go
 
 def leave_changed(engine: Engine | Shelf | SparkEngine, batch: Batch) -> None:
     """Leave the files that changed under our hands for the next run; nothing of them is taken."""
-    changed = {position for position, checked in batch.files.items() if csvfile.has_changed(checked)}
+    changed = {position for position, checked in batch.files.items() if csv_check.has_changed(checked)}
     changed |= batch.changed & batch.files.keys()
     engine.drop_files(changed)
     for position in changed:

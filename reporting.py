@@ -11,12 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import stage
 from config import Config
-from risk import appendix, artifacts, cards, listing, releases, summary, table, ticks
+from risk import files
+from risk.data.ledger import load_ready_ledger
 from risk.errors import UsageError
+from risk.model import registry
+from risk.reporting import client_rows, details, model_card, summary
+from risk.runtime import state
 
 if TYPE_CHECKING:
-    from risk.releases import Release
-    from risk.table import FileEntry
+    from risk.data.ledger import FileEntry
+    from risk.model.registry import Release
 
 LOG = stage.log("reporting")
 PICTURE_DPI = 150
@@ -67,30 +71,30 @@ def make_report(
             "deployed_by": manifest["deployed_by"],
         },
         "summary": summary.summarise(listed, metrics, card, verdict, release.id, manifest.get("why", {})),
-        "clients": listing.describe_clients(listed),
+        "clients": client_rows.describe_clients(listed),
         "subtitle": (
             f"{date}. Release {release.id}, {card['estimator'].replace('_', ' ')}, trained on "
             f"{card['data']['n_samples']:,} labelled rows of {card['data']['n_files']:,} files from "
             f"{card['data']['source']}, deployed by {manifest['deployed_by']}."
         ),
         "score": metrics,
-        "matrix": appendix.make_matrix(metrics),
-        "score_said": appendix.say_score(metrics),
-        "warnings": appendix.warn(metrics, card),
+        "matrix": details.make_matrix(metrics),
+        "score_said": details.say_score(metrics),
+        "warnings": details.warn(metrics, card),
         "verdict": verdict,
         "verdict_said": [
-            *appendix.say_verdict(verdict, release.id, manifest),
-            *appendix.say_estimates(verdict, moved),
+            *details.say_verdict(verdict, release.id, manifest),
+            *details.say_estimates(verdict, moved),
         ],
-        "calibration": appendix.describe_calibration(card),
+        "calibration": details.describe_calibration(card),
         "tables": [
-            *appendix.make_evidence_tables(verdict),
-            *appendix.make_tables(files, diagnostics, release.id),
+            *details.make_evidence_tables(verdict),
+            *details.make_tables(files, diagnostics, release.id),
         ],
-        "trends_said": appendix.say_marks(moved),
-        "trends_table": appendix.make_trends_table(moved),
+        "trends_said": details.say_marks(moved),
+        "trends_table": details.make_trends_table(moved),
         "trends": moved,
-        "card": cards.make_card(card, metrics, moved),
+        "card": model_card.make_card(card, metrics, moved),
     }
 
 
@@ -112,15 +116,15 @@ def run(config: Config, *, verdict: Mapping[str, Any] | None = None, today: str 
     MissingArtifactError
         When nothing is deployed, ingested or diagnosed yet.
     """
-    release = releases.load(config.prod_deployment, config.secrets.get("RISK_MODEL_KEY"))
-    ledger = table.load_ready(config.ledger)
-    diagnostics = artifacts.read_json(config.diagnostics, "run diagnostics.py first")
-    moved = artifacts.read_json(config.trends, "run diagnostics.py first")
+    release = registry.load(config.prod_deployment, config.secrets.get("RISK_MODEL_KEY"))
+    ledger = load_ready_ledger(config.ledger)
+    diagnostics = files.read_json(config.diagnostics, "run diagnostics.py first")
+    moved = files.read_json(config.trends, "run diagnostics.py first")
     if verdict is None:
-        verdict = ticks.last_verdict(config.tick_state)
+        verdict = state.last_verdict(config.tick_state)
     date = today or datetime.datetime.now(datetime.UTC).date().isoformat()
     report = make_report(release, ledger.files, diagnostics, moved, verdict, date)
-    artifacts.put_json(config.report, report)
+    files.put_json(config.report, report)
     return Result(release.id, date, draw(config, report))
 
 
@@ -132,7 +136,7 @@ def draw(config: Config, report: Mapping[str, Any]) -> int:
     from matplotlib import style
 
     import pretty_confusion_matrix
-    from risk import charts, pages, webpage
+    from risk.reporting import charts, html, pdf
 
     score = report["score"]
     counts = np.array(
@@ -143,15 +147,15 @@ def draw(config: Config, report: Mapping[str, Any]) -> int:
     )
     title = f"release {report['release']['id']} on {score['n']:,} test rows"
     # The default style: a matplotlibrc of the user or the working folder would change the bytes.
-    with style.context("default"), artifacts.put(config.confusion_matrix, "wb") as handle:
+    with style.context("default"), files.put(config.confusion_matrix, "wb") as handle:
         picture = pretty_confusion_matrix.draw_confusion_matrix(counts, title=title)
         picture.savefig(handle, format="png", metadata={"Software": None})
-    with style.context("default"), artifacts.put(config.time_trends, "wb") as handle:
+    with style.context("default"), files.put(config.time_trends, "wb") as handle:
         picture = charts.draw_trends(report["trends"])
         picture.savefig(handle, format="png", dpi=PICTURE_DPI, metadata={"Software": None})
-    artifacts.put_text(config.report_page, webpage.render_report(report))
-    with artifacts.put(config.summary_report, "wb") as handle:
-        return pages.render_pdf(handle, report, config.confusion_matrix, config.time_trends)
+    files.put_text(config.report_page, html.render_report(report))
+    with files.put(config.summary_report, "wb") as handle:
+        return pdf.render_pdf(handle, report, config.confusion_matrix, config.time_trends)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

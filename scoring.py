@@ -11,21 +11,25 @@ from typing import TYPE_CHECKING, Any
 
 import stage
 from config import Config
-from risk import artifacts, dataset, releases, rows, scores, table, unpickling
-from risk.dataset import Schema
+from risk import files
+from risk.data import validation
+from risk.data.ledger import has_prefix, load_ledger
+from risk.data.schema import Schema, to_frame, to_target
 from risk.errors import DatasetError
-from risk.scores import Score
+from risk.metrics import classification
+from risk.metrics.classification import Score
+from risk.model import pickling, registry
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-    from risk.awaited import Outlook
-    from risk.drift import Verdict
-    from risk.profiles import Counts, Profile
-    from risk.releases import Release
-    from risk.suspicions import Suspicion
-    from risk.table import Ledger
+    from risk.data.ledger import Ledger
+    from risk.data.profiles import Counts, Profile
+    from risk.model.data_checks import Suspicion
+    from risk.model.registry import Release
+    from risk.monitoring.delayed_labels import Outlook
+    from risk.monitoring.verdict import Verdict
 
 LOG = stage.log("scoring")
 MOST_DIGESTS = 5_000_000
@@ -52,7 +56,7 @@ class Result:
 
 def score_model(model: Any, X: pd.DataFrame, y: np.ndarray) -> Score:
     """Score a fitted model on labelled rows."""
-    return scores.compute_score(y, *releases.predict(model, X))
+    return classification.compute_score(y, *registry.predict(model, X))
 
 
 def read_test_data(config: Config, schema: Schema) -> tuple[pd.DataFrame, np.ndarray]:
@@ -64,7 +68,7 @@ def read_test_data(config: Config, schema: Schema) -> tuple[pd.DataFrame, np.nda
         When no labelled row is left.
     """
     needed = [*schema.features, schema.target]
-    good, files = rows.read_folder(
+    good, files = validation.read_folder(
         config.test_data, schema, config.separator, needed=needed, limits=config.limits
     )
     for found in files:
@@ -81,24 +85,25 @@ def read_test_data(config: Config, schema: Schema) -> tuple[pd.DataFrame, np.nda
         raise DatasetError(
             f"{config.test_data}: no labelled row to score on; put a CSV file with labels there"
         )
-    return dataset.to_frame(labelled, schema), dataset.to_target(labelled, schema)
+    return to_frame(labelled, schema), to_target(labelled, schema)
 
 
 def suspect_test_data(
     config: Config, card: Mapping[str, Any], X: pd.DataFrame, y: np.ndarray, score: Score
 ) -> list[Suspicion]:
     """Say why a score may say little (few rows) or too much (rows that the model was trained on)."""
-    from risk import folds, suspicions
+    from risk.metrics import cross_validation
+    from risk.model import data_checks
 
     interval = score.f1 or 0.0, score.f1_low or 0.0, score.f1_high or 1.0
-    found = [suspicions.suspect_few_test_rows(score.n, score.n_positive, *interval)]
-    ledger, mark = table.load(config.ledger), card["data"]
-    if ledger is not None and table.holds(config.final_data, ledger, mark):
+    found = [data_checks.suspect_few_test_rows(score.n, score.n_positive, *interval)]
+    ledger, mark = load_ledger(config.ledger), card["data"]
+    if ledger is not None and has_prefix(config.final_data, ledger, mark):
         schema = Schema.from_json(card["schema"])
         trained_on = replace(ledger, length=mark["length"], rows=mark["n_rows"])
-        test = folds.row_digests(X, y)
+        test = cross_validation.row_digests(X, y)
         trained, n_common = digest_rows(config, trained_on, schema, test)
-        found.append(suspicions.suspect_overlap(trained, test, n_common))
+        found.append(data_checks.suspect_overlap(trained, test, n_common))
     return [one for one in found if one is not None]
 
 
@@ -110,11 +115,12 @@ def digest_rows(config: Config, ledger: Ledger, schema: Schema, test: np.ndarray
     """
     import numpy as np
 
-    from risk import compiled, folds
+    from risk.engines import table_reader
+    from risk.metrics import cross_validation
 
     divisor, parts, common = 1 + ledger.rows // MOST_DIGESTS, [], np.zeros(len(test), dtype=bool)
-    for part in compiled.read_chunks(config.final_data, ledger, schema, config.room, labelled=True):
-        digests = folds.row_digests(part.X, part.y)
+    for part in table_reader.read_chunks(config.final_data, ledger, schema, config.room, labelled=True):
+        digests = cross_validation.row_digests(part.X, part.y)
         common |= np.isin(test, digests)
         parts.append(digests[digests % divisor == 0])
     return np.concatenate(parts), int(common.sum())
@@ -130,9 +136,9 @@ def run(config: Config) -> Result:
     DatasetError
         When the test data have no labelled row of a client who left: F1 is not defined then.
     """
-    card = artifacts.read_json(config.model_card, "run training.py first")
-    data = artifacts.read_bytes(config.trained_model, "run training.py first")
-    model = unpickling.load_model(data, card["model_sha256"], config.trained_model)
+    card = files.read_json(config.model_card, "run training.py first")
+    data = files.read_bytes(config.trained_model, "run training.py first")
+    model = pickling.load_model(data, card["model_sha256"], config.trained_model)
     X, y = read_test_data(config, Schema.from_json(card["schema"]))
     score = score_model(model, X, y)
     if score.f1 is None:
@@ -141,8 +147,8 @@ def run(config: Config) -> Result:
     for one in suspected:
         LOG.warning("%s: %s", config.test_data, one.text)
     warnings = {"warnings": [one.to_json() for one in suspected]}
-    artifacts.put_json(config.metrics, {"model_sha256": card["model_sha256"], **score.to_json(), **warnings})
-    artifacts.put_text(config.latest_score, f"{score.f1!r}\n")
+    files.put_json(config.metrics, {"model_sha256": card["model_sha256"], **score.to_json(), **warnings})
+    files.put_text(config.latest_score, f"{score.f1!r}\n")
     kept = ("n", "n_positive", "f1", "f1_low", "f1_high", "auc", "average_precision")
     facts = {name: value for name, value in score.to_json().items() if name in kept}
     facts["model_sha256"] = card["model_sha256"]
@@ -154,15 +160,19 @@ def run(config: Config) -> Result:
 
 def judge(config: Config, ledger: Ledger, start: int) -> Verdict:
     """Judge the deployed model on the rows of the table behind an offset, and keep what needs a label yet."""
-    from risk import awaited, compiled, drift, evidence, profiles, shift
+    from risk.data import profiles
+    from risk.engines import table_reader
+    from risk.monitoring import column_drift, delayed_labels, rules, verdict
 
-    release, model = releases.load_deployed(config.prod_deployment, config.secrets.get("RISK_MODEL_KEY"))
+    release, model = registry.load_deployed(config.prod_deployment, config.secrets.get("RISK_MODEL_KEY"))
     card, table = release.json("modelcard.json"), Schema.from_json(ledger.schema or {})
     schema = replace(Schema.from_json(card["schema"]), columns=table.columns, ids=table.ids)
     most, ids = config.max_training_rows, [name for name in schema.ids if name in table.columns]
-    taken = compiled.read(config.final_data, ledger, schema, config.room, start=start, texts=ids, most=most)
+    taken = table_reader.read(
+        config.final_data, ledger, schema, config.room, start=start, texts=ids, most=most
+    )
     X, y = taken.X, taken.y
-    y_pred, probability = releases.predict(model, X)
+    y_pred, probability = registry.predict(model, X)
     kept = {name: profiles.from_json(raw) for name, raw in card.get("profiles", {}).items()}
     on_cluster = config.engine == "spark" and bool(kept)
     now = (
@@ -170,13 +180,13 @@ def judge(config: Config, ledger: Ledger, start: int) -> Verdict:
         if on_cluster
         else profiles.count_columns(kept, X)
     )
-    found = evidence.compute_evidence(
+    found = rules.compute_evidence(
         y,
         y_pred,
         probability,
         recorded_score=float(release.files["latestscore.txt"]),
         kept=card.get("reference"),  # an earlier version kept none, and no profiles
-        shifts=shift.compare_columns(kept, now),
+        shifts=column_drift.compare_columns(kept, now),
         alpha=config.alpha,
     )
     if taken.is_sample:
@@ -188,17 +198,17 @@ def judge(config: Config, ledger: Ledger, start: int) -> Verdict:
         import pandas as pd
 
         named = {name: pd.Series(taken.texts[name], dtype="str") for name in ids}
-        return awaited.identify(pd.DataFrame(named, index=X.index), X)
+        return delayed_labels.identify(pd.DataFrame(named, index=X.index), X)
 
     outlook = look_ahead(config, release, identify, y, y_pred, probability)
-    return drift.judge(config.drift_rule, found, release.id, outlook)
+    return verdict.judge(config.drift_rule, found, release.id, outlook)
 
 
 def count_on_cluster(
     config: Config, ledger: Ledger, kept: Mapping[str, Profile], start: int, n_rows: int
 ) -> Mapping[str, Counts]:
     """Count all rows behind an offset, `n_rows`, by the profiles of the deployed release, on the cluster."""
-    from risk import spark
+    from risk.engines import spark
 
     cluster = stage.connect_cluster(config)
     with spark.open_table(cluster, config.final_data, ledger, start=start, n_rows=n_rows) as rows:
@@ -214,23 +224,23 @@ def look_ahead(
     probability: np.ndarray,
 ) -> Outlook:
     """Estimate the rows without a label, and audit earlier estimates of rows that have one now."""
-    from risk import awaited, estimates
+    from risk.monitoring import delayed_labels, performance_estimation
 
-    before = awaited.read(config.awaited)
+    before = delayed_labels.read(config.awaited)
     if not len(before.rows) and not (y != y).any():
-        return awaited.NOTHING
+        return delayed_labels.NOTHING
     card = release.json("modelcard.json")
-    outlook, after = awaited.look(
+    outlook, after = delayed_labels.look(
         before,
         identify(),
         y,
         y_pred,
         probability,
         release=release.id,
-        reliability=estimates.find_reliability(card.get("reference"), card),
+        reliability=performance_estimation.find_reliability(card.get("reference"), card),
     )
     if outlook.estimate:
-        awaited.write(config.awaited, after)
+        delayed_labels.write(config.awaited, after)
     return outlook
 
 

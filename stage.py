@@ -15,14 +15,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from config import Config, find_alerts, load_config
-from risk import artifacts, escapes, outbox, releases
+from risk import files, text
 from risk.errors import AccessError, BusyError, PipelineError, ServiceError, StorageError, UsageError
+from risk.history import outbox
+from risk.model import registry
 
 if TYPE_CHECKING:
     import logging.handlers
 
-    from risk.alerts import Alarm, Settings, Standing
-    from risk.cluster import Cluster
+    from risk.engines.spark_session import Cluster
+    from risk.monitoring.alerts import Alarm, Settings, Standing
 
 WAIT_S = 10.0
 SAY_AGAIN_S = 86_400.0
@@ -145,7 +147,7 @@ def _run_script(
             where = sys.stderr if getattr(result, "filled_stdout", False) else sys.stdout
             print(json.dumps(facts_of(result) | waiting, allow_nan=False), file=where)
         elif hasattr(result, "text"):
-            print(escapes.for_screen_lines(result.text()), end="")
+            print(text.escape_lines_for_terminal(result.text()), end="")
         if by_cron and changes:
             said_file(settings).unlink(missing_ok=True)
         return int(getattr(result, "exit_code", os.EX_OK))
@@ -177,8 +179,8 @@ def _run_script(
 @contextmanager
 def _hold(config: Config, by_cron: bool) -> Iterator[bool]:
     """Hold the workspace and clear away what a dead run left in it; yields whether there was one."""
-    with artifacts.lock(config.lock, wait_s=0 if by_cron else WAIT_S) as died:
-        artifacts.sweep(
+    with files.lock(config.lock, wait_s=0 if by_cron else WAIT_S) as died:
+        files.sweep(
             config.output_folder,
             config.output_model,
             config.prod_deployment,
@@ -187,7 +189,7 @@ def _hold(config: Config, by_cron: bool) -> Iterator[bool]:
             *config.alerts.queues.values(),
             config.spill_folder,
         )
-        artifacts.sweep_readers(config.spill_folder)
+        files.sweep_readers(config.spill_folder)
         yield died
 
 
@@ -252,10 +254,10 @@ def _was_said(config: Config, text: str) -> bool:
     now = time.time()
     text = re.sub(r"\d[\d,.]*", "0", text)  # of the same trouble the figures move, such as what is free
     try:
-        last = artifacts.read_json_or_none(said_file(config)) or {}
+        last = files.read_json_or_none(said_file(config)) or {}
         if last.get("text") == text and 0 <= now - last["at"] < SAY_AGAIN_S:
             return True
-        artifacts.put_json(said_file(config), {"text": text, "at": now})
+        files.put_json(said_file(config), {"text": text, "at": now})
     except (OSError, PipelineError):  # a disk that cannot note it: say it again rather than never
         return False
     return False
@@ -328,7 +330,7 @@ def deliver(config: Config, name: str, read: Callable[[Any], Any] | None = None)
     """
     if outbox.is_paused(config.outbox) or (read is None and not outbox.is_due(config.outbox)):
         return None
-    from risk import delivery
+    from risk.history import delivery
 
     try:
         done = delivery.deliver(config.outbox, config.database_url, keep_days=config.keep_days, read=read)
@@ -354,14 +356,14 @@ def alert(end: _End) -> None:
         return
     from contextlib import ExitStack
 
-    from risk import alerts
+    from risk.monitoring import alerts
 
     failure = None if end.error is None else alerts.of_failure(end.error, end.exit_code, how.root)
     standing = end.result.alarms() if failure is None else None
     try:
         with _harmless(), terminable(), ExitStack() as held:
             try:
-                held.enter_context(artifacts.lock(how.lock, wait_s=0))
+                held.enter_context(files.lock(how.lock, wait_s=0))
             except BusyError:
                 return
             except OSError:  # a disk that takes nothing: told all the same
@@ -376,16 +378,16 @@ def alert_of_death(config: Config) -> None:
     """Tell that the run before was killed, before this one begins: it may be killed, too."""
     if config.alerts.is_idle():
         return
-    from risk import alerts
+    from risk.monitoring import alerts
 
     with _harmless():
         _tell(config.alerts, None, alerts.of_death())
 
 
 def _tell(how: Settings, standing: Standing | None, failure: Alarm | None) -> None:
-    from risk import couriers
+    from risk.monitoring import alert_channels
 
-    for level, line in couriers.tell(how, standing, failure, time.time(), utc_now()):
+    for level, line in alert_channels.tell(how, standing, failure, time.time(), utc_now()):
         log("alerts").log(level, "%s", line)
 
 
@@ -415,14 +417,15 @@ def copy_datasets(config: Config, name: str) -> None:
     from urllib.parse import urlsplit
 
     place = urlsplit(config.database_url)  # no digest of a password: it could be guessed from that
-    url = artifacts.sha256(f"{place.scheme}://{place.netloc.rpartition('@')[2]}{place.path}".encode())
+    url = files.sha256(f"{place.scheme}://{place.netloc.rpartition('@')[2]}{place.path}".encode())
     state = {"ledger": [status.st_size, status.st_mtime_ns, status.st_ino], "url": url}
     noted = config.state_folder / "copied.json"
-    if artifacts.read_json_or_none(noted) == state:
+    if files.read_json_or_none(noted) == state:
         return
-    from risk import delivery, table
+    from risk.data.ledger import load_ledger
+    from risk.history import delivery
 
-    ledger = table.load(config.ledger)
+    ledger = load_ledger(config.ledger)
     if ledger is None or ledger.schema is None:
         return
     try:
@@ -432,7 +435,7 @@ def copy_datasets(config: Config, name: str) -> None:
         log(name).log(level, "%s; the copy of the dataset waits, the pipeline goes on", error)
         return
     if done.complete:
-        artifacts.put_json(noted, state)
+        files.put_json(noted, state)
     log(name).info(
         "dataset in SQL: %d rows more, %s", done.rows, "whole" if done.complete else "to be continued"
     )
@@ -440,15 +443,15 @@ def copy_datasets(config: Config, name: str) -> None:
 
 def connect_cluster(config: Config, packages: Sequence[str] = ()) -> Cluster:
     """Give a session on the cluster that config.json names, of whose executors `Cluster.prove` is sure."""
-    from risk import cluster
+    from risk.engines import spark_session
 
-    wanted = cluster.Settings(
+    wanted = spark_session.Settings(
         config.spark_master or "",
         config.spark_conf,
         config.spark_wait_s,
         config.log_file.with_name("spark.log"),
     )
-    connected = cluster.connect(wanted)
+    connected = spark_session.connect(wanted)
     connected.prove(config.spill_folder, packages)
     return connected
 
@@ -456,7 +459,7 @@ def connect_cluster(config: Config, packages: Sequence[str] = ()) -> Cluster:
 def warn_of_open_folders(config: Config) -> None:
     """Warn of folders in which any user could plant a model or a script for us."""
     here = Path(__file__).resolve().parent
-    for folder in releases.open_to_all((config.prod_deployment, config.output_model, config.root, here)):
+    for folder in registry.open_to_all((config.prod_deployment, config.output_model, config.root, here)):
         import shlex  # only where there is something to say
 
         log("security").warning(
@@ -548,12 +551,12 @@ def _plain(line: str, date: str | None = None) -> logging.Formatter:
 
     class Plain(logging.Formatter):
         def formatMessage(self, record: logging.LogRecord) -> str:
-            record.message = "\n  ".join(map(escapes.for_screen, (record.message, *_details(record))))
+            record.message = "\n  ".join(map(text.escape_for_terminal, (record.message, *_details(record))))
             return super().formatMessage(record)
 
         def formatException(self, ei: Any) -> str:
             lines = super().formatException(ei).split("\n")
-            return "\n".join(f"  {escapes.for_screen(part)}" for part in lines)
+            return "\n".join(f"  {text.escape_for_terminal(part)}" for part in lines)
 
     return Plain(line, date)
 

@@ -14,18 +14,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import stage
 from config import Config
-from risk import alerts, artifacts, releases, ticks
-from risk.alerts import Standing as Alarms
 from risk.errors import ArtifactError, DatasetError, MissingArtifactError, PipelineError
-from risk.ticks import State
+from risk.files import put_json, read_bytes, read_json, render_json, sha256
+from risk.model import registry
+from risk.monitoring import alerts
+from risk.monitoring.alerts import Standing as Alarms
+from risk.runtime.state import State, content, find_new, newest, next_pause, save_state
 
 if TYPE_CHECKING:
     import ingestion
     import training
-    from risk.alerts import Alarm
-    from risk.drift import Verdict
-    from risk.releases import Release
-    from risk.table import Ledger
+    from risk.data.ledger import Ledger
+    from risk.model.registry import Release
+    from risk.monitoring.alerts import Alarm
+    from risk.monitoring.verdict import Verdict
 
 DIAGNOSTICS = "diagnostics"
 REPORTING_STEPS = (DIAGNOSTICS, "reporting", "apicalls")
@@ -66,7 +68,7 @@ class Result(NamedTuple):
         if pending is not None and pending["tries"] >= TRIES_BEFORE_ALARM:
             alarm = alerts.of_pending(pending["steps"], pending["tries"])
             found.setdefault(alerts.FAILED, alarm.to_json())
-        return Alarms(found, ticks.newest(self.state.files), self.brought)
+        return Alarms(found, newest(self.state.files), self.brought)
 
 
 # --- compute ---------------------------------------------------------------------------------------------
@@ -85,14 +87,14 @@ def explain_rows(judged: Mapping[str, Any], wanted: Mapping[str, Any]) -> str | 
 
 def plain(facts: Mapping[str, Any]) -> dict[str, Any]:
     """Give facts as they will be read back from JSON: what is told now and later must be equal."""
-    read: dict[str, Any] = json.loads(artifacts.render_json(facts))
+    read: dict[str, Any] = json.loads(render_json(facts))
     return read
 
 
 def deployed_release(config: Config) -> str | None:
     """Name the deployed release as its link says, damaged or not."""
     try:
-        return os.readlink(config.prod_deployment / releases.DATA)  # noqa: PTH115
+        return os.readlink(config.prod_deployment / registry.DATA)  # noqa: PTH115
     except OSError:
         return None
 
@@ -100,7 +102,7 @@ def deployed_release(config: Config) -> str | None:
 def is_damaged(config: Config) -> bool:
     """Say whether the deployed release is not what was deployed."""
     try:
-        releases.load(config.prod_deployment, config.secrets.get("RISK_MODEL_KEY"))
+        registry.load(config.prod_deployment, config.secrets.get("RISK_MODEL_KEY"))
     except MissingArtifactError:
         return False
     except ArtifactError:
@@ -109,7 +111,7 @@ def is_damaged(config: Config) -> bool:
 
 
 def id_of(release_folder: str | None) -> str | None:
-    return releases.release_id(release_folder) if release_folder else None
+    return registry.release_id(release_folder) if release_folder else None
 
 
 # --- steps behind a decision -------------------------------------------------------------------------------
@@ -145,7 +147,7 @@ def finish(config: Config, state: State, names: Iterable[str], tries: int = 0) -
         return state._replace(pending=None)
     if DIAGNOSTICS in failed:
         failed = names  # the others tell what it finds: now they told what it had found before
-    due = time.time() + ticks.next_pause(tries)
+    due = time.time() + next_pause(tries)
     return state._replace(pending={"steps": failed, "tries": tries + 1, "next_at": due})
 
 
@@ -217,13 +219,13 @@ class Tick:
         """Take up what is new; a folder that makes no table is said once and left."""
         import ingestion
 
-        digests, since = ticks.content(self.seen.files), self.seen.batches.get(self.seen.source, 0)
+        digests, since = content(self.seen.files), self.seen.batches.get(self.seen.source, 0)
         try:
             taken = stage.perform(self.config, "ingestion", ingestion.run, digests=digests, since=since)
         except DatasetError as error:
             stage.log("ingestion").error("%s", error)
             before = self.before.files if self.before else {}
-            self.refused = list(ticks.find_new(before, self.seen.files))
+            self.refused = list(find_new(before, self.seen.files))
             self.n_files = len(self.refused)
             return None, str(error)
         if taken.entries:
@@ -236,9 +238,9 @@ class Tick:
 
     def ledger(self) -> Ledger | None:
         """Load the ledger; None while there is no table."""
-        from risk import table
+        from risk.data.ledger import load_ledger
 
-        ledger = table.load(self.config.ledger)
+        ledger = load_ledger(self.config.ledger)
         usable = ledger is not None and ledger.schema is not None and ledger.source == self.seen.source
         return ledger if usable and ledger is not None and ledger.rows else None
 
@@ -246,7 +248,7 @@ class Tick:
         """Load the deployed release, and say why it must be replaced unjudged, if so."""
         if self.seen.release is None:
             return Standing(None, "nothing is deployed yet", comparable=False)
-        release, damage = releases.mend(self.config.prod_deployment, self.key)
+        release, damage = registry.mend(self.config.prod_deployment, self.key)
         if damage is not None:
             stage.log("fullprocess").error("%s; now release %s is deployed", damage, release.id)
             if release.id != self.release_before:
@@ -254,7 +256,7 @@ class Tick:
                 return Standing(release, why, comparable=False)
         card = release.json("modelcard.json")
         versions = release.manifest.get("versions", {})
-        installed = releases.installed_scikit_learn()
+        installed = registry.installed_scikit_learn()
         if versions.get("scikit-learn") != installed:
             why = f"scikit-learn is {installed} now, the model was fitted with another"
             return Standing(release, why, comparable=False)
@@ -272,18 +274,18 @@ class Tick:
 
     def trained_up_to(self, release: Release, ledger: Ledger) -> int:
         """Say where the rows begin that a release was not trained on: all of a table that it did not know."""
-        from risk import table
+        from risk.data.ledger import has_prefix
 
         mark = release.manifest["training_mark"]
-        return int(mark["length"]) if table.holds(self.config.final_data, ledger, mark) else 0
+        return int(mark["length"]) if has_prefix(self.config.final_data, ledger, mark) else 0
 
     def judge(self, release: Release, ledger: Ledger) -> Verdict | None:
         """Judge the deployed model on the rows behind both marks; None when there is none."""
         import scoring
-        from risk import table
+        from risk.data.ledger import has_prefix
 
         seen = self.seen.marks.get(self.seen.source)
-        held = [seen["length"]] if seen and table.holds(self.config.final_data, ledger, seen) else []
+        held = [seen["length"]] if seen and has_prefix(self.config.final_data, ledger, seen) else []
         start = max([*held, self.trained_up_to(release, ledger)])
         if start >= ledger.length:
             return None
@@ -334,7 +336,7 @@ class Tick:
         left = release.manifest.get("why", {})
         if left.get("origin") == self.origin:
             self.release_before = left["release_before"]
-            releases.prune(self.config.prod_deployment, keep=self.config.keep_releases)
+            registry.prune(self.config.prod_deployment, keep=self.config.keep_releases)
             model = release.manifest["files"][deployment.MODEL]
             told = deployment.record(release.id, release.manifest, deployment.DEPLOYED, model)
             stage.remember(self.config, "deployment", {"releases": [told]})
@@ -350,12 +352,12 @@ class Tick:
 
     def is_unlearnable(self, standing: Standing, ledger: Ledger) -> bool:
         """Say whether the deployed model knows every label there is: drift of rows without one."""
-        from risk import compiled
+        from risk.engines import table_reader
 
         if standing.release is None or not standing.comparable:
             return False
         start = self.trained_up_to(standing.release, ledger)
-        return not compiled.has_label(self.config.final_data, ledger, self.config.room, start=start)
+        return not table_reader.has_label(self.config.final_data, ledger, self.config.room, start=start)
 
     def retrain(self, result: Result, standing: Standing, ledger: Ledger) -> Result:
         """Train a candidate, ask the gate, and deploy what passes, fitted on everything."""
@@ -392,14 +394,14 @@ class Tick:
         import deployment
         import scoring
         import training
-        from risk import unpickling
-        from risk.dataset import Schema
+        from risk.data.schema import Schema
+        from risk.model import pickling
 
         config = self.config
-        card = artifacts.read_json(config.model_card, "run training.py")
-        data = artifacts.read_bytes(config.trained_model, "run training.py")
-        candidate = unpickling.load_model(data, card["model_sha256"], config.trained_model)
-        _, deployed = releases.load_deployed(config.prod_deployment, self.key)
+        card = read_json(config.model_card, "run training.py")
+        data = read_bytes(config.trained_model, "run training.py")
+        candidate = pickling.load_model(data, card["model_sha256"], config.trained_model)
+        _, deployed = registry.load_deployed(config.prod_deployment, self.key)
         held_back = trained.held_back.X, trained.held_back.y
         judged_on, decision = deployment.compare(
             candidate,
@@ -415,7 +417,7 @@ class Tick:
         if decision.decision == deployment.PROMOTE and trained.n_held_back:
             training.run(config, refit=trained.plan)
         training.note(config, **facts)
-        artifacts.put_json(config.gate_verdict, {"candidate_sha256": card["model_sha256"], **told})
+        put_json(config.gate_verdict, {"candidate_sha256": card["model_sha256"], **told})
         row = {
             "key": self.row_key(),
             "release": self.release_before,
@@ -440,7 +442,7 @@ class Tick:
         state = self.seen._replace(
             marks=marks,
             release=after,
-            release_files=releases.facts(self.config.prod_deployment),
+            release_files=registry.facts(self.config.prod_deployment),
             verdict=verdict,
             impossible=impossible,
             pending=None,
@@ -451,7 +453,7 @@ class Tick:
             calls = result.deployed or "apicalls" in left
             state = finish(self.config, state, REPORTING_STEPS if calls else REPORTING_STEPS[:2])
         self.remember(result)
-        ticks.save(self.config.tick_state, state)
+        save_state(self.config.tick_state, state)
         return result._replace(
             release=id_of(after),
             deployed=bool(result.deployed),
@@ -489,9 +491,9 @@ class Tick:
 
     def row_key(self) -> list[str | None]:
         """Name this tick; the same tick, run again after a crash, has the same name."""
-        files = [ticks.content(self.seen.files), ticks.content(self.seen.test_files)]
-        listing = artifacts.sha256(json.dumps(files).encode())
-        config = artifacts.sha256(json.dumps([self.seen.row_key, self.seen.other_key]).encode())
+        files = [content(self.seen.files), content(self.seen.test_files)]
+        listing = sha256(json.dumps(files).encode())
+        config = sha256(json.dumps([self.seen.row_key, self.seen.other_key]).encode())
         return [listing, self.release_before, config]
 
     def remember(self, result: Result) -> None:

@@ -9,19 +9,21 @@ from typing import TYPE_CHECKING, Any
 
 import stage
 from config import Config
-from risk import artifacts, releases, table
-from risk.dataset import Schema
+from risk.data.ledger import load_ready_ledger, render_files
+from risk.data.schema import Schema
 from risk.errors import DatasetError
+from risk.files import put, put_json, put_text, read_json, sha256
+from risk.model import registry
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-    from risk.compiled import Taken
-    from risk.models import Recipe
-    from risk.selection import Choice, Rule
-    from risk.suspicions import Suspicion
-    from risk.table import Ledger
+    from risk.data.ledger import Ledger
+    from risk.engines.table_reader import Taken
+    from risk.model.data_checks import Suspicion
+    from risk.model.estimators import Recipe
+    from risk.model.selection import Choice, Rule
 
 LOG = stage.log("training")
 MIN_PER_CLASS = 2
@@ -115,23 +117,24 @@ class Labelled:
 
 def make_plan(data: Labelled, wanted: Recipe, estimator: str, rule: Rule, behind: int | None) -> Plan:
     """Decide what is fitted on which rows, by cross-validation inside them alone."""
-    from risk import candidates, folds, models, selection, suspicions
+    from risk.metrics import cross_validation
+    from risk.model import data_checks, estimators, selection, training_rows
 
     def choose(data: Labelled) -> tuple[Choice, list[Suspicion]]:
-        rows = folds.sample_to_try(data.X, data.y)
+        rows = cross_validation.sample_to_try(data.X, data.y)
         choice = selection.choose(data.X, data.y, wanted, estimator, rule, rows)
-        no_signal = suspicions.suspect_no_signal(choice.facts["cross_validation"]["auc"])
-        found = suspicions.suspect_features(data.X, data.y, rows)
+        no_signal = data_checks.suspect_no_signal(choice.facts["cross_validation"]["auc"])
+        found = data_checks.suspect_features(data.X, data.y, rows)
         return choice, [no_signal, *found] if no_signal else found
 
     choice, warnings = choose(data)
-    used, facts = candidates.ALL, dict[str, Any]()
+    used, facts = training_rows.ALL, dict[str, Any]()
     if behind is not None:
-        tried = models.make_pipeline(choice.recipe)
-        used, facts = candidates.choose_rows(
+        tried = estimators.make_pipeline(choice.recipe)
+        used, facts = training_rows.choose_rows(
             tried, data.X, data.y, data.is_new, random_state=wanted.random_state
         )
-        if used == candidates.NEW:
+        if used == training_rows.NEW:
             data = data.take(data.is_new)
             choice, warnings = choose(data)
     told = {
@@ -146,38 +149,39 @@ def make_plan(data: Labelled, wanted: Recipe, estimator: str, rule: Rule, behind
 
 def tell_sample(choice: Choice, data: Labelled, random_state: int) -> dict[str, Any]:
     """Tell of a sample, with the learning curve that says whether it is large enough; else nothing."""
-    from risk import learning, models
+    from risk.model import estimators, learning_curve
 
     if not data.is_sample:
         return {}
-    tried = models.make_pipeline(choice.recipe)
-    curve = learning.draw_curve(tried, data.X, data.y, data.digests, random_state=random_state)
-    text = learning.say(curve, len(data.y), data.n_labelled)
+    tried = estimators.make_pipeline(choice.recipe)
+    curve = learning_curve.draw_curve(tried, data.X, data.y, data.digests, random_state=random_state)
+    text = learning_curve.say(curve, len(data.y), data.n_labelled)
     sample = {"n_rows": len(data.y), "n_labelled": data.n_labelled, "text": text, "learning_curve": curve}
     return {"sample": sample}
 
 
 def keep_reference(choice: Choice, data: Labelled, rule: Rule) -> dict[str, Any]:
     """Keep what models that did not see them said of the newest rows: later rows are held against it."""
-    from risk import folds, reference
+    from risk.metrics import cross_validation
+    from risk.monitoring import reference
 
-    rows = folds.sample_to_try(data.X, data.y)
+    rows = cross_validation.sample_to_try(data.X, data.y)
     newest = data.newest[rows]
-    if not folds.smaller_class(choice.found.y[newest]):
+    if not cross_validation.smaller_class(choice.found.y[newest]):
         newest[:] = True
     y, probability = choice.found.y[newest], choice.found.probability[0, newest]
     threshold = data.y.mean() if rule.threshold == "balanced" else choice.threshold
     kept = reference.make_reference(y, probability >= threshold, probability, y_train=data.y[data.newest])
-    return {"rows": folds.CROSS_VALIDATED, **kept}
+    return {"rows": cross_validation.CROSS_VALIDATED, **kept}
 
 
 def find_slices(choice: Choice, data: Labelled) -> list[dict[str, Any]]:
     """Find where the chosen model is clearly worse, on rows that it was not fitted on."""
     from scipy.special import expit
 
-    from risk import folds, slices
+    from risk.metrics import cross_validation, slices
 
-    rows = folds.sample_to_try(data.X, data.y)
+    rows = cross_validation.sample_to_try(data.X, data.y)
     probability = expit(choice.found.log_odds.mean(axis=0))
     return [one.to_json() for one in slices.find_slices(data.X.iloc[rows], choice.found.y, probability)]
 
@@ -239,22 +243,22 @@ def run(
     import sklearn.ensemble  # noqa: F401  (its thread pool must be there before it can be limited)
     from threadpoolctl import threadpool_limits
 
-    from risk import models
+    from risk.model import estimators
 
-    ledger = table.load_ready(config.ledger)
+    ledger = load_ready_ledger(config.ledger)
     schema = Schema.from_json(ledger.schema or {})
     gated = behind is not None and hold_back
     everything = read_labelled(config, ledger, schema, refit.behind if refit else behind, gated)
     check_classes(everything.y, schema)
     held_back = find_held_back(everything, gated)
     data = everything.take(~held_back)
-    with threadpool_limits(1), models.blaming(config.params):
+    with threadpool_limits(1), estimators.blaming(config.params):
         # one thread: the same bytes on any machine, and cron leaves a core to the API
         plan = refit or make_plan(data, wanted(config, schema), config.estimator, rule_of(config), behind)
         if plan.rows == "new":
             data = data.take(data.is_new)
         threshold = float(data.y.mean()) if config.threshold == "balanced" else plan.choice.threshold
-        model = models.make_estimator(plan.choice.recipe, threshold=threshold, n_rows=len(data.y))
+        model = estimators.make_estimator(plan.choice.recipe, threshold=threshold, n_rows=len(data.y))
         model.fit(data.X, data.y)
     write(config, ledger, schema, plan, data, model)
     if refit is None and "sample" in plan.facts:
@@ -275,7 +279,7 @@ def run(
 
 def wanted(config: Config, schema: Schema) -> Recipe:
     """Say of what the model is made before anything is chosen."""
-    from risk.models import Recipe
+    from risk.model.estimators import Recipe
 
     numbers, texts = tuple(schema.numbers), tuple(schema.texts)
     return Recipe("", numbers, texts, random_state=config.random_state, params=config.params)
@@ -283,7 +287,7 @@ def wanted(config: Config, schema: Schema) -> Recipe:
 
 def rule_of(config: Config) -> Rule:
     """Say how the threshold is chosen."""
-    from risk.selection import Rule
+    from risk.model.selection import Rule
 
     return Rule(config.threshold, config.call_cost, config.loss_cost)
 
@@ -296,16 +300,18 @@ def read_labelled(
     Of more than `max_training_rows` a sample by the digest of each row. Rows that the gate will judge on
     are taken from all new rows: a sample of a large table holds few of them.
     """
-    from risk import compiled
+    from risk.engines import table_reader
 
     def read(start: int = 0) -> Taken:
         most = config.max_training_rows
         room = config.room
-        return compiled.read(config.final_data, ledger, schema, room, start=start, labelled=True, most=most)
+        return table_reader.read(
+            config.final_data, ledger, schema, room, start=start, labelled=True, most=most
+        )
 
     taken, first = read(), 0
     if behind is not None:
-        first = ledger.rows - compiled.count_rows(config.final_data, ledger, config.room, start=behind)
+        first = ledger.rows - table_reader.count_rows(config.final_data, ledger, config.room, start=behind)
     n_labelled = taken.n_rows
     if gated and taken.is_sample and behind is not None and behind < ledger.length:
         taken = add_judges(taken, read(behind), first)
@@ -317,10 +323,10 @@ def add_judges(sample: Taken, new: Taken, first: int) -> Taken:
     """Add the rows that the gate will judge on, of the new ones behind the first so many."""
     import numpy as np
 
-    from risk import candidates
+    from risk.model import training_rows
 
     new = replace(new, numbers=new.numbers + first)
-    judging = candidates.hold_back(new.X, new.y) & ~np.isin(new.numbers, sample.numbers)
+    judging = training_rows.hold_back(new.X, new.y) & ~np.isin(new.numbers, sample.numbers)
     return sample.join(new.take(np.flatnonzero(judging)))
 
 
@@ -328,26 +334,30 @@ def find_held_back(data: Labelled, wanted: bool) -> np.ndarray:
     """Hold back a third of the new rows, unless too few would be left to learn from."""
     import numpy as np
 
-    from risk import candidates, folds
+    from risk.metrics import cross_validation
+    from risk.model import training_rows
 
     held_back = np.zeros(len(data.y), dtype=bool)
     if wanted and data.is_new.any():
-        held_back[data.is_new] = candidates.hold_back(data.X[data.is_new], data.y[data.is_new])
-        if folds.smaller_class(data.y[~held_back]) < MIN_PER_CLASS:
+        held_back[data.is_new] = training_rows.hold_back(data.X[data.is_new], data.y[data.is_new])
+        if cross_validation.smaller_class(data.y[~held_back]) < MIN_PER_CLASS:
             held_back[:] = False
     return held_back
 
 
 def write(config: Config, ledger: Ledger, schema: Schema, plan: Plan, data: Labelled, model: Any) -> None:
     """Write the model, what it was trained on, and its card."""
-    from risk import echoes, models, profiles, purpose
+    from risk.data import profiles
+    from risk.model import estimators
+    from risk.model.card import describe_purpose
+    from risk.prediction import redundancy
 
-    pickled, files = models.render_model(model), table.render_files(ledger.files)
+    pickled, files = estimators.render_model(model), render_files(ledger.files)
     known = profiles.make_profiles(data.X[data.newest], schema.numbers, schema.texts)
     shape = schema.to_json()
     card = {
-        **purpose.describe(shape),
-        "model_sha256": artifacts.sha256(pickled),
+        **describe_purpose(shape),
+        "model_sha256": sha256(pickled),
         "estimator": plan.choice.recipe.estimator,
         "threshold": model.threshold,
         "threshold_rule": config.threshold,
@@ -361,19 +371,19 @@ def write(config: Config, ledger: Ledger, schema: Schema, plan: Plan, data: Labe
             "n_rows": ledger.rows,
             "n_samples": len(data.y),
             "n_positive": int(data.y.sum()),
-            "files_sha256": artifacts.sha256(files.encode()),
+            "files_sha256": sha256(files.encode()),
             "n_files": sum(entry.refused is None for entry in ledger.files),
         },
         **plan.facts,
         "features": describe(data.X, schema),
-        "echoes": echoes.find(data.X).to_json(),
+        "echoes": redundancy.find(data.X).to_json(),
         "profiles": {name: one.to_json() for name, one in known.items()},
         "versions": versions(),
     }
-    artifacts.put_text(config.trained_on, files)
-    with artifacts.put(config.trained_model, "wb") as handle:
+    put_text(config.trained_on, files)
+    with put(config.trained_model, "wb") as handle:
         handle.write(pickled)
-    artifacts.put_json(config.model_card, card)
+    put_json(config.model_card, card)
 
 
 def measure(candidate: Any, trained: Result) -> dict[str, Any]:
@@ -384,20 +394,21 @@ def measure(candidate: Any, trained: Result) -> dict[str, Any]:
     facts : dict
         `reference` for the model card; empty where they are too few, and cross-validation says more.
     """
-    from risk import folds, reference
+    from risk.metrics import cross_validation
+    from risk.monitoring import reference
 
     X, y = trained.held_back.X, trained.held_back.y
-    if not len(y) or folds.smaller_class(y) < reference.MIN_PER_CLASS:
+    if not len(y) or cross_validation.smaller_class(y) < reference.MIN_PER_CLASS:
         return {}
-    kept = reference.make_reference(y, *releases.predict(candidate, X))
+    kept = reference.make_reference(y, *registry.predict(candidate, X))
     leavers = trained.plan.facts["reference"]["leavers"]
     return {"reference": {"rows": "held back from the candidate", **kept, "leavers": leavers}}
 
 
 def note(config: Config, **facts: Any) -> None:
     """Add to the model card what became known after the model was fitted: the gate, a better reference."""
-    card = artifacts.read_json(config.model_card, "run training.py first")
-    artifacts.put_json(config.model_card, card | facts)
+    card = read_json(config.model_card, "run training.py first")
+    put_json(config.model_card, card | facts)
 
 
 def check_classes(y: np.ndarray, schema: Schema) -> None:

@@ -23,7 +23,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT)]
 
-from risk import records  # noqa: E402
+from risk.history import store  # noqa: E402
 
 STAGES = ("ingestion", "training", "scoring", "deployment", "diagnostics", "reporting")
 INSIDE = """
@@ -100,7 +100,7 @@ def fill(root: Path, n_ticks: int, n_columns: int) -> None:
     """Write the rows that so many working ticks would have written."""
     draw = random.Random(0)
     start = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=n_ticks)
-    with records.open(f"sqlite:///{root / 'records.db'}") as history:
+    with store.open(f"sqlite:///{root / 'records.db'}") as history:
         for number in range(n_ticks):
             at = (start + datetime.timedelta(days=number)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
             names = [f"column_{n}" for n in range(n_columns)]

@@ -23,7 +23,8 @@ import scipy.special
 import scipy.stats
 import sklearn.metrics  # noqa: F401
 
-from risk import evidence, profiles, reference, shift
+from risk.data import profiles
+from risk.monitoring import column_drift, reference, rules
 
 NAMES = ("activity", "revenue", "visits", "tenure")
 
@@ -57,13 +58,13 @@ def main(argv: list[str] | None = None) -> int:
     before_mb, wall, cpu = peak_mb(), time.perf_counter(), time.process_time()
     known = profiles.make_profiles(X, NAMES, ())
     kept = reference.make_reference(y, called, probability)
-    evidence.compute_evidence(
+    rules.compute_evidence(
         y_new,
         called_new,
         probability_new,
         recorded_score=kept["f1"],
         kept=kept,
-        shifts=shift.compare_columns(known, profiles.count_columns(known, X_new)),
+        shifts=column_drift.compare_columns(known, profiles.count_columns(known, X_new)),
     )
     took = {"wall_s": time.perf_counter() - wall, "cpu_s": time.process_time() - cpu}
     print(json.dumps({"rows": n, **took, "before_mb": before_mb, "peak_mb": peak_mb()}))

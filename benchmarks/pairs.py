@@ -16,7 +16,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from tables import Run, Share, Table, right_at_least, wrong_at_most
 
-from risk import gate
+from risk.model import gate
 
 WEIGHTS = np.array([0.8, 0.8, 0.6])
 EXCHANGED = [1, 0, 2]

@@ -27,8 +27,8 @@ sys.path.insert(0, str(ROOT))
 import fullprocess  # noqa: E402
 import training  # noqa: E402
 from config import load_config  # noqa: E402
-from risk import dataset, rows  # noqa: E402
-from risk.dataset import Schema  # noqa: E402
+from risk.data import validation  # noqa: E402
+from risk.data.schema import Schema, to_frame, to_target  # noqa: E402
 
 SETS = {
     "telco": {"target_column": "Churn", "id_columns": ["customerID"]},
@@ -66,10 +66,12 @@ def auc_on(folder, config, release_folder):
     """Compute the AUC of a model of ours on the rows kept from the pipeline."""
     card = json.loads((release_folder / "modelcard.json").read_text())
     schema = Schema.from_json(card["schema"])
-    good, _ = rows.read_folder(folder, schema, config.separator, needed=[*schema.features, schema.target])
+    good, _ = validation.read_folder(
+        folder, schema, config.separator, needed=[*schema.features, schema.target]
+    )
     model = pickle.loads((release_folder / "trainedmodel.pkl").read_bytes())
-    y = dataset.to_target(good, schema)
-    return roc_auc_score(y, model.predict_proba(dataset.to_frame(good, schema))[:, 1]), len(y)
+    y = to_target(good, schema)
+    return roc_auc_score(y, model.predict_proba(to_frame(good, schema))[:, 1]), len(y)
 
 
 def judge(source, keys, rule):

@@ -42,12 +42,13 @@ from threadpoolctl import threadpool_limits
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
 import config, scoring, training
-from risk import dataset, table
-from risk.dataset import Schema
+from risk.data import frames
+from risk.data.ledger import load_ready_ledger
+from risk.data.schema import Schema
 settings = config.load_config(sys.argv[2])
-ledger = table.load_ready(settings.ledger)
+ledger = load_ready_ledger(settings.ledger)
 schema = Schema.from_json(ledger.schema)
-X, y = dataset.read_table(settings.final_data, schema, stop=ledger.length)
+X, y = frames.read_table(settings.final_data, schema, stop=ledger.length)
 test, truth = scoring.read_test_data(settings, schema)
 y, median = y.astype("int64"), X.median()
 share = float(y.mean())

@@ -42,29 +42,32 @@ OURS_STATISTICS = """
 import sys
 sys.path.insert(0, sys.argv[1])
 import config
-from risk import contents, table
+from risk.data import ledger
+from risk.engines import statistics
 settings = config.load_config(sys.argv[2])
-contents.describe_columns(settings.final_data, table.load_ready(settings.ledger), settings.room)
+statistics.describe_columns(settings.final_data, ledger.load_ready_ledger(settings.ledger), settings.room)
 """
 BOTH_STATISTICS = """
 import json, sys
 sys.path.insert(0, sys.argv[1])
 import config, diagnostics
-from risk import table
+from risk.data import ledger
 settings = config.load_config(sys.argv[2])
-print(json.dumps(diagnostics.describe_columns(settings, table.load_ready(settings.ledger))))
+print(json.dumps(diagnostics.describe_columns(settings, ledger.load_ready_ledger(settings.ledger))))
 """
 BOTH_COUNTS = """
 import json, sys
 sys.path.insert(0, sys.argv[1])
 import config, scoring
-from risk import compiled, profiles, table
-from risk.dataset import Schema
+from risk.data import profiles
+from risk.data.ledger import load_ready_ledger
+from risk.data.schema import Schema
+from risk.engines import table_reader
 settings = config.load_config(sys.argv[2])
-ledger = table.load_ready(settings.ledger)
+ledger = load_ready_ledger(settings.ledger)
 schema = Schema.from_json(ledger.schema)
 def read(most=None):
-    return compiled.read(settings.final_data, ledger, schema, settings.room, most=most).X
+    return table_reader.read(settings.final_data, ledger, schema, settings.room, most=most).X
 known = profiles.make_profiles(read(100_000), schema.numbers, schema.texts)
 if settings.engine == "spark":
     now = scoring.count_on_cluster(settings, ledger, known, 0, ledger.rows)

@@ -16,9 +16,11 @@ import worlds
 from tables import Run, Share, Table, right_at_least, wrong_at_most
 from worlds import World
 
-from risk import evidence, profiles, samples, shift
+from risk.data import profiles
+from risk.metrics import two_sample
+from risk.monitoring import column_drift, rules
 
-ALPHA, RULES = evidence.ALPHA, evidence.RULES
+ALPHA, RULES = rules.ALPHA, rules.RULES
 KS, NAMED = "plain KS", "named"
 BATCHES, BALANCES = (50, 200, 1_000, 10_000), (0.5, 0.1)
 CHANGED_BATCHES, SHARE, NEW_SHARE, RELEASE_ROWS = (200, 1_000, 10_000), 0.25, 0.4, 3_000
@@ -165,13 +167,13 @@ def watch_cell(seed: int, number: int) -> Counter[Any]:
 def ask_methods(before: np.ndarray, now: np.ndarray) -> dict[str, bool]:
     """Ask who sees a shift; `equal bins`: PSI as the best-known monitor bins it, over both samples."""
     profile = profiles.profile_numbers(before)
-    found = shift.compare(profile, profiles.count(profile, now))
+    found = column_drift.compare(profile, profiles.count(profile, now))
     edges = np.histogram_bin_edges(np.concatenate([before, now]), "sturges")
     binned = (np.histogram(values, edges)[0] for values in (before, now))
     significant = found.p_value <= ALPHA
     answers = (
-        samples.stability_of_counts(*binned) >= shift.MODERATE,
-        found.psi >= shift.MODERATE,
+        two_sample.stability_of_counts(*binned) >= column_drift.MODERATE,
+        found.psi >= column_drift.MODERATE,
         found.psi > found.psi_critical,
         significant,
         significant and found.material,

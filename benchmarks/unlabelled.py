@@ -15,8 +15,9 @@ import worlds
 from tables import Aim, Run, Share, Table, least_allowed, right_at_least
 from worlds import Rows, World
 
-from risk import estimates, scores
-from risk.estimates import Estimate
+from risk.metrics import classification
+from risk.monitoring import performance_estimation
+from risk.monitoring.performance_estimation import Estimate
 
 SHARE, BATCHES = 0.25, (200, 2_000)
 WORLDS = {
@@ -49,16 +50,18 @@ def audit(release: worlds.Release, rows: Rows, seed: int) -> dict[str, float | b
     """Estimate without labels; then say whether the bands held, by how much it was wrong, and the sums."""
     X, y = rows
     called, probability = release.model.answer(X)
-    known = estimates.find_reliability(release.kept, {})
-    found = estimates.estimate(probability, called, known, n_resamples=N_RESAMPLES, random_state=seed)
-    told = estimates.audit(found, scores.compute_score(y, called, probability))
+    known = performance_estimation.find_reliability(release.kept, {})
+    found = performance_estimation.estimate(
+        probability, called, known, n_resamples=N_RESAMPLES, random_state=seed
+    )
+    told = performance_estimation.audit(found, classification.compute_score(y, called, probability))
     return {
         "F1": told.f1_held,
         "AUC": told.auc_held,
         "F1 error": told.f1_error,
         "AUC error": told.auc_error,
         "sums": is_plain_sum(found, known.correct(probability), called, probability),
-        "blind": estimates.BLIND in found.sentence,
+        "blind": performance_estimation.BLIND in found.sentence,
     }
 
 
@@ -82,11 +85,11 @@ def tabulate(run: Run, seed: int, n: int = 1_000) -> list[Table]:
             errors = [f"{hits[name, size, what] / n:+.3f}" for what in ("F1 error", "AUC error")]
             rows.append((name, f"{size:,}", *held, *errors))
     true = [shares[key] for key in make_keys("F1", "AUC") if key[0] != TURNED]
-    nominal = least_allowed(n, estimates.LEVEL)
+    nominal = least_allowed(n, performance_estimation.LEVEL)
     wrong = max((shares[TURNED, BATCHES[1], what] for what in ("F1", "AUC")), key=lambda share: share.hits)
     aims = (
         right_at_least(
-            f"bands of {100 * estimates.LEVEL:.0f} % hold while the reasons stay, within 99 %",
+            f"bands of {100 * performance_estimation.LEVEL:.0f} % hold while the reasons stay, within 99 %",
             true,
             nominal / n,
         ),

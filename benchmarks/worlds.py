@@ -18,15 +18,18 @@ from scipy import optimize, special, stats
 from sklearn.linear_model import LogisticRegression
 
 import training
-from risk import evidence, folds, models, profiles, scores, shift
-from risk.evidence import Evidence
-from risk.folds import OutOfFold
-from risk.selection import Choice, Rule
+from risk.data import profiles
+from risk.metrics import classification, cross_validation
+from risk.metrics.cross_validation import OutOfFold
+from risk.model import estimators
+from risk.model.selection import Choice, Rule
+from risk.monitoring import column_drift, rules
+from risk.monitoring.rules import Evidence
 from training import Labelled, Plan
 
 NUMBERS = ("activity", "revenue", "visits", "tenure")
 TEXTS = ("region",)
-RECIPE = models.Recipe(models.LINEAR, NUMBERS, TEXTS)
+RECIPE = estimators.Recipe(estimators.LINEAR, NUMBERS, TEXTS)
 REGIONS = dict(zip("ABCDEFGH", (0.34, 0.25, 0.15, 0.1, 0.08, 0.05, 0.02, 0.01), strict=True))
 WEIGHTS = np.array([1.0, 0.7, -0.5, 0.3])  # of the four numbers, each with mean 0 and variance 1
 FEWEST, MOST = 300, 6_000  # rows of a release
@@ -151,12 +154,12 @@ class Release:
 
     def judge(self, X: pd.DataFrame, y: np.ndarray) -> Evidence:
         """Look at new rows as a tick does."""
-        return evidence.compute_evidence(
+        return rules.compute_evidence(
             y,
             *self.model.answer(X),
             recorded_score=self.recorded_score,
             kept=self.kept,
-            shifts=shift.compare_columns(self.known, profiles.count_columns(self.known, X)),
+            shifts=column_drift.compare_columns(self.known, profiles.count_columns(self.known, X)),
         )
 
 
@@ -192,13 +195,13 @@ def deploy(
         kept = training.measure(fit_model(data), trained).get("reference", kept)
     model = fit_model(everything)
     known = profiles.make_profiles(X[everything.newest], NUMBERS, TEXTS)
-    recorded = scores.compute_score(y_test, *model.answer(X_test)).f1 or 0.0
+    recorded = classification.compute_score(y_test, *model.answer(X_test)).f1 or 0.0
     return Release(model, kept, known, recorded, X[everything.newest])
 
 
 def keep_reference(data: Labelled) -> dict[str, Any]:
     """Cross-validate, and keep what training keeps of it."""
-    fold = folds.draw_folds(data.y, random_state=0)[:1]
+    fold = cross_validation.draw_folds(data.y, random_state=0)[:1]
     found, X = OutOfFold(data.y, fold, np.empty(fold.shape)), encode(data.X)
     for repeat, out in found.parts():
         found.log_odds[repeat, out] = fit(X[~out], data.y[~out]).decision_function(X[out])

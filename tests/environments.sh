@@ -12,11 +12,11 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 PYTHON=$(realpath -s "${PYTHON:-.venv/bin/python}")
-QUICK=(tests/test_inputs.py tests/test_limits.py tests/test_escapes.py tests/test_secrets.py
-    tests/test_releases.py tests/test_fullprocess.py tests/test_exit_codes.py tests/test_cron.py
-    tests/test_delivery.py tests/test_trends.py tests/test_packages.py tests/test_apicalls.py
-    tests/test_whole_story.py)
-SHORT=(tests/test_whole_story.py tests/test_exit_codes.py tests/test_escapes.py)
+QUICK=(tests/pipeline/test_inputs.py tests/pipeline/test_limits.py tests/pipeline/test_text.py tests/pipeline/test_secrets.py
+    tests/pipeline/test_releases.py tests/pipeline/test_fullprocess.py tests/pipeline/test_exit_codes.py tests/pipeline/test_cron.py
+    tests/pipeline/test_delivery.py tests/unit/history/test_trends.py tests/unit/runtime/test_dependencies.py tests/api/test_apicalls.py
+    tests/pipeline/test_whole_story.py)
+SHORT=(tests/pipeline/test_whole_story.py tests/pipeline/test_exit_codes.py tests/pipeline/test_text.py)
 if [ "${1:-}" = --short ]; then
     asked=("${SHORT[@]}")
 elif [ $# -gt 0 ]; then

@@ -1,114 +1,15 @@
-"""Imports fall: each module imports only what lies on a lower floor."""
+"""Imports fall: a room of `risk/` imports only from rooms below it, a script only what comes before it."""
 
 import ast
 import sys
 from pathlib import Path
 
 import pytest
+from importlinter.cli import lint_imports
 
-ROOT = Path(__file__).resolve().parent.parent
-# A floor may import those before it; the modules of one floor never import each other.
+ROOT = Path(__file__).resolve().parents[1]
+# A script may import those before it; the scripts of one floor never import each other.
 FLOORS = [
-    {"risk.errors", "risk.limits", "risk.escapes", "risk.layout"},
-    {
-        "risk.folds",
-        "risk.samples",
-        "risk.thresholds",
-        "risk.ranking",
-        "risk.anatomy",
-        "risk.usual",
-        "risk.echoes",
-        "risk.bands",
-        "risk.deadline",
-        "risk.entries",
-        "risk.profiles",
-    },
-    {
-        "risk.artifacts",
-        "risk.csvfile",
-        "risk.dataset",
-        "risk.scores",
-        "risk.databases",
-        "risk.trends",
-        "risk.charts",
-        "risk.shift",
-        "risk.models",
-        "risk.calibration",
-        "risk.trees",
-        "risk.candidates",
-        "risk.learning",
-        "risk.suspicions",
-        "risk.gate",
-        "risk.problems",
-        "risk.requestlog",
-        "risk.summary",
-        "risk.listing",
-        "risk.sketch",
-        "risk.scripts",
-        "risk.words",
-        "risk.slices",
-        "risk.purpose",
-        "risk.unpickling",
-    },
-    {
-        "risk.paper",
-        "risk.webpage",
-        "risk.releases",
-        "risk.rows",
-        "risk.table",
-        "risk.ticks",
-        "risk.packages",
-        "risk.reference",
-        "risk.estimates",
-        "risk.timeline",
-        "risk.engine",
-        "risk.selection",
-        "risk.outbox",
-        "risk.history",
-        "risk.access",
-        "risk.confined",
-        "risk.arrivals",
-        "risk.direct",
-        "risk.reasons",
-        "risk.pipes",
-        "risk.parts",
-        "risk.cluster",
-        "risk.alerts",
-    },
-    {
-        "risk.keys",
-        "risk.couriers",
-        "risk.records",
-        "risk.copies",
-        "risk.evidence",
-        "risk.awaited",
-        "risk.questions",
-        "risk.serving",
-        "risk.worker",
-        "risk.gauges",
-        "risk.appendix",
-        "risk.pages",
-        "risk.frames",
-        "risk.shelf",
-        "risk.known",
-        "risk.predictions",
-        "risk.roster",
-        "risk.spark",
-        "risk.lite",
-    },
-    {"risk.compiled"},
-    {
-        "risk.contents",
-        "risk.delivery",
-        "risk.drift",
-        "risk.answers",
-        "risk.cards",
-        "risk.screen",
-        "risk.batches",
-        "risk.clients",
-        "risk.remote",
-    },
-    {"risk.atrisk", "risk.lineage"},
     {"config", "pretty_confusion_matrix"},
     {"stage"},
     {"intake"},
@@ -118,30 +19,47 @@ FLOORS = [
     {"tick"},
     {"fullprocess"},
 ]
-STANDARD_ONLY = (
-    "risk/errors.py",
-    "risk/limits.py",
-    "risk/escapes.py",
-    "risk/artifacts.py",
-    "risk/releases.py",
-    "risk/ticks.py",
-    "risk/outbox.py",
-    "risk/alerts.py",
-    "risk/couriers.py",
-    "risk/deadline.py",
-    "risk/entries.py",
-    "risk/lite.py",
-    "risk/keys.py",
+FLOOR_OF = {name: number for number, names in enumerate(FLOORS) for name in names}
+TOOLS = {"gunicorn.conf"}
+ROOMS = {
+    "metrics",
+    "data",
+    "engines",
+    "model",
+    "history",
+    "monitoring",
+    "prediction",
+    "reporting",
+    "serving",
+    "runtime",
+}
+MOST_MODULES = 16
+IDLE = (
     "config.py",
     "stage.py",
-    "tick.py",
+    "fullprocess.py",
+    "risk/errors.py",
+    "risk/limits.py",
+    "risk/text.py",
+    "risk/files.py",
+    "risk/timeouts.py",
+    "risk/model/registry.py",
+    "risk/history/outbox.py",
+    "risk/history/tables.py",
+    "risk/history/lite.py",
+    "risk/monitoring/alerts.py",
+    "risk/monitoring/alert_channels.py",
+    "risk/runtime/settings_schema.py",
+    "risk/runtime/state.py",
 )
-TOOLS = {"gunicorn.conf"}
-FLOOR_OF = {name: number for number, names in enumerate(FLOORS) for name in names}
 
 
-def files():
-    return [*ROOT.glob("*.py"), *(ROOT / "risk").glob("*.py")]
+def scripts():
+    return [path for path in ROOT.glob("*.py") if path.stem not in TOOLS]
+
+
+def modules():
+    return [path for path in (ROOT / "risk").rglob("*.py") if path.stem != "__init__"]
 
 
 def name_of(path):
@@ -150,43 +68,63 @@ def name_of(path):
 
 def imports_of(tree, *, at_import_only=False):
     """Name every imported module, inside functions too unless only those at import are asked for."""
-    nodes = tree.body if at_import_only else ast.walk(tree)
-    for node in nodes:
+    for node in tree.body if at_import_only else ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            if node.module == "risk":
-                yield from (f"risk.{alias.name}" for alias in node.names)
-            else:
-                yield node.module
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-@pytest.mark.parametrize("path", files(), ids=name_of)
-def test_a_module_imports_only_from_floors_below_its_own(path):
+def test_imports_between_the_rooms_fall(capsys):
+    """The contracts of import-linter in pyproject.toml."""
+    assert lint_imports(str(ROOT / "pyproject.toml"), no_cache=True) == 0, capsys.readouterr().out
+
+
+@pytest.mark.parametrize("path", scripts(), ids=name_of)
+def test_a_script_imports_only_from_floors_below_its_own(path):
     name = name_of(path)
-    if name == "risk.__init__":
-        assert path.read_text() == ""
-        return
-    if name in TOOLS:
-        return
-    assert name in FLOOR_OF, f"{name} has no floor; name its question and give it one"
+    assert name in FLOOR_OF, f"{name} has no floor"
     for imported in imports_of(ast.parse(path.read_text())):
         if imported in FLOOR_OF:
             assert FLOOR_OF[imported] < FLOOR_OF[name], f"{name} imports {imported}"
-        else:
-            assert imported.split(".")[0] != "risk", f"{imported} has no floor"
 
 
-@pytest.mark.parametrize("name", [*STANDARD_ONLY, "fullprocess.py"])
-def test_the_head_of_an_idle_tick_stays_on_the_standard_library(name):
-    for imported in imports_of(ast.parse((ROOT / name).read_text()), at_import_only=True):
-        top = imported.split(".")[0]
-        assert top in sys.stdlib_module_names or f"{imported.replace('.', '/')}.py" in STANDARD_ONLY
+@pytest.mark.parametrize("path", modules(), ids=name_of)
+def test_no_module_imports_a_script(path):
+    assert not set(imports_of(ast.parse(path.read_text()))) & FLOOR_OF.keys()
 
 
-def test_no_module_of_ours_hides_one_of_the_standard_library():
-    assert not {path.stem for path in ROOT.glob("*.py")} & sys.stdlib_module_names
+def test_the_rooms_are_those_of_the_plan_and_none_is_crowded():
+    sizes = {}
+    for path in (ROOT / "risk").glob("*/*.py"):
+        sizes[path.parent.name] = sizes.get(path.parent.name, 0) + (path.stem != "__init__")
+    assert sizes.keys() == ROOMS
+    assert max(sizes.values()) <= MOST_MODULES, sizes
 
 
-def test_every_floor_names_only_modules_that_exist():
-    assert set(FLOOR_OF) - {name_of(path) for path in files()} == set()
+@pytest.mark.parametrize(
+    "room", [ROOT / "risk", *(ROOT / "risk" / room for room in sorted(ROOMS))], ids=name_of
+)
+def test_an_init_holds_a_docstring_and_nothing_else(room):
+    (docstring,) = ast.parse((room / "__init__.py").read_text()).body
+    assert isinstance(docstring, ast.Expr)
+
+
+@pytest.mark.parametrize("name", IDLE)
+def test_the_head_of_an_idle_run_stays_on_the_standard_library(name):
+    ours = {file.removesuffix(".py").replace("/", ".") for file in IDLE}
+    for node in ast.parse((ROOT / name).read_text()).body:
+        for imported in imports_of(ast.Module([node], []), at_import_only=True):
+            top = imported.split(".")[0]
+            inside = any(imported == one or imported.startswith(f"{one}.") for one in ours)
+            package = any(one.startswith(f"{imported}.") for one in ours)
+            assert top in sys.stdlib_module_names or inside or package, imported
+
+
+def test_no_script_hides_a_module_of_the_standard_library():
+    assert not {path.stem for path in scripts()} & sys.stdlib_module_names
+
+
+def test_every_floor_names_only_scripts_that_exist():
+    assert set(FLOOR_OF) == {name_of(path) for path in scripts()}

@@ -19,9 +19,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from conftest import SCRIPTS
 from faults import world
 from faults.calls import Call, Watch, parse
+from workspaces import SCRIPTS
 
 LONGEST_S = 300
 TICK = ("fullprocess",)
@@ -155,7 +155,7 @@ def stands_still(process: int) -> bool:
 
 def be_patient() -> None:
     """Give the database a minute: harnesses fill the machine, and some stop a child to copy its disk."""
-    from risk import delivery
+    from risk.history import delivery
 
     delivery.deliver.__kwdefaults__["budget_s"] = 60.0
 
@@ -189,11 +189,11 @@ class Nothing:
 def draw_nothing(replace: Callable[..., None] = setattr) -> None:
     """Leave out the drawing, half of the time of a tick; the files and their writing are ours."""
     import pretty_confusion_matrix
-    from risk import charts, pages
+    from risk.reporting import charts, pdf
 
     replace(pretty_confusion_matrix, "draw_confusion_matrix", lambda *_, **__: Nothing())
     replace(charts, "draw_trends", lambda *_, **__: Nothing())
-    replace(pages, "render_pdf", lambda handle, *_: handle.write(b"%PDF-1.4 %%EOF"))
+    replace(pdf, "render_pdf", lambda handle, *_: handle.write(b"%PDF-1.4 %%EOF"))
 
 
 def remember_plans(folder: Path) -> None:

@@ -16,8 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from risk import releases
 from risk.errors import ArtifactError
+from risk.model import registry
 
 KEEP = 3
 READS_AT_ONCE = 200
@@ -33,7 +33,7 @@ class Aim:
 
 def make_files(tag: str) -> dict[str, bytes]:
     """Make the files of a release, each full of its tag."""
-    return {name: f"{tag} {name}\n".encode() * 200 for name in releases.NAMES}
+    return {name: f"{tag} {name}\n".encode() * 200 for name in registry.NAMES}
 
 
 def publish_for_ever(folder: Path, told: Path, seed: int) -> None:
@@ -42,23 +42,23 @@ def publish_for_ever(folder: Path, told: Path, seed: int) -> None:
     with told.open("w", buffering=1) as handle:
         for number in range(10**9):
             if draw.random() < 0.3:
-                releases.switch(folder, draw.choice(releases.names(folder)))
+                registry.switch(folder, draw.choice(registry.names(folder)))
             else:
-                releases.publish(folder, make_files(f"r{number}"), {"number": number}, keep=KEEP)
-            handle.write(f"{releases.current(folder)}\n")
+                registry.publish(folder, make_files(f"r{number}"), {"number": number}, keep=KEEP)
+            handle.write(f"{registry.current(folder)}\n")
 
 
 def read_verified(folder: Path) -> set[bytes]:
     """Read as the pipeline does; give the tags seen."""
-    return {data.split()[0] for data in releases.load(folder).files.values()}
+    return {data.split()[0] for data in registry.load(folder).files.values()}
 
 
 def read_through_one_folder(folder: Path) -> set[bytes]:
     """Read as a shell does that has entered the release; again when it was pruned meanwhile."""
     while True:
-        handle = os.open(folder / releases.DATA, os.O_RDONLY | os.O_DIRECTORY)
+        handle = os.open(folder / registry.DATA, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            return {read_at(handle, name).split()[0] for name in releases.NAMES}
+            return {read_at(handle, name).split()[0] for name in registry.NAMES}
         except FileNotFoundError:
             continue
         finally:
@@ -94,7 +94,7 @@ def run(folder: Path, aim: Aim, seed: int, sabotage, report) -> None:
     deployed = folder / "deployed"
     if sabotage is not None:
         sabotage()
-    releases.publish(deployed, make_files("first"), {"number": -1}, keep=KEEP)
+    registry.publish(deployed, make_files("first"), {"number": -1}, keep=KEEP)
     told = [folder / f"told-{number}" for number in range(3)]
     workers = [
         start(publish_for_ever, deployed, told[0], seed),

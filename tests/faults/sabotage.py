@@ -7,7 +7,8 @@ import contextlib
 import os
 from pathlib import Path
 
-from risk import artifacts, releases
+from risk import files as files_
+from risk.model import registry
 
 
 def no_fsync() -> None:
@@ -17,19 +18,19 @@ def no_fsync() -> None:
 
 def no_digest() -> None:
     """Read a release without comparing a byte."""
-    releases.read = read_blindly
+    registry.read = read_blindly
 
 
 def overwrite() -> None:
     """Write every artifact, and every release, in its place."""
-    artifacts.put = put_in_place
-    releases.publish = publish_in_place
+    files_.put = put_in_place
+    registry.publish = publish_in_place
 
 
-def read_blindly(folder: Path, name: str, key: str | None = None) -> releases.Release:
-    files = {name_: (folder / name / name_).read_bytes() for name_ in releases.NAMES}
-    manifest = artifacts.read_json(folder / name / releases.MANIFEST, "run deployment.py")
-    return releases.Release(releases.release_id(name), files, manifest)
+def read_blindly(folder: Path, name: str, key: str | None = None) -> registry.Release:
+    files = {name_: (folder / name / name_).read_bytes() for name_ in registry.NAMES}
+    manifest = files_.read_json(folder / name / registry.MANIFEST, "run deployment.py")
+    return registry.Release(registry.release_id(name), files, manifest)
 
 
 @contextlib.contextmanager
@@ -41,18 +42,18 @@ def put_in_place(path: Path, mode: str = "w"):
 
 def publish_in_place(folder: Path, files: dict, facts: dict, *, keep: int, key: str | None = None) -> str:
     """Copy the files of a release over those of the one before, as three `cp` would."""
-    manifest = {**facts, "files": {name: artifacts.sha256(files[name]) for name in releases.NAMES}}
-    raw = artifacts.render_json(manifest).encode()
-    name = f"..r0001-{artifacts.sha256(raw)[:12]}"
-    before = releases.current(folder)
+    manifest = {**facts, "files": {name: files_.sha256(files[name]) for name in registry.NAMES}}
+    raw = files_.render_json(manifest).encode()
+    name = f"..r0001-{files_.sha256(raw)[:12]}"
+    before = registry.current(folder)
     if before is not None and before != name:
         (folder / before).rename(folder / name)
     (folder / name).mkdir(parents=True, exist_ok=True)
-    releases.switch(folder, name)
-    for file_name, data in {**files, releases.MANIFEST: raw}.items():
+    registry.switch(folder, name)
+    for file_name, data in {**files, registry.MANIFEST: raw}.items():
         (folder / name / file_name).unlink(missing_ok=True)
         (folder / name / file_name).write_bytes(data)
-    return releases.release_id(name)
+    return registry.release_id(name)
 
 
 ALL = {"no-fsync": no_fsync, "no-digest": no_digest, "overwrite": overwrite}

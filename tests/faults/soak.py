@@ -17,14 +17,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 from api_kit import Server, free_port
-from conftest import HEADER, make_clients
 from faults import child, readers, world
 from faults.calls import FAULTS
 from faults.child import TICK, Ended, Running
 from faults.world import Torn
+from makers import HEADER, make_clients
 
-from risk import artifacts, folds, releases, unpickling
+from risk import files
 from risk.errors import ArtifactError, MissingArtifactError
+from risk.metrics import cross_validation
+from risk.model import pickling, registry
 
 MOST_CALLS, LONGEST_TICK_S = 240, 2.5
 ZONES = ("UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe")
@@ -76,7 +78,7 @@ class Soak:
 
     def note(self, data: bytes) -> None:
         """Remember a content that the input folder had: a ledger may name it."""
-        self.archive[artifacts.sha256(data)] = data
+        self.archive[files.sha256(data)] = data
 
     def write(self, name: str, data: bytes) -> None:
         """Write a file as uploads do: beside and renamed, or in its place."""
@@ -228,11 +230,11 @@ class Soak:
 
     def round(self) -> None:
         """Live through one round."""
-        before = releases.current(self.root / "production_deployment")
+        before = registry.current(self.root / "production_deployment")
         self.happen()
         self.run_something()
         check_whole(self.root)
-        self.counts["flips"] += before != releases.current(self.root / "production_deployment")
+        self.counts["flips"] += before != registry.current(self.root / "production_deployment")
 
     # --- the end ---
 
@@ -281,8 +283,8 @@ class Soak:
             raise Torn(f"the history tells of {len(told)} files, the ledger of {len(expected)}")
         known = {row[0] for row in past["history/releases"]}
         folder = self.root / "production_deployment"
-        for name in releases.names(folder):
-            release = releases.read(folder, name)
+        for name in registry.names(folder):
+            release = registry.read(folder, name)
             if release.manifest["deployed_by"] == "tick" and release.id not in known:
                 raise Torn(f"the history does not know release {release.id}")
 
@@ -302,8 +304,8 @@ def check_whole(root: Path) -> None:
     if seen is None:
         return
     world.see(root, [seen])
-    digests = json.loads(seen[releases.MANIFEST])["files"]
-    if {name: artifacts.sha256(seen[name]) for name in releases.NAMES} != digests:
+    digests = json.loads(seen[registry.MANIFEST])["files"]
+    if {name: files.sha256(seen[name]) for name in registry.NAMES} != digests:
         raise Torn("the visible files are not those of their manifest")
 
 
@@ -329,9 +331,9 @@ def read_disk_for_ever(root: Path, told: Path) -> None:
     with told.open("w", buffering=1) as handle:
         while True:
             try:
-                release = releases.load(root / "production_deployment")
+                release = registry.load(root / "production_deployment")
                 word = "disk reads"
-                if json.loads(release.files["modelcard.json"])["model_sha256"] != artifacts.sha256(
+                if json.loads(release.files["modelcard.json"])["model_sha256"] != files.sha256(
                     release.files["trainedmodel.pkl"]
                 ):
                     word = "wrong: card of another model"
@@ -374,14 +376,14 @@ def predict(root: Path, release_id: str) -> list[int] | None:
     import pandas as pd
 
     folder = root / "production_deployment"
-    for name in releases.names(folder):
-        if releases.release_id(name) == release_id:
+    for name in registry.names(folder):
+        if registry.release_id(name) == release_id:
             try:
-                release = releases.read(folder, name)
+                release = registry.read(folder, name)
             except (OSError, ArtifactError):
                 return None
             card = release.json("modelcard.json")
-            model = unpickling.load_model(release.files["trainedmodel.pkl"], card["model_sha256"], folder)
+            model = pickling.load_model(release.files["trainedmodel.pkl"], card["model_sha256"], folder)
             frame = pd.DataFrame(ROWS).replace("", None).astype({"activity": "float64"})
             return [int(label) for label in model.predict(frame)]
     return None
@@ -392,7 +394,10 @@ def predict(root: Path, release_id: str) -> list[int] | None:
 
 def run(folder: Path, n_rounds: int, draw: random.Random, sabotage, report, minutes: float | None) -> None:
     """Live through so many rounds, and compare with a fresh workspace."""
-    folds.N_FOLDS, folds.N_REPEATS = 2, 1  # a choice of models is made sooner; it is no matter here
+    cross_validation.N_FOLDS, cross_validation.N_REPEATS = (
+        2,
+        1,
+    )  # a choice of models is made sooner; it is no matter here
     soak = Soak(folder, draw, sabotage)
     port = free_port()
     world.configure(soak.root, api={"port": port})

@@ -11,11 +11,14 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
-from conftest import Workspace, make_clients
+from makers import make_clients
+from workspaces import Workspace
 
 from config import load_config
-from risk import known, releases, table
+from risk.data import row_index
+from risk.data.ledger import load_ready_ledger
 from risk.errors import ArtifactError, MissingArtifactError
+from risk.model import registry
 
 N_ROWS = 60
 NAME = "work"  # the folder in which a fault strikes
@@ -87,7 +90,7 @@ def grow(root: Path) -> None:
 def count_as_large(root: Path) -> None:
     """Let this process make digests for `root`, if they are wanted there."""
     if (root / LARGE).exists():
-        known.LEAST_BYTES, known.RUN_ROWS = 0, 64
+        row_index.LEAST_BYTES, row_index.RUN_ROWS = 0, 64
 
 
 def copy(source: Path, target: Path) -> Path:
@@ -109,7 +112,7 @@ def look(root: Path) -> dict[str, bytes] | None:
     """Read what the visible links of the deployment folder lead to, as a stranger would; None before any."""
     folder = root / "production_deployment"
     found = {}
-    for name in (*releases.NAMES, releases.MANIFEST):
+    for name in (*registry.NAMES, registry.MANIFEST):
         try:
             found[name] = (folder / name).read_bytes()
         except FileNotFoundError:
@@ -129,12 +132,12 @@ def see(root: Path, whole: list[dict[str, bytes] | None]) -> int:
     if seen not in whole:
         raise Torn(f"the deployment folder shows none of {len(whole)} releases whole: {describe(seen)}")
     try:
-        files = releases.load(root / "production_deployment").files
+        files = registry.load(root / "production_deployment").files
     except MissingArtifactError:
         files = None
     except ArtifactError as error:
         raise Torn(f"a verified load refuses what is deployed: {error}") from error
-    if files != (seen and {name: seen[name] for name in releases.NAMES}):
+    if files != (seen and {name: seen[name] for name in registry.NAMES}):
         raise Torn("a verified load gives other bytes than the visible files")
     return whole.index(seen)
 
@@ -172,11 +175,11 @@ def facts(root: Path) -> dict[str, object]:
 def say_digests(root: Path) -> str:
     """Say whether the digests beside a table are right; none are no fault, they can be made again."""
     config = load_config(root / "config.json")
-    held = known.load(config.known_rows)
-    ledger = table.load_ready(config.ledger) if held else None
+    held = row_index.load(config.known_rows)
+    ledger = load_ready_ledger(config.ledger) if held else None
     if held is None or not held.fits(ledger):
         return "none"
-    parts = known.read_records(config.final_data, ledger, 0)
+    parts = row_index.read_records(config.final_data, ledger, 0)
     records = {record for part in parts for record in part}
     right = held.find([*records]) == records and sum(run.rows for run in held.runs) == len(records)
     return "right" if right else "wrong"

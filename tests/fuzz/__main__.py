@@ -10,7 +10,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # what is forked cannot wait for threads
-sys.path[:0] = [str(HERE.parent.parent), str(HERE.parent), str(HERE)]
+sys.path[:0] = [str(HERE.parent.parent), str(HERE.parent / "support"), str(HERE)]
 FULL = {"csvs": 100_000, "clients": 1_000_000, "models": 20_000, "days": 1_000}
 
 

@@ -17,7 +17,6 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from conftest import HEADER, SCRIPTS, Workspace, make_clients
 from csvs import mutate
 from faults import child
 from hypothesis import HealthCheck, Phase, seed, settings
@@ -30,11 +29,13 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from makers import HEADER, make_clients
+from workspaces import SCRIPTS, Workspace
 
 import app
 from config import load_config
-from risk import releases
 from risk.errors import ArtifactError
+from risk.model import registry
 
 COUNTS = Counter()
 STEPS = 8
@@ -79,7 +80,7 @@ def make_template(root):
     office.do("fullprocess")
     office.put("sourcedata/second.csv", make_clients(60, "second", "new"))
     office.do("fullprocess")
-    assert len(releases.names(root / "production_deployment")) == 2
+    assert len(registry.names(root / "production_deployment")) == 2
     return root
 
 
@@ -125,11 +126,11 @@ class Days(RuleBasedStateMachine):
         (self.root / "sourcedata" / f"{name}.part").write_text("corporation,acti")
 
     def _good_before_the_deployed(self):
-        deployed = releases.number(releases.current(self.folder) or "")
-        for name in releases.names(self.folder):
-            if releases.number(name) < deployed:
+        deployed = registry.number(registry.current(self.folder) or "")
+        for name in registry.names(self.folder):
+            if registry.number(name) < deployed:
                 with contextlib.suppress(ArtifactError):
-                    releases.read(self.folder, name)
+                    registry.read(self.folder, name)
                     return True
         return False
 
@@ -149,7 +150,7 @@ class Days(RuleBasedStateMachine):
         result = self.office.do("fullprocess", allowed=(os.EX_OK, os.EX_DATAERR))
         self._check_counts()
         self._check_prefix()
-        assert result["release"] is None or result["release"] == releases.load(self.folder).id
+        assert result["release"] is None or result["release"] == registry.load(self.folder).id
         before = self.office.bytes()
         again = self.office.do("fullprocess")
         assert not again["new_data"] and again["reason"] is None and self.office.said == "", again

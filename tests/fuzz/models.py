@@ -26,9 +26,10 @@ import ingestion
 import scoring
 import training
 from config import load_config
-from risk import artifacts, dataset, releases, unpickling
-from risk.dataset import Schema
+from risk.data.schema import Schema, to_frame
 from risk.errors import ArtifactError, VersionError
+from risk.files import sha256
+from risk.model import pickling, registry
 
 SEEN = []
 WATCHED = {
@@ -87,7 +88,7 @@ def load_refused(folder, key=None, error=ArtifactError):
     """Load what must be refused, and say whether a pickle was looked into on the way."""
     SEEN.clear()
     try:
-        releases.load_deployed(folder, key)
+        registry.load_deployed(folder, key)
     except error as refusal:
         assert "run " in str(refusal), refusal
         return [seen for seen in SEEN if seen[0] in WATCHED]
@@ -107,7 +108,7 @@ def throw_mutants(config, n, draw):
         assert load_refused(folder) == [], name
         path.write_bytes(data)
         counts["mutated models" if name == MODEL else "mutated companions"] += 1
-    assert releases.load_deployed(folder)[1] is not None
+    assert registry.load_deployed(folder)[1] is not None
     return counts
 
 
@@ -154,16 +155,16 @@ def make_hostile(marker):
 
 def plant(folder, data, *, versions, key=None):
     """Deploy a pickle whose digests, card and manifest all agree: what somebody could who may write here."""
-    release = releases.load(folder)
-    card = release.json("modelcard.json") | {"model_sha256": artifacts.sha256(data)}
+    release = registry.load(folder)
+    card = release.json("modelcard.json") | {"model_sha256": sha256(data)}
     files = release.files | {MODEL: data, "modelcard.json": json.dumps(card).encode()}
-    releases.publish(folder, files, release.manifest | {"versions": versions}, keep=1000, key=key)
+    registry.publish(folder, files, release.manifest | {"versions": versions}, keep=1000, key=key)
 
 
 def throw_hostile(config, marker):
     """Plant each hostile pickle without its digest, with it, with another version, and unsigned."""
     folder, counts = config.prod_deployment, Counter()
-    good, versions = releases.current(folder), {"scikit-learn": releases.installed_scikit_learn()}
+    good, versions = registry.current(folder), {"scikit-learn": registry.installed_scikit_learn()}
     for name, data in make_hostile(marker).items():
         path = (folder / MODEL).resolve()
         whole = path.read_bytes()
@@ -174,10 +175,10 @@ def throw_hostile(config, marker):
         plant(folder, data, versions=versions)
         assert load_refused(folder) == [], name
         assert load_refused(folder, key="key") == [], name
-        releases.switch(folder, good)
+        registry.switch(folder, good)
         plant(folder, data, versions={"scikit-learn": "0.1"})
         assert load_refused(folder, error=VersionError) == [], name
-        releases.switch(folder, good)
+        registry.switch(folder, good)
         assert not marker.exists(), name
         counts["hostile pickles, planted in four ways"] += 1
     return counts
@@ -188,9 +189,9 @@ def throw_hostile(config, marker):
 
 def control(config, n, draw):
     """Unpickle mutants without asking for their digest, in children: what would become of them."""
-    release, model = releases.load_deployed(config.prod_deployment)
+    release, model = registry.load_deployed(config.prod_deployment)
     schema = Schema.from_json(release.json("modelcard.json")["schema"])
-    frame = dataset.to_frame([{"activity": str(i), "colour": "red"} for i in range(0, 100, 5)], schema)
+    frame = to_frame([{"activity": str(i), "colour": "red"} for i in range(0, 100, 5)], schema)
     wanted = model.predict_proba(frame)
     counts = Counter()
     for _ in range(n):
@@ -210,7 +211,7 @@ def _fate(data, frame, wanted):
         faulthandler.disable()  # a crash is an answer here, and nobody's trouble
         try:
             os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-            found = unpickling.Unpickler(io.BytesIO(data)).load().predict_proba(frame)
+            found = pickling.Unpickler(io.BytesIO(data)).load().predict_proba(frame)
             fate = 2 if np.array_equal(found, wanted) else 3
         except ArtifactError:
             fate = 0

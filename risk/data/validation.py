@@ -1,0 +1,155 @@
+"""Which rows of a CSV text are good by a schema, and what is wrong with the others?
+
+The exact way, row by row with physical line numbers: for test data, for requests, and for the files
+of an ingestion in which something is odd. Standard library only, except where a frame is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+from risk.data import csv_check
+from risk.data.csv_check import Checked
+from risk.data.schema import Schema, explain_cell, find_problem
+from risk.files import list_inputs
+from risk.limits import Limits
+
+CHUNK_ROWS = 10_000
+LONGEST_SHOWN = 1_000  # characters of a bad value that are kept: what is set aside is held in memory
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """A row set aside; `line` is the physical line at which it begins."""
+
+    line: int
+    column: str
+    value: str
+    reason: str
+
+
+@dataclass
+class Sorted:
+    """Good rows by column name, empty where missing, in order; and the rejected ones.
+
+    `places` are those of the good rows among the rows given, from 0.
+    """
+
+    good: list[dict[str, str]] = field(default_factory=list)
+    rejected: list[Rejection] = field(default_factory=list)
+    places: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class FileFacts:
+    """What one file of a folder gave."""
+
+    name: str
+    n_good: int = 0
+    n_rejected: int = 0
+    refused: str | None = None
+
+
+def sort_rows(
+    rows: Iterable[csv_check.Row], header: Sequence[str], columns: Sequence[str], schema: Schema | None
+) -> Sorted:
+    """Sort rows into good and rejected; without a schema only their shape is checked."""
+    position = {name: index for index, name in enumerate(header) if name}
+    result = Sorted()
+    for place, row in enumerate(rows):
+        if row.problem:
+            result.rejected.append(Rejection(row.line, "", "", row.problem))
+            continue
+        cells = {name: row.cells[position[name]] if name in position else "" for name in columns}
+        problem = find_problem(cells, schema) if schema else None
+        if problem:
+            value = problem.value
+            shown = value if len(value) <= LONGEST_SHOWN else value[:LONGEST_SHOWN] + "…"
+            result.rejected.append(Rejection(row.line, problem.column, shown, problem.reason))
+        else:
+            result.good.append(cells)
+            result.places.append(place)
+    return result
+
+
+def sort_file(
+    checked: Checked, columns: Sequence[str], schema: Schema | None, *, chunk_rows: int = CHUNK_ROWS
+) -> Iterator[Sorted]:
+    """Sort the rows of a checked file, a chunk at a time; row by row from the first one with a bad row on."""
+    n_read = 0
+    if not checked.odd:
+        plain = csv_check.reopen(checked), checked.header, checked.separator, chunk_rows
+        for cells in csv_check.read_plain(*plain):
+            found = _take_plain(cells, checked.header, columns, schema) if cells else None
+            if found is None:
+                break
+            n_read += len(found.good)
+            yield found
+        else:
+            return
+    rows = islice(csv_check.read_rows(checked), n_read, None)
+    while chunk := list(islice(rows, chunk_rows)):
+        yield sort_rows(chunk, checked.header, columns, schema)
+
+
+def _take_plain(
+    plain: Sequence[Sequence[str]], header: Sequence[str], columns: Sequence[str], schema: Schema | None
+) -> Sorted | None:
+    """Take rows of the right shape, given as columns; None when a cell rejects one."""
+    nothing = [""] * len(plain[0])
+    known = {name: cells for name, cells in zip(header, plain, strict=True) if name}
+    chosen = [known.get(name, nothing) for name in columns]
+    if schema is not None:
+        for name, cells in zip(columns, chosen, strict=True):
+            if any(explain_cell(name, text, schema) for text in {*cells}):
+                return None
+    good = [dict(zip(columns, cells, strict=True)) for cells in zip(*chosen, strict=True)]
+    return Sorted(good, places=list(range(len(good))))
+
+
+def has_good_row(checked: Checked) -> bool:
+    """Say whether a file holds a row of the right shape; reads no further than the first."""
+    return any(not row.problem for row in csv_check.read_rows(checked))
+
+
+def refuse_header(header: Sequence[str], needed: Sequence[str]) -> str | None:
+    """Say why a readable file is no part of a table, or None."""
+    missing = [name for name in needed if name not in header]
+    if not missing:
+        return None
+    shown = ", ".join(map(repr, missing[:5])) + (", …" if len(missing) > 5 else "")
+    return f"lacks the column{'s' if len(missing) > 1 else ''} {shown}"
+
+
+def read_folder(
+    folder: Path,
+    schema: Schema,
+    separator: str | None,
+    *,
+    needed: Sequence[str],
+    limits: Limits = csv_check.DEFAULT,
+) -> tuple[list[dict[str, str]], list[FileFacts]]:
+    """Read the good rows of every CSV file of a folder that has the columns `needed`.
+
+    Raises
+    ------
+    MissingArtifactError
+        When there is no such folder.
+    """
+    good: list[dict[str, str]] = []
+    files = []
+    for name in list_inputs(folder):
+        checked = csv_check.check(folder / name, schema.columns, separator, limits)
+        reason = checked.refusal or refuse_header(checked.header, needed)
+        if reason:
+            files.append(FileFacts(name, refused=reason))
+            continue
+        n_good, n_rejected = len(good), 0
+        for found in sort_file(checked, schema.columns, schema):
+            good += found.good
+            n_rejected += len(found.rejected)
+        files.append(FileFacts(name, len(good) - n_good, n_rejected))
+    return good, files

@@ -1,0 +1,126 @@
+"""What do the columns of the compiled table hold?
+
+DuckDB sorts and counts the distinct values of each number column (it spills); they pass here once, in order,
+so that nothing is ever held and every statistic is exact.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from risk.data.ledger import Ledger
+from risk.engines import frame_reader, table_reader
+from risk.engines.table_reader import Source
+from risk.limits import Room
+
+COLUMNS_AT_ONCE = 32
+STATISTICS = ("mean", "median", "mode", "std", "min", "max")
+
+
+def compute_statistics(
+    parts: Iterable[tuple[np.ndarray, np.ndarray]], n: int
+) -> dict[str, float | int | None]:
+    """Describe one numeric column.
+
+    Parameters
+    ----------
+    parts : iterable of (ndarray, ndarray)
+        Distinct values in ascending order, and how often each occurs; in parts. Missing counts nowhere.
+    n : int
+        How many values there are in all.
+
+    Returns
+    -------
+    statistics : dict
+        n, mean, median, mode (the smallest of the most frequent), std (ddof 1), min, max; None where
+        it is not defined (no value; std of one value) or no finite double.
+
+    References
+    ----------
+    .. [1] T. F. Chan, G. H. Golub, R. J. LeVeque, "Algorithms for Computing the Sample Variance", The
+       American Statistician 37 (1983), pp. 242-247.
+    """
+    if not n:
+        return {"n": 0, **dict.fromkeys(STATISTICS)}
+    seen, middle, most = 0, list[float](), 0
+    mean, squares, mode, lowest, highest = np.longdouble(0), np.longdouble(0), math.nan, math.nan, math.nan
+    with np.errstate(over="ignore", invalid="ignore"):
+        for values, counts in parts:
+            ends = seen + np.cumsum(counts)
+            places = [place for place in ((n - 1) // 2, n // 2) if seen <= place < ends[-1]]
+            middle += values[np.searchsorted(ends, places, "right")].tolist()
+            if counts.max() > most:
+                most, mode = int(counts.max()), float(values[counts.argmax()])
+            lowest, highest = (lowest if seen else float(values[0])), float(values[-1])
+            wide, n_here = values.astype(np.longdouble), int(ends[-1]) - seen
+            here = (wide * counts).sum() / n_here
+            gap = here - mean
+            squares += ((wide - here) ** 2 * counts).sum() + gap**2 * seen * n_here / (seen + n_here)
+            mean += gap * n_here / (seen + n_here)
+            seen += n_here
+        std = float(np.sqrt(squares / (n - 1))) if n > 1 else math.nan
+        median = (middle[0] + middle[1]) / 2
+        found = zip(STATISTICS, (float(mean), median, mode, std, lowest, highest), strict=True)
+    return {"n": n, **{name: value if math.isfinite(value) else None for name, value in found}}
+
+
+def describe_columns(
+    data: Path, ledger: Ledger, room: Room
+) -> tuple[dict[str, dict[str, float | int | None]], dict[str, dict[str, float | int]]]:
+    """Read the table once for every 32 columns.
+
+    Returns
+    -------
+    statistics : dict
+        What `compute_statistics` says of each number column.
+    missing : dict
+        Count and percent of every column. Blank is missing everywhere, the words NA, null and nan in
+        number columns only.
+    """
+    statistics, filled = {}, dict[str, int]()
+    with table_reader.open_table(data, ledger, room) as source:
+        columns = [*source.cells]
+        for start in range(0, len(columns), COLUMNS_AT_ONCE):
+            names = columns[start : start + COLUMNS_AT_ONCE]
+            filled |= _keep_cells(source, names)
+            for name in source.schema.numbers:
+                if name in names:
+                    statistics[name] = compute_statistics(_count_values(source, name), filled[name])
+    missing = {
+        name: {
+            "count": ledger.rows - n,
+            "percent": 100 * (ledger.rows - n) / ledger.rows if ledger.rows else 0.0,
+        }
+        for name, n in filled.items()
+    }
+    return {name: statistics[name] for name in source.schema.numbers}, missing
+
+
+def _keep_cells(source: Source, names: Iterable[str]) -> dict[str, int]:
+    """Put the numbers of some columns into `kept`; count the filled cells of each."""
+    cells = {
+        name: f"nullif({frame_reader.number_of(cell)}, 'nan'::double)"  # the word nan is a cast's NaN
+        if name in source.schema.numbers
+        else f"case when {cell} is not null then true end"
+        for name, cell in source.cells.items()
+        if name in names
+    }
+    listed = ", ".join(f"{sql} as {source.cells[name]}" for name, sql in cells.items())
+    source.connection.execute(f"create or replace temp table kept as select {listed} from ({source.rows})")
+    counts = ", ".join(f"count({source.cells[name]})" for name in cells)
+    (found,) = source.connection.execute(f"select {counts} from kept").fetchall()
+    return dict(zip(cells, found, strict=True))
+
+
+def _count_values(source: Source, name: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Give the distinct values of a kept column in ascending order, and how often each occurs."""
+    cell = source.cells[name]
+    found = source.connection.execute(
+        f"select {cell} + 0.0 as v, count(*) as n from kept where {cell} is not null group by v order by v"
+    )
+    while len(chunk := found.fetch_df_chunk(frame_reader.VECTORS)):
+        yield chunk["v"].to_numpy(), chunk["n"].to_numpy()

@@ -1,0 +1,272 @@
+"""How are rows of the compiled table read, in memory that does not grow with it?
+
+DuckDB reads the columns that are asked for, all rows or those behind an offset, and spills what does not
+fit; a frame at a time comes here. A sample is taken by a digest of each whole row: the same rows, whatever
+is read beside them, and a smaller sample is part of a larger one.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+import duckdb
+import numpy as np
+
+from risk import files
+from risk.data import csv_check, ledger
+from risk.data.ledger import Ledger
+from risk.data.schema import Schema
+from risk.engines import frame_reader
+from risk.engines.duckdb import is_word, literal
+from risk.errors import ArtifactError
+from risk.limits import Room
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LABEL, DIGEST = "label", "digest"
+DIGEST_BITS = 53  # of a digest: as many as a double holds
+SURE = 8.0  # standard deviations by which a first cut takes too many rows rather than too few
+CELL_END = "\x1f"
+
+
+@dataclass(frozen=True)
+class Source:
+    """The compiled table as DuckDB sees it: its rows in SQL, with their numbers from 1 as `row_no`."""
+
+    connection: duckdb.DuckDBPyConnection
+    rows: str
+    cells: Mapping[str, str]
+    schema: Schema
+
+    @property
+    def ids(self) -> list[str]:
+        """The columns that name a client; none where rows do."""
+        return [name for name in self.schema.ids if name in self.cells]
+
+    @property
+    def keys(self) -> list[str]:
+        """What DuckDB calls the columns that name a client."""
+        return [f"i{position}" for position in range(len(self.ids) or 1)]
+
+    @property
+    def label(self) -> str:
+        """The label in SQL: 1 leaves, 0 stays, NULL unlabelled."""
+        cell = self.cells[self.schema.target]
+        leaves, stays = (is_word(cell, words) for words in (self.schema.positive, self.schema.negative))
+        return f"case when {leaves} then 1 when {stays} then 0 end"
+
+    @property
+    def digest(self) -> str:
+        """A digest of the whole row in SQL, the same in every version: below 2 to the power of 53."""
+        cells = ", ".join(f"coalesce({cell}, '')" for cell in self.cells.values())
+        return f"(md5_number_lower(concat_ws({literal(CELL_END)}, {cells})) >> {64 - DIGEST_BITS})"
+
+    def count(self, condition: str = "true") -> int:
+        """Count the rows that fulfil a condition."""
+        ((n_rows,),) = self.connection.execute(
+            f"select count(*) from ({self.rows}) where {condition}"
+        ).fetchall()
+        return int(n_rows)
+
+
+@dataclass(frozen=True)
+class Taken:
+    """Rows of the table in their order.
+
+    Attributes
+    ----------
+    numbers : ndarray of int, shape (n_samples,)
+        Their numbers in the table, from 1.
+    X : DataFrame of shape (n_samples, n_features)
+        Numbers as float64, missing NaN; text with NaN.
+    y : ndarray of shape (n_samples,)
+        1.0 leaves, 0.0 stays, NaN unlabelled.
+    digests : ndarray of shape (n_samples,)
+        Of the whole rows, where a sample was taken; else empty.
+    texts : mapping of str to ndarray of shape (n_samples,)
+        Cells as they stand, None or NaN where missing.
+    n_rows : int
+        How many rows there were to choose from.
+    """
+
+    numbers: np.ndarray
+    X: pd.DataFrame
+    y: np.ndarray
+    digests: np.ndarray
+    texts: Mapping[str, np.ndarray] = field(default_factory=dict)
+    n_rows: int = 0
+
+    @property
+    def is_sample(self) -> bool:
+        return len(self.numbers) < self.n_rows
+
+    def take(self, rows: np.ndarray) -> Taken:
+        """Give some of the rows; `rows` are positions in ascending order, or a mask."""
+        return Taken(
+            self.numbers[rows],
+            self.X.iloc[rows].reset_index(drop=True),
+            self.y[rows],
+            self.digests[rows] if len(self.digests) else self.digests,
+            {name: cells[rows] for name, cells in self.texts.items()},
+            self.n_rows,
+        )
+
+    def join(self, more: Taken) -> Taken:
+        """Put other rows of the same table among these, in their order; those without digests have 0."""
+        import pandas as pd
+
+        digests = more.digests if len(more.digests) else np.zeros(len(more.numbers))
+        both = replace(
+            self,
+            numbers=np.concatenate([self.numbers, more.numbers]),
+            X=pd.concat([self.X, more.X], ignore_index=True),
+            y=np.concatenate([self.y, more.y]),
+            digests=np.concatenate([self.digests, digests]),
+            texts={name: np.concatenate([cells, more.texts[name]]) for name, cells in self.texts.items()},
+        )
+        return both.take(np.argsort(both.numbers, kind="stable"))
+
+
+@contextmanager
+def open_table(data: Path, ledger: Ledger, room: Room, *, start: int = 0) -> Iterator[Source]:
+    """Open the committed rows of the compiled table, or those behind an offset at which a row begins."""
+    schema = Schema.from_json(ledger.schema or {})
+    cells = {name: f"c{position}" for position, name in enumerate(schema.columns)}
+    with ExitStack() as opened:
+        handle: IO[bytes] = opened.enter_context(csv_check.open_regular(data))
+        if start:
+            tail = opened.enter_context(_copy_tail(handle, schema, start, ledger.length, room.spill))
+            handle = opened.enter_context(csv_check.open_regular(tail))
+        connection = opened.enter_context(frame_reader.connect(room.spill, room.memory_limit, len(cells)))
+        scanned = frame_reader.scan(handle, len(cells), ",", ", ignore_errors = true")
+        whole = start or os.fstat(handle.fileno()).st_size == ledger.length
+        committed = scanned if whole else f"(select * from {scanned} limit {ledger.rows})"
+        rows = f"select row_number() over () as row_no, * from {committed}"
+        yield Source(connection, rows, cells, schema)
+
+
+@contextmanager
+def _copy_tail(handle: IO[bytes], schema: Schema, start: int, stop: int, spill: Path) -> Iterator[Path]:
+    """Copy the rows between two offsets into a table of their own: DuckDB reads files from their begin."""
+    spill.mkdir(parents=True, exist_ok=True)
+    path = spill / f"{files.TEMPORARY}{os.getpid()}-tail.csv"
+    try:
+        with files.naming(path), path.open("wb") as tail:
+            tail.write(ledger.render_line(schema.columns))
+            handle.seek(start)
+            while start < stop and (block := handle.read(min(files.BLOCK, stop - start))):
+                start += tail.write(block)
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def read(
+    data: Path,
+    ledger: Ledger,
+    schema: Schema,
+    room: Room,
+    *,
+    start: int = 0,
+    texts: Sequence[str] = (),
+    labelled: bool = False,
+    most: int | None = None,
+) -> Taken:
+    """Read rows of the table, or a sample of them; a sample comes with its digests.
+
+    Parameters
+    ----------
+    schema : Schema
+        Of the model: its features are read.
+    start : int, default=0
+        The offset in bytes from which on rows are read.
+    texts : sequence of str
+        Columns that are also wanted as they stand.
+    labelled : bool, default=False
+        Only rows with a label.
+    most : int, optional
+        Of more rows than this, those with the smallest digests.
+
+    Raises
+    ------
+    ArtifactError
+        When the table is not what the ledger says.
+    """
+    with open_table(data, ledger, room, start=start) as source:
+        where = f"{source.cells[schema.target]} is not null" if labelled else "true"
+        known = ledger.rows - ledger.rows_unlabelled if labelled else ledger.rows
+        n_rows = source.count(where) if start else known
+        if most is None or most >= n_rows:
+            taken = _read(source, schema, where, texts)
+            if len(taken.numbers) != n_rows:
+                raise ArtifactError(f"{data}: was changed by another hand; run ingestion.py --rebuild")
+            return taken
+        below = _cut(most, n_rows)
+        taken = _read(source, schema, f"{where} and {source.digest} < {below}", texts, digests=True)
+        if len(taken.numbers) < most:  # by chance never; by a ledger that counts more rows than there are
+            taken = _read(source, schema, where, texts, digests=True)
+    smallest = np.lexsort((taken.numbers, taken.digests))[:most]
+    return replace(taken.take(np.sort(smallest)), n_rows=n_rows)
+
+
+def _cut(most: int, n_rows: int) -> int:
+    """Say below which digest surely `most` rows lie, and few more."""
+    share = (most + SURE * math.sqrt(most) + SURE) / n_rows
+    return int(min(share, 1.0) * (1 << DIGEST_BITS))
+
+
+def _read(
+    source: Source, schema: Schema, where: str, texts: Sequence[str], *, digests: bool = False
+) -> Taken:
+    import pandas as pd
+
+    values = {LABEL: source.label} | ({DIGEST: source.digest} if digests else {})
+    rows = f"select * from ({source.rows}) where {where}"
+    chunks = list(
+        frame_reader.read(source.connection, rows, source.cells, schema, texts=texts, values=values)
+    ) or [frame_reader.nothing(schema, texts, values)]
+    numbers = np.concatenate([chunk.numbers for chunk in chunks])
+    taken = Taken(
+        numbers,
+        pd.concat([chunk.X for chunk in chunks], ignore_index=True),
+        np.concatenate([chunk.values[LABEL] for chunk in chunks]),
+        np.concatenate([chunk.values[DIGEST] for chunk in chunks]) if digests else np.empty(0),
+        {name: np.concatenate([chunk.texts[name] for chunk in chunks]) for name in texts},
+        len(numbers),
+    )
+    in_order = bool((np.diff(numbers) > 0).all())
+    return taken if in_order else taken.take(np.argsort(numbers, kind="stable"))
+
+
+def read_chunks(
+    data: Path, ledger: Ledger, schema: Schema, room: Room, *, labelled: bool = False
+) -> Iterator[Taken]:
+    """Read all rows, a frame of about 50,000 at a time."""
+    with open_table(data, ledger, room) as source:
+        where = f"{source.cells[schema.target]} is not null" if labelled else "true"
+        rows, values = f"select * from ({source.rows}) where {where}", {LABEL: source.label}
+        for chunk in frame_reader.read(source.connection, rows, source.cells, schema, values=values):
+            yield Taken(chunk.numbers, chunk.X, chunk.values[LABEL], np.empty(0), {}, len(chunk.numbers))
+
+
+def count_rows(data: Path, ledger: Ledger, room: Room, *, start: int) -> int:
+    """Count the rows behind an offset."""
+    if start >= ledger.length:
+        return 0
+    with open_table(data, ledger, room, start=start) as source:
+        return source.count()
+
+
+def has_label(data: Path, ledger: Ledger, room: Room, *, start: int) -> bool:
+    """Say whether any row behind an offset has a label."""
+    if start >= ledger.length:
+        return False
+    with open_table(data, ledger, room, start=start) as source:
+        return source.count(f"{source.cells[source.schema.target]} is not null") > 0

@@ -1,0 +1,4 @@
+"""How good a prediction is, and whether two samples differ.
+
+In reading order: `classification`, `auc`, `calibration`, `cross_validation`, `slices`, `two_sample`.
+"""

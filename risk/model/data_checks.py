@@ -1,0 +1,316 @@
+"""What in the data makes a score say little or too much?
+
+Each function looks at one thing and answers in plain words. What is looked for on a sample is checked
+on all rows before it is said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from risk.metrics import cross_validation
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SAMPLE_ROWS = 20_000
+LEAK_AUC = 0.99
+LEAK_ROWS_OF_CLASS = 30
+LEAK_BINS, FEW_VALUES = 50, 20
+PURE_ROWS, PURE_SAMPLE, PURE_CHANCE = 50, 20, 1e-9
+ID_ROWS, ID_SHARE, ID_SHARE_OF_SAMPLE = 30, 0.95, 0.99
+GRID_SHARE, SORTED_GRID_SHARE = 0.9, 0.1
+EXACT = 2.0**53  # up to here every whole number is a double
+TEST_ROWS, TEST_ROWS_OF_CLASS = 50, 10
+OVERLAP_CHANCE = 0.001
+
+Has = Callable[["pd.Series[Any]"], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Suspicion:
+    """One finding: a word for machines, a sentence for people, the columns it is about."""
+
+    code: str
+    text: str
+    columns: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        return {"code": self.code, "text": self.text, "columns": list(self.columns)}
+
+
+def shown(value: Any) -> str:
+    """Write a word or a number as a person would."""
+    return repr(value) if isinstance(value, str) else f"{value:g}"
+
+
+# --- features ------------------------------------------------------------------------------------------
+
+
+def suspect_features(X: pd.DataFrame, y: np.ndarray, rows: np.ndarray) -> list[Suspicion]:
+    """Look at every feature: constant, like an id, or knowing the answer.
+
+    Parameters
+    ----------
+    X : DataFrame of shape (n_samples, n_features)
+        Numbers as float64 with NaN, text with NaN, in order of arrival.
+    y : ndarray of shape (n_samples,)
+        1 leaves, 0 stays.
+    rows : ndarray of int
+        Positions of a sample, rising; at most 20,000 of them are looked at.
+    """
+    rows = rows[:: -(-len(rows) // SAMPLE_ROWS)]
+    found = []
+    for name in X.columns:
+        checks = (suspect_constant(X[name], rows), suspect_id(X[name], rows), suspect_leak(X[name], y, rows))
+        found += [one for one in checks if one is not None]
+    return found
+
+
+def suspect_constant(column: pd.Series[Any], rows: np.ndarray) -> Suspicion | None:
+    """Find a column that says the same of every row; missing is something to say, too."""
+    if column.iloc[rows].nunique(dropna=False) > 1 or column.nunique(dropna=False) > 1:
+        return None
+    said = "is empty" if column.isna().iloc[0] else f"is {shown(column.iloc[0])}"
+    text = f"column {column.name!r} {said} in every row: it can tell nobody apart"
+    return Suspicion("constant", text, (str(column.name),))
+
+
+def suspect_id(column: pd.Series[Any], rows: np.ndarray) -> Suspicion | None:
+    """Find a column that names clients rather than describing them."""
+    sample = column.iloc[rows].dropna()
+    if len(sample) < ID_ROWS:
+        return None
+    if is_number(column):
+        how = "counts the rows"
+        found = looks_counted(sample.to_numpy()) and counts_up(column.dropna().to_numpy(), sample.to_numpy())
+    else:
+        how = "is different in nearly every row"
+        share = ID_SHARE if len(rows) == len(column) else ID_SHARE_OF_SAMPLE
+        found = is_distinct(sample, share) and is_distinct(column.dropna(), ID_SHARE)
+    if not found:
+        return None
+    text = (
+        f"column {column.name!r} {how}, as an id does: what a model learns from it does not last; "
+        "if it is one, name it in id_columns or ignore_columns"
+    )
+    return Suspicion("like_an_id", text, (str(column.name),))
+
+
+def is_number(column: pd.Series[Any]) -> bool:
+    return column.dtype.kind == "f"
+
+
+def is_distinct(column: pd.Series[Any], share: float) -> bool:
+    return bool(column.nunique() >= share * len(column))
+
+
+def looks_counted(values: np.ndarray) -> bool:
+    """Say whether numbers are whole and no two are equal."""
+    whole = not (values % 1).any() and np.abs(values).max() <= EXACT
+    return bool(whole and len(np.unique(values)) == len(values))
+
+
+def counts_up(values: np.ndarray, sample: np.ndarray) -> bool:
+    """Say whether whole numbers are unique and nearly fill a grid, or rise with the rows on part of one.
+
+    Honest whole numbers (a turnover, a number of employees) repeat themselves long before they fill a
+    tenth of the places between their least and greatest.
+    """
+    step = np.gcd.reduce((sample - sample[0]).astype(np.int64))
+    share = len(values) / ((values.max() - values.min()) / step + 1)
+    gaps = np.diff(values)
+    is_sorted = bool((gaps > 0).all() or (gaps < 0).all())
+    return bool(share >= (SORTED_GRID_SHARE if is_sorted else GRID_SHARE)) and looks_counted(values)
+
+
+def suspect_leak(column: pd.Series[Any], y: np.ndarray, rows: np.ndarray) -> Suspicion | None:
+    """Find a column that alone tells leavers from stayers, or a group of rows that left to the last one.
+
+    Nobody's behaviour says so much: such a column is written after the event, or is the label itself.
+    A group in which nobody left is innocent (new contracts).
+    """
+    labels = y[rows]
+    if cross_validation.smaller_class(labels) < LEAK_ROWS_OF_CLASS:
+        return None
+    group = group_values(column.iloc[rows])
+    auc = held_out_auc(group, labels)
+    if auc >= LEAK_AUC:
+        said = f"column {column.name!r} alone tells who leaves (AUC {auc:.3f} on held-out rows)"
+    else:
+        pure = find_pure(column, y, rows)
+        if pure is None:
+            return None
+        said = f"all {pure[1]:,} rows with {pure[0]} in column {column.name!r} left"
+    text = f"{said}: is it known before the client leaves? If not, name it in ignore_columns"
+    return Suspicion("leak", text, (str(column.name),))
+
+
+def group_values(column: pd.Series[Any]) -> np.ndarray:
+    """Number the values of a column: words, the few values of a number, or its quantile bins; missing last.
+
+    Returns
+    -------
+    group : ndarray of int, shape (n_samples,)
+    """
+    import pandas as pd
+
+    if not is_number(column) or column.nunique() <= FEW_VALUES:
+        return np.asarray(pd.factorize(column, use_na_sentinel=False)[0])
+    values = column.to_numpy()
+    edges, n = np.unique(np.nanquantile(values, np.linspace(0, 1, LEAK_BINS + 1)), return_counts=True)
+    # A value so frequent that it is several quantiles is a bin of its own.
+    edges = np.union1d(edges[1:], np.nextafter(edges[n > 1], np.inf))
+    group = np.searchsorted(edges, values, side="right")
+    return np.where(np.isnan(values), len(edges) + 1, group)
+
+
+def held_out_auc(group: np.ndarray, y: np.ndarray) -> float:
+    """Compute the AUC of the share of leavers by group, learnt on one half of each class, on the other.
+
+    Returns
+    -------
+    auc : float
+        The lesser of both ways round. A group that one half does not know counts as average.
+    """
+    place = np.empty(len(y), dtype=np.int64)
+    for label in (0, 1):
+        place[y == label] = np.arange(int((y == label).sum()))
+    # One row for each half, one column for each group: who left and who stayed.
+    n_left, n_stayed = (
+        np.array(
+            [np.bincount(group[(place % 2 == half) & (y == k)], minlength=group.max() + 1) for half in (0, 1)]
+        )
+        for k in (1, 0)
+    )
+    share = (n_left + y.mean()) / (n_left + n_stayed + 1)
+    return min(auc_of_groups(share[1 - half], n_left[half], n_stayed[half]) for half in (0, 1))
+
+
+def auc_of_groups(score: np.ndarray, n_left: np.ndarray, n_stayed: np.ndarray) -> float:
+    """Compute the share of pairs, a leaver and one who stayed, that scores of groups order right.
+
+    An equal score counts half (D. Bamber, Journal of Mathematical Psychology 12 (1975), pp. 387-415).
+    """
+    _, rank = np.unique(score, return_inverse=True)
+    left, stayed = np.bincount(rank, weights=n_left), np.bincount(rank, weights=n_stayed)
+    below = np.cumsum(stayed) - stayed / 2
+    return float((left * below).sum() / (left.sum() * stayed.sum()))
+
+
+def find_pure(column: pd.Series[Any], y: np.ndarray, rows: np.ndarray) -> tuple[str, int] | None:
+    """Find what all rows have in common that left to the last one, too many for chance, and count them."""
+    sample = column.iloc[rows]
+    needed = max(PURE_ROWS * len(rows) / len(y), PURE_SAMPLE)
+    for said, has in list_groups(sample, y[rows], needed / 2):
+        seen = y[rows][has(sample)]
+        if len(seen) >= needed / 2 and seen.all():
+            left = y[has(column)]
+            if len(left) >= PURE_ROWS and left.all() and y.mean() ** len(left) < PURE_CHANCE:
+                return said, len(left)
+    return None
+
+
+def list_groups(sample: pd.Series[Any], y: np.ndarray, n_least: float) -> Iterator[tuple[str, Has]]:
+    """List what rows may have in common: no value, any value, a word or one of a number's few values.
+
+    Of the values only those that at least `n_least` rows have, all of them leavers.
+    """
+    import pandas as pd
+
+    yield "no value", lambda column: column.isna().to_numpy()
+    yield "a value", lambda column: column.notna().to_numpy()
+    group, values = pd.factorize(sample)
+    if is_number(sample) and len(values) > FEW_VALUES:
+        return
+    known = group >= 0
+    n = np.bincount(group[known], minlength=len(values))
+    n_left = np.bincount(group[known], weights=y[known], minlength=len(values))
+    for value in values[(n == n_left) & (n >= n_least)]:
+        yield shown(value), partial(is_value, value)
+
+
+def is_value(value: object, column: pd.Series[Any]) -> np.ndarray:
+    return np.asarray((column == value).to_numpy(dtype=bool))
+
+
+# --- scores --------------------------------------------------------------------------------------------
+
+
+def suspect_no_signal(auc: Mapping[str, float]) -> Suspicion | None:
+    """Find a model no better than chance: the interval of its cross-validated AUC reaches 0.5."""
+    if auc["low"] > cross_validation.CHANCE_AUC:
+        return None
+    text = (
+        f"the model may be no better than chance: cross-validated AUC {auc['mean']:.2f} "
+        f"({auc['low']:.2f} to {auc['high']:.2f}) reaches {cross_validation.CHANCE_AUC}; "
+        "its predictions say little"
+    )
+    return Suspicion("no_signal", text)
+
+
+def suspect_few_test_rows(n: int, n_positive: int, f1: float, low: float, high: float) -> Suspicion | None:
+    """Find test data too small for a score, and show how far the score may be off.
+
+    Parameters
+    ----------
+    n, n_positive : int
+        Labelled test rows, and leavers among them.
+    f1, low, high : float
+        The score and the ends of its interval.
+    """
+    fewest = min(n_positive, n - n_positive)
+    if n >= TEST_ROWS and fewest >= TEST_ROWS_OF_CLASS:
+        return None
+    text = (
+        f"the score says little: {n:,} test rows, {n_positive:,} of them left; F1 {f1:.2f} may be anything "
+        f"from {low:.2f} to {high:.2f}"
+    )
+    return Suspicion("few_test_rows", text)
+
+
+def suspect_overlap(train: np.ndarray, test: np.ndarray, n_common: int | None = None) -> Suspicion | None:
+    """Find test rows that are training rows, more of them than equal rows come by chance.
+
+    Parameters
+    ----------
+    train, test : ndarray of shape (n_samples,)
+        Digests of rows, of the same columns (`folds.row_digests`); of many training rows, all those of
+        some digests.
+    n_common : int, optional
+        How many test rows are training rows, where that is known.
+
+    Notes
+    -----
+    Where clients have few features, others with the same cells are no surprise. The share of rows seen
+    before that chance makes is about the share of rows with a twin [1]_.
+
+    References
+    ----------
+    .. [1] I. J. Good, "The population frequencies of species and the estimation of population
+       parameters", Biometrika 40 (1953), pp. 237-264.
+    """
+    from scipy.special import bdtrc
+
+    n_common = int(np.isin(test, train).sum()) if n_common is None else n_common
+    by_chance = max(share_of_twins(train), share_of_twins(test))
+    if not n_common or by_chance >= 1 or bdtrc(n_common - 1, len(test), by_chance) > OVERLAP_CHANCE:
+        return None
+    text = (
+        f"{n_common:,} of {len(test):,} test rows are training rows, too: the score counts what the model "
+        "remembers; take them out of the test data"
+    )
+    return Suspicion("test_rows_in_training", text)
+
+
+def share_of_twins(digests: np.ndarray) -> float:
+    """Compute the share of rows that stand more than once."""
+    if not len(digests):
+        return 0.0
+    counts = np.unique(digests, return_counts=True)[1]
+    return float(1 - (counts == 1).sum() / len(digests))

@@ -1,0 +1,394 @@
+"""What is deployed: immutable releases, one rename to swap them, and a verified load.
+
+Layout of kubelet's AtomicWriter: the deployment folder stays a real folder; its visible files are
+constant links to `..data/NAME`; `..data` is a link to an immutable release folder; renaming a new
+link over `..data` is the commit. Standard library only; scikit-learn loads inside `load_model`.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import stat
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from risk.errors import ArtifactError, MissingArtifactError, VersionError
+from risk.files import TEMPORARY, remove_tree, render_json, sha256, sync_folder, write_synced
+
+DATA = "..data"
+MANIFEST = "manifest.json"
+SIGNATURE = "manifest.hmac"
+NAMES = ("trainedmodel.pkl", "latestscore.txt", "ingestedfiles.txt", "modelcard.json", "metrics.json")
+ASIDE = ".aside"
+T = TypeVar("T")
+MEND = "run deployment.py --rollback, or training.py, scoring.py and deployment.py"
+_FOLDER = re.compile(r"\.\.r([0-9]+)-")
+
+
+class Release(NamedTuple):
+    """One release, read through one open folder and verified against its manifest."""
+
+    name: str
+    files: dict[str, bytes]
+    manifest: dict[str, Any]
+
+    @property
+    def id(self) -> str:
+        return release_id(self.name)
+
+    def json(self, name: str) -> dict[str, Any]:
+        value: dict[str, Any] = json.loads(self.files[name])
+        return value
+
+
+def current(folder: Path) -> str | None:
+    """Name the release folder that `..data` points to, or None when nothing is deployed."""
+    try:
+        return os.readlink(folder / DATA)  # noqa: PTH115
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ArtifactError(
+            f"{folder / DATA}: is not the link it must be (copied without links?); remove {folder} and {MEND}"
+        ) from error
+
+
+def names(folder: Path) -> list[str]:
+    """Name the release folders, oldest first."""
+    found = [entry.name for entry in folder.glob("..r*-*") if _FOLDER.match(entry.name) and entry.is_dir()]
+    return sorted(found, key=lambda name: (number(name), name))
+
+
+def number(folder_name: str) -> int:
+    """Cut the number out of `..r0001-ID`; what is no release of ours counts as newer than any."""
+    match = _FOLDER.match(folder_name)
+    return int(match.group(1)) if match else sys.maxsize
+
+
+def release_id(folder_name: str) -> str:
+    """Cut the id out of `..r0001-ID`."""
+    return folder_name.partition("-")[2]
+
+
+def load(folder: Path, key: str | None = None) -> Release:
+    """Open the deployed release once and verify every byte of it.
+
+    Raises
+    ------
+    MissingArtifactError
+        When nothing is deployed.
+    ArtifactError
+        When a digest, the signature or a visible link is not what it must be.
+    """
+    while True:
+        name = current(folder)
+        if name is None:
+            raise MissingArtifactError(
+                f"{folder}: nothing is deployed yet; run fullprocess.py or deployment.py"
+            )
+        _check_visible(folder)
+        try:
+            return read(folder, name, key)
+        except ArtifactError:
+            if current(folder) == name:
+                raise  # else it was replaced and pruned while we read: the new one counts
+
+
+def load_good(folder: Path, key: str | None, use: Callable[[Release], T]) -> tuple[T, str | None]:
+    """Load the deployed release, or the newest good one before it when it is damaged.
+
+    Parameters
+    ----------
+    use : callable
+        Makes of a release what the reader needs of it; it is not good either when that is an ArtifactError.
+
+    Returns
+    -------
+    made : T
+        What `use` made of it.
+    damage : str or None
+        What is wrong with the deployed release; None when nothing is.
+
+    Raises
+    ------
+    ArtifactError
+        When there is no good one; or the deployed one is whole, and of another scikit-learn.
+    """
+    try:
+        return use(load(folder, key)), None
+    except (MissingArtifactError, VersionError):
+        raise
+    except ArtifactError as error:
+        deployed = number(current(folder) or "")
+        for name in reversed(names(folder)):
+            if number(name) <= deployed:
+                try:
+                    return use(read(folder, name, key)), str(error)
+                except ArtifactError:
+                    continue
+        raise
+
+
+def mend(folder: Path, key: str | None = None) -> tuple[Release, str | None]:
+    """Load a good release, and let the links point to it; only called while the lock is held."""
+    release, damage = load_good(folder, key, lambda release: release)
+    if damage is not None:
+        switch(folder, release.name)
+    return release, damage
+
+
+def facts(folder: Path) -> list[list[int] | None]:
+    """Tell of each visible file what changes when it does; None for one that is not there."""
+    return [_facts(folder / name) for name in (*NAMES, MANIFEST)]
+
+
+def _facts(path: Path) -> list[int] | None:
+    try:
+        link, file = path.lstat(), path.stat()
+    except OSError:
+        return None
+    return [link.st_ino, file.st_size, file.st_mtime_ns, file.st_ctime_ns, file.st_ino]
+
+
+def open_to_all(folders: Iterable[Path]) -> list[Path]:
+    """Name the folders that any user of the machine may write, or whose place any user may take."""
+    found = []
+    for folder in folders:
+        for path in (folder, *folder.parents):
+            mode = path.stat().st_mode if path.exists() else 0
+            if mode & stat.S_IWOTH and (path == folder or not mode & stat.S_ISVTX):
+                found.append(path)
+    return list(dict.fromkeys(found))
+
+
+def read(folder: Path, name: str, key: str | None = None) -> Release:
+    """Read and verify the release folder `name` through one directory handle."""
+    try:
+        handle = os.open(folder / name, os.O_RDONLY | os.O_DIRECTORY)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise ArtifactError(f"{folder / name}: the release is gone; {MEND}") from error
+    try:
+        raw = _read_at(handle, MANIFEST, folder / name)
+        _check_signature(handle, raw, folder / name, key)
+        try:
+            manifest = json.loads(raw)
+            digests = manifest["files"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ArtifactError(f"{folder / name / MANIFEST}: is damaged; {MEND}") from error
+        if sha256(raw)[:12] != release_id(name):
+            raise ArtifactError(f"{folder / name / MANIFEST}: was changed after deployment; {MEND}")
+        files = {}
+        for file_name in NAMES:
+            files[file_name] = _read_at(handle, file_name, folder / name)
+            if sha256(files[file_name]) != digests.get(file_name):
+                raise ArtifactError(f"{folder / name / file_name}: was changed after deployment; {MEND}")
+    finally:
+        os.close(handle)
+    return Release(name, files, manifest)
+
+
+def verify(release: Release, digest: str) -> None:
+    """Check every byte of a release that came another way than from its folder.
+
+    Parameters
+    ----------
+    digest : str
+        sha256 of the manifest, known from elsewhere.
+    """
+    found = sha256(render_json(release.manifest).encode())
+    if found != digest or found[:12] != release.id:
+        raise ArtifactError(f"release {release.id}: its manifest is another one than is deployed")
+    for name in NAMES:
+        if sha256(release.files[name]) != release.manifest["files"].get(name):
+            raise ArtifactError(f"release {release.id}: {name} was changed on its way")
+
+
+def _read_at(folder_handle: int, name: str, folder: Path) -> bytes:
+    try:
+        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=folder_handle)
+        with open(descriptor, "rb") as handle:  # noqa: PTH123
+            return handle.read()
+    except FileNotFoundError as error:
+        raise ArtifactError(f"{folder / name}: is missing from the release; {MEND}") from error
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise ArtifactError(f"{folder / name}: is a link, not the file of a release; {MEND}") from error
+
+
+def _check_signature(handle: int, raw: bytes, folder: Path, key: str | None) -> None:
+    if key is None:
+        return
+    from hmac import compare_digest
+
+    found = _read_at(handle, SIGNATURE, folder).decode("ascii", "replace").strip()
+    if not compare_digest(found, sign(raw, key)):
+        raise ArtifactError(f"{folder / SIGNATURE}: is not signed with RISK_MODEL_KEY; {MEND}")
+
+
+def sign(manifest: bytes, key: str) -> str:
+    """Compute the HMAC-SHA256 of a manifest."""
+    import hmac  # here, because an idle tick signs nothing
+
+    return hmac.new(key.encode(), manifest, "sha256").hexdigest()
+
+
+def _check_visible(folder: Path) -> None:
+    for name in (*NAMES, MANIFEST):
+        path = folder / name
+        try:
+            target = os.readlink(path)  # noqa: PTH115
+        except OSError:
+            target = None
+        if target != f"{DATA}/{name}":
+            raise ArtifactError(
+                f"{path}: is not the link to the release it must be (a file copied over it?); "
+                f"remove it and run deployment.py --rollback {release_id(current(folder) or '')} "
+                f"(a model of your own is deployed from the model folder, by scoring.py and deployment.py)"
+            )
+
+
+def publish(
+    folder: Path, files: dict[str, bytes], facts: dict[str, Any], *, keep: int, key: str | None = None
+) -> str:
+    """Make `files` the deployed release, all together or not at all, and return its id.
+
+    A release that is there already is not written again; the `keep` newest stay.
+    """
+    manifest = {**facts, "files": {name: sha256(files[name]) for name in NAMES}}
+    raw = render_json(manifest).encode()
+    new_id = sha256(raw)[:12]
+    copies = [name for name in names(folder) if release_id(name) == new_id]
+    whole = next((name for name in copies if is_whole(folder, name, key)), None)
+    if whole is None:
+        newest = max(map(number, names(folder)), default=0)
+        whole = f"..r{newest + 1:04d}-{new_id}"
+        everything = {**files, MANIFEST: raw}
+        if key is not None:
+            everything[SIGNATURE] = (sign(raw, key) + "\n").encode()
+        _write_release(folder, whole, everything)
+    switch(folder, whole)
+    prune(folder, keep=keep)
+    return new_id
+
+
+def prune(folder: Path, *, keep: int) -> None:
+    """Remove damaged copies of the deployed release, and all others but the newest."""
+    deployed = current(folder)
+    if deployed is None:
+        return
+    copies = [name for name in names(folder) if release_id(name) == release_id(deployed)]
+    others = [name for name in names(folder) if name not in copies]
+    doomed = [name for name in [*copies, *others[: -max(keep - 1, 0) or None]] if name != deployed]
+    for name in doomed:
+        _remove_release(folder, name)
+    if doomed:
+        sync_folder(folder)
+
+
+def _remove_release(folder: Path, name: str) -> None:
+    """Remove a release by a rename first: killed half way, `sweep` ends it, and none is left torn."""
+    doomed = folder / f"{TEMPORARY}{name}"
+    remove_tree(doomed)
+    (folder / name).rename(doomed)
+    remove_tree(doomed)
+
+
+def is_whole(folder: Path, name: str, key: str | None) -> bool:
+    """Say whether every byte of a release is what was deployed."""
+    try:
+        read(folder, name, key)
+    except ArtifactError:
+        return False
+    return True
+
+
+def _write_release(folder: Path, name: str, files: dict[str, bytes]) -> None:
+    staging = folder / f"{TEMPORARY}{name}"
+    folder.mkdir(parents=True, exist_ok=True)
+    remove_tree(staging)
+    staging.mkdir()
+    for file_name, data in files.items():
+        write_synced(staging / file_name, data, mode=0o444)
+    sync_folder(staging)
+    staging.rename(folder / name)
+    sync_folder(folder)
+
+
+def switch(folder: Path, name: str) -> None:
+    """Point `..data` at the release folder `name`: the commit."""
+    for visible in (*NAMES, MANIFEST):
+        _link(folder / visible, f"{DATA}/{visible}")
+    _link(folder / DATA, name)
+    sync_folder(folder)
+
+
+def _link(path: Path, target: str) -> None:
+    if path.is_symlink() and os.readlink(path) == target:  # noqa: PTH115
+        return
+    temporary = path.parent / f"{TEMPORARY}link-{path.name}"
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(target)
+    if path.is_dir() and not path.is_symlink():
+        remove_tree(path)
+    elif path.exists() and not path.is_symlink():  # somebody's own file: it is out of place, not ours to lose
+        path.replace(path.with_name(path.name + ASIDE))
+    os.replace(temporary, path)  # noqa: PTH105
+
+
+# --- verified load ---------------------------------------------------------------------------------
+
+
+def load_deployed(folder: Path, key: str | None = None) -> tuple[Release, Any]:
+    """Load the deployed release and its fitted model.
+
+    Raises
+    ------
+    MissingArtifactError
+        When nothing is deployed.
+    ArtifactError
+        When a byte was changed, or the model was fitted by another scikit-learn.
+    """
+    release = load(folder, key)
+    return release, unpickle(release, folder)
+
+
+def unpickle(release: Release, folder: Path) -> Any:
+    """Load the model of a verified release; `folder` only names where it is deployed."""
+    check_versions(release)
+    card = release.json("modelcard.json")
+    where = folder / "trainedmodel.pkl"
+    from risk.model import pickling
+
+    return pickling.load_model(release.files["trainedmodel.pkl"], card["model_sha256"], where)
+
+
+def predict(model: Any, X: Any) -> tuple[Any, Any]:
+    """Say of each row whether the client leaves, and how probably; on one thread, beside an API."""
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1):
+        return model.predict(X), model.predict_proba(X)[:, 1]
+
+
+def check_versions(release: Release) -> None:
+    """Refuse a model of another scikit-learn: its predictions would be anybody's guess."""
+    fitted = release.manifest.get("versions", {}).get("scikit-learn")
+    installed = installed_scikit_learn()
+    if fitted != installed:
+        raise VersionError(
+            f"release {release.id}: fitted with scikit-learn {fitted}, installed is {installed}; "
+            "run training.py, scoring.py and deployment.py (the next tick does it by itself)"
+        )
+
+
+def installed_scikit_learn() -> str:
+    """Name the installed version without importing it."""
+    from importlib import metadata
+
+    return metadata.version("scikit-learn")

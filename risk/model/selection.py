@@ -1,0 +1,265 @@
+"""Which model do the training rows ask for: estimator, log scale, calibration, threshold?
+
+Every choice is made by cross-validation on at most 50,000 training rows and by one rule: the simpler
+stays unless the other is better by more than one standard error. Test data are never looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from risk.metrics import calibration, cross_validation
+from risk.metrics.cross_validation import OutOfFold
+from risk.model import estimators, thresholds
+from risk.model.estimators import Recipe
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SKEWED = 1.0  # "highly skewed": M. G. Bulmer, Principles of Statistics (1979), p. 63
+MIN_VALUES = 3
+MIN_TO_COMPARE = cross_validation.N_FOLDS  # rows of the smaller class: below it the linear model is taken
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How the threshold is chosen: "balanced", "f1", "cost" with its two costs, or a number."""
+
+    threshold: str | float
+    call_cost: float | None = None
+    loss_cost: float | None = None
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What was chosen, in `facts` what every choice rests on, in `found` what was said of left-out rows."""
+
+    recipe: Recipe
+    threshold: float
+    facts: dict[str, Any]
+    found: OutOfFold = field(repr=False, compare=False)
+
+
+def choose(
+    X: pd.DataFrame, y: np.ndarray, recipe: Recipe, estimator: str, rule: Rule, rows: np.ndarray
+) -> Choice:
+    """Choose estimator, log scale, calibration and threshold.
+
+    Parameters
+    ----------
+    X : DataFrame of shape (n_samples, n_features)
+    y : ndarray of shape (n_samples,)
+        1 leaves, 0 stays; at least two rows of each, in the sample, too.
+    recipe : Recipe
+        Columns, seed and parameters; what else it says is decided here.
+    estimator : str
+        Name of the estimator, or "auto".
+    rule : Rule
+        How the threshold is chosen.
+    rows : ndarray of int
+        Positions of the sample that everything is tried on.
+    """
+    y_tried = y[rows]
+    n = cross_validation.smaller_class(y_tried)
+    tried = list(contenders(recipe, estimator, find_skewed(X, recipe.numbers, rows), n))
+    fold = cross_validation.draw_folds(y_tried, random_state=recipe.random_state)
+    recipe, found, selection = choose_estimator(X.iloc[rows], y_tried, fold, tried)
+    if estimator == "auto" and n < MIN_TO_COMPARE:
+        selection["reason"] = "too few rows to compare estimators"
+    if n < cross_validation.ENOUGH:
+        calibrated: dict[str, Any] = {"used": False, "reason": "too few rows to calibrate"}
+    else:
+        found, calibrated = choose_calibration(found)
+    threshold, weighed, f1 = choose_threshold(found, rule, float(y.mean()))
+    facts = {
+        "selection": selection,
+        "calibration": calibrated,
+        "threshold_choice": weighed,
+        "cross_validation": describe(found, f1),
+    }
+    return Choice(replace(recipe, calibrated=calibrated["used"]), threshold, facts, found)
+
+
+def contenders(recipe: Recipe, estimator: str, skewed: Sequence[str], n: int) -> Iterator[Recipe]:
+    """List what is compared, the simplest first; `n` counts the rows of the smaller class."""
+    if estimator != estimators.BOOSTED:
+        yield replace(recipe, estimator=estimators.LINEAR)
+        if skewed and n >= cross_validation.ENOUGH:
+            yield replace(recipe, estimator=estimators.LINEAR, logged=tuple(skewed))
+    if estimator == estimators.BOOSTED or (estimator == "auto" and n >= MIN_TO_COMPARE):
+        yield replace(recipe, estimator=estimators.BOOSTED)
+
+
+def find_skewed(X: pd.DataFrame, numbers: Sequence[str], rows: np.ndarray) -> list[str]:
+    """Name the number columns without a negative value that are skewed, and less so on a log scale."""
+    names = []
+    for name in numbers:
+        values = X[name].to_numpy()[rows]
+        values = values[~np.isnan(values)]
+        if len(np.unique(values[:1000])) < MIN_VALUES or values.min() < 0 or X[name].min() < 0:
+            continue
+        skew = skewness(values)
+        if skew > SKEWED and abs(skewness(np.log1p(values))) < skew:
+            names.append(name)
+    return names
+
+
+def skewness(values: np.ndarray) -> float:
+    """Compute the moment coefficient of skewness; 0 for a symmetric distribution."""
+    spread = values.std()
+    return float(np.mean(((values - values.mean()) / spread) ** 3)) if spread > 0 else 0.0
+
+
+def choose_estimator(
+    X: pd.DataFrame, y: np.ndarray, fold: np.ndarray, recipes: Sequence[Recipe]
+) -> tuple[Recipe, OutOfFold, dict[str, Any]]:
+    """Choose by AUC on the same folds: the simpler unless the next is better by more than noise."""
+    found = [cross_validation.leave_out(estimators.make_pipeline(recipe), X, y, fold) for recipe in recipes]
+    auc = [one.scores(cross_validation.auc) for one in found]
+    facts: dict[str, Any] = {
+        "n_rows": len(y),
+        "n_folds": len(auc[0]),
+        "auc": {name_of(recipe): float(scores.mean()) for recipe, scores in zip(recipes, auc, strict=True)},
+    }
+    best = 0
+    for number in range(1, len(recipes)):
+        gain = cross_validation.compare(auc[number], auc[best], found[0].n_folds)
+        if recipes[number].logged:
+            columns = list(recipes[number].logged)
+            facts["log_scale"] = {"columns": columns, "used": gain.better, **gain.to_json()}
+        else:
+            facts |= gain.to_json()
+        best = number if gain.better else best
+    return recipes[best], found[best], facts
+
+
+def name_of(recipe: Recipe) -> str:
+    """Name a contender for a reader."""
+    return f"{recipe.estimator} on a log scale" if recipe.logged else recipe.estimator
+
+
+def choose_calibration(found: OutOfFold) -> tuple[OutOfFold, dict[str, Any]]:
+    """Take a sigmoid when it lowers the Brier loss on rows that neither it nor the model has seen.
+
+    Not for a model that may be no better than chance: the best sigmoid for it is flat, and a slope that
+    chance bends below zero would turn the ranking round.
+    """
+    after = calibration.calibrate(found)
+    losses = [one.scores(calibration.brier_loss) for one in (found, after)]
+    gain = cross_validation.compare(-losses[1], -losses[0], found.n_folds)
+    ranks = (
+        cross_validation.summarise(found.scores(cross_validation.auc), found.n_folds)["low"]
+        > cross_validation.CHANCE_AUC
+    )
+    facts = {
+        "used": gain.better and ranks,
+        "brier_before": float(losses[0].mean()),
+        "brier_after": float(losses[1].mean()),
+        **gain.to_json(),
+        "curve_before": calibration.reliability_curve(found.y, found.probability[0]),
+        "curve_after": calibration.reliability_curve(after.y, after.probability[0]),
+    }
+    return (after if facts["used"] else found), facts
+
+
+def cut(y: np.ndarray, probability: np.ndarray, rule: Rule, share: float) -> float:
+    """Choose a threshold by a rule on probabilities of rows that the model was not fitted on."""
+    if rule.threshold == "balanced":
+        return share
+    if rule.threshold == "f1":
+        return thresholds.choose_by_f1(y, probability)
+    if rule.threshold == "cost":
+        return thresholds.choose_by_cost(y, probability, *costs_of(rule))
+    return float(rule.threshold)
+
+
+def costs_of(rule: Rule) -> tuple[float, float]:
+    """Give the two costs of the rule "cost"."""
+    if rule.call_cost is None or rule.loss_cost is None:
+        raise ValueError("the threshold rule 'cost' needs call_cost and loss_cost")
+    return rule.call_cost, rule.loss_cost
+
+
+def choose_threshold(
+    found: OutOfFold, rule: Rule, share: float
+) -> tuple[float, dict[str, Any], dict[str, float]]:
+    """Choose the threshold of the model, and say how good it is on rows that did not choose it.
+
+    Rule "cost" stays at `call_cost / loss_cost`, where the least expected cost lies, unless the cut that
+    cost least on left-out rows is better by more than noise.
+
+    Returns
+    -------
+    threshold : float
+    weighed : dict
+        What the rule "cost" rests on; empty for the others.
+    f1 : dict
+        Mean, spread and interval over folds, each at a threshold that the other folds chose.
+    """
+    chosen, weighed = cut(*found.pooled(), rule, share), dict[str, Any]()
+    others = others_cuts(found, rule, share)
+    if rule.threshold == "cost":
+        chosen, others, weighed = weigh_costs(found, rule, chosen, others)
+    f1 = score_cuts(found, others, thresholds.f1_score)
+    return chosen, weighed, cross_validation.summarise(f1, found.n_folds)
+
+
+def others_cuts(found: OutOfFold, rule: Rule, share: float) -> list[float]:
+    """Choose a threshold for each fold on the other folds of its shuffle."""
+    return [cut(found.y[~out], found.probability[r, ~out], rule, share) for r, out in found.parts()]
+
+
+def score_cuts(found: OutOfFold, cuts: Sequence[float], metric: cross_validation.Metric) -> np.ndarray:
+    """Compute `metric(y, called)` on each fold at the threshold of that fold."""
+    parts = zip(found.parts(), cuts, strict=True)
+    return np.array([metric(found.y[out], found.probability[r, out] >= at) for (r, out), at in parts])
+
+
+def weigh_costs(
+    found: OutOfFold, rule: Rule, least: float, others: list[float]
+) -> tuple[float, list[float], dict[str, Any]]:
+    """Weigh the cut of least cost against the one that honest probabilities ask for."""
+    call_cost, loss_cost = costs_of(rule)
+    expected = call_cost / loss_cost
+
+    def cost(y: np.ndarray, called: np.ndarray) -> float:
+        return thresholds.cost_per_client(y, called, call_cost, loss_cost)
+
+    at_expected = score_cuts(found, [expected] * len(others), cost)
+    at_least = score_cuts(found, others, cost)
+    gain = cross_validation.compare(-at_least, -at_expected, found.n_folds)
+    taken = gain.better and cross_validation.smaller_class(found.y) >= cross_validation.ENOUGH
+    facts = {
+        "expected_cost_cut": expected,
+        "least_cost_cut": least,
+        **gain.to_json(),
+        "cost_per_client": {
+            "at_expected_cost_cut": float(at_expected.mean()),
+            "at_least_cost_cut": float(at_least.mean()),
+            "call_everyone": call_cost,
+            "call_nobody": loss_cost * float(found.y.mean()),
+        },
+    }
+    return (least, others, facts) if taken else (expected, [expected] * len(others), facts)
+
+
+def describe(found: OutOfFold, f1: dict[str, float]) -> dict[str, Any]:
+    """Say how good the chosen model is on left-out rows, beside what no model at all would reach."""
+    share = float(found.y.mean())
+    return {
+        "n_rows": len(found.y),
+        "n_positive": int(found.y.sum()),
+        "n_folds": found.n_folds * len(found.fold),
+        "auc": cross_validation.summarise(found.scores(cross_validation.auc), found.n_folds),
+        "f1": f1,
+        "brier": cross_validation.summarise(found.scores(calibration.brier_loss), found.n_folds),
+        "floor": {
+            "auc": cross_validation.CHANCE_AUC,
+            "f1": 2 * share / (1 + share),
+            "brier": share * (1 - share),
+        },
+    }

@@ -1,0 +1,137 @@
+"""How did a model do on rows it had not seen, and does it do worse on new ones?
+
+A reference is what a release keeps of such rows: a few kilobytes of JSON. A test that holds new rows
+against it counts the noise of both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from risk.data import profiles
+from risk.metrics import auc, calibration, classification, two_sample
+from risk.metrics.auc import Ranking
+from risk.metrics.classification import Score
+from risk.monitoring import column_drift
+from risk.monitoring.column_drift import ColumnShift
+
+MIN_PER_CLASS = 30  # rows of each class, then and now, from which on AUC is tested and not F1
+MACHINE_ONLY = ("ranking", "score_profile", "leavers", "reliability")
+
+Reference = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class ScoreTest:
+    """A score on new rows against the same score on reference rows; `p_value` is one-sided, for a drop."""
+
+    metric: str
+    before: float
+    after: float
+    p_value: float
+
+    @property
+    def margin(self) -> float:
+        """By how much the score is lower now."""
+        return self.before - self.after
+
+
+@dataclass(frozen=True)
+class Leavers:
+    """Share of leavers then and now, with the p-value of a difference; None without labelled rows."""
+
+    share_reference: float | None
+    share: float | None
+    p_value: float | None
+
+
+def make_reference(
+    y: np.ndarray, y_pred: np.ndarray, probability: np.ndarray, *, y_train: np.ndarray | None = None
+) -> dict[str, Any]:
+    """Keep what later rows are held against: scores, what their noise is made of, the predictions' profile.
+
+    Parameters
+    ----------
+    y, y_pred, probability : ndarray of shape (n_samples,)
+        Labels (1 leaves, 0 stays), answers and probabilities of rows that the model has not seen.
+    y_train : ndarray of shape (n_trained,), optional
+        Labels of the training rows: more of them to tell the share of leavers by.
+
+    Returns
+    -------
+    reference : dict
+        JSON: the fields of a `Score`, `ranking`, `score_profile`, `leavers` and `reliability`.
+    """
+    ranked = auc.rank(y, probability)
+    labels = y if y_train is None else y_train
+    return {
+        **classification.compute_score(y, y_pred, probability, ranked=ranked).to_json(),
+        "ranking": ranked.to_json() if ranked else None,
+        "score_profile": profiles.profile_numbers(probability).to_json(),
+        "leavers": {"n": len(labels), "n_positive": int((labels == 1).sum())},
+        "reliability": calibration.measure(y, probability).to_json() if len(y) else None,
+    }
+
+
+def show(reference: Reference | None) -> dict[str, Any] | None:
+    """Leave out of a reference what only machines read."""
+    return None if reference is None else {k: v for k, v in reference.items() if k not in MACHINE_ONLY}
+
+
+def compare_f1(reference: Reference | None, score: Score) -> ScoreTest | None:
+    """Test for a drop of F1 as it is; None where either is not defined."""
+    if reference is None or reference["f1"] is None or score.f1 is None:
+        return None
+    p_value = classification.f1_drop_p_value(_confusion(reference), _confusion(score.to_json()))
+    return ScoreTest("F1", reference["f1"], score.f1, p_value)
+
+
+def compare_skill(reference: Reference | None, score: Score, ranked: Ranking | None) -> ScoreTest | None:
+    """Test for a drop that a new share of leavers alone does not make; None where it cannot be tested.
+
+    AUC does not depend on that share. Below 30 rows of a class it says too little: F1 is tested then,
+    as it is and at the share of the reference, and the larger p-value counts.
+    """
+    if reference is None or ranked is None or reference["ranking"] is None:
+        return None
+    before = Ranking.from_json(reference["ranking"])
+    if min(*before.counts, *ranked.counts) >= MIN_PER_CLASS:
+        p_value = auc.auc_drop_p_value(before, ranked)
+        return None if p_value is None else ScoreTest("AUC", before.auc, ranked.auc, p_value)
+    plain = compare_f1(reference, score)
+    if plain is None:
+        return None
+    counts = _confusion(reference), _confusion(score.to_json())
+    at_share = classification.f1_drop_at_share_p_value(*counts, reference["n_positive"] / reference["n"])
+    return ScoreTest("F1", plain.before, plain.after, max(plain.p_value, at_share))
+
+
+def _confusion(facts: Mapping[str, Any]) -> tuple[int, int, int, int]:
+    return (
+        facts["true_positive"],
+        facts["false_positive"],
+        facts["false_negative"],
+        facts["true_negative"],
+    )
+
+
+def compare_leavers(reference: Reference | None, n_positive: int, n: int) -> Leavers:
+    """Test whether the share of leavers has changed, exactly."""
+    before = reference["leavers"] if reference else {"n": 0, "n_positive": 0}
+    share_reference = before["n_positive"] / before["n"] if before["n"] else None
+    if not n or share_reference is None:
+        return Leavers(share_reference, n_positive / n if n else None, None)
+    p_value = two_sample.compare_shares(before["n_positive"], before["n"], n_positive, n)
+    return Leavers(share_reference, n_positive / n, p_value)
+
+
+def compare_predictions(reference: Reference | None, probability: np.ndarray) -> ColumnShift | None:
+    """Say how far the predicted probabilities have moved."""
+    if reference is None:
+        return None
+    profile = profiles.from_json(reference["score_profile"])
+    return column_drift.compare(profile, profiles.count(profile, probability), column="probability")

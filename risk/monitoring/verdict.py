@@ -1,0 +1,126 @@
+"""Has the world changed? The verdict of one rule on the deployed model, with all the evidence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from risk.monitoring import delayed_labels, rules
+from risk.monitoring.delayed_labels import Outlook
+from risk.monitoring.rules import Evidence
+
+LINE = 'set "drift": {"rule": "auto"} in config.json'
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a rule says of the new rows; `drift` is None when they cannot be judged.
+
+    `n`, the scores and the leaver share are of the labelled rows. `advice` is filled when the rule and
+    the evidence disagree. `outlook` is of the rows without a label.
+    """
+
+    rule: str
+    drift: bool | None
+    recorded_score: float
+    new_score: float | None
+    new_low: float | None
+    new_high: float | None
+    n: int
+    auc: float | None
+    leaver_share: float | None
+    reason: str
+    release: str
+    advice: str | None
+    evidence: Evidence = field(repr=False)
+    outlook: Outlook = delayed_labels.NOTHING
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the facts with all the evidence."""
+        facts = {name: value for name, value in vars(self).items() if name != "outlook"}
+        return facts | {"evidence": self.evidence.to_json(), **self.outlook.to_json()}
+
+    def record(self) -> dict[str, Any]:
+        """Give what the history keeps of a verdict; the columns stand in rows of their own."""
+        found, score = self.evidence, self.evidence.score
+        known, prediction = found.reference or {}, found.prediction
+        facts = {name: value for name, value in vars(self).items() if name not in ("evidence", "outlook")}
+        return facts | {
+            "told": "; ".join(found.sentences),
+            "n_rows": found.n,
+            "auc_low": score.auc_low if score else None,
+            "auc_high": score.auc_high if score else None,
+            "score_says": found.rules["score"].drift,
+            "score_margin_says": found.rules["score_margin"].drift,
+            "score_margin_p_value": found.rules["score_margin"].p_value,
+            "auto_says": found.rules["auto"].drift,
+            "auto_p_value": found.rules["auto"].p_value,
+            "reference_n": known.get("n"),
+            "reference_f1": known.get("f1"),
+            "reference_auc": known.get("auc"),
+            "leaver_share_reference": found.leavers.share_reference,
+            "leaver_share_p_value": found.leavers.p_value,
+            "label_share_alone": found.label_share_alone,
+            "moved": ", ".join(found.moved),
+            "prediction_psi": prediction.psi if prediction else None,
+            "prediction_p_value": prediction.p_value if prediction else None,
+        }
+
+    def column_records(self) -> list[dict[str, Any]]:
+        """Give what the history keeps of each column, moved or not."""
+        names = ("n", "psi", "psi_critical", "p_value", "p_adjusted", "ks", "missing", "unseen",
+                 "out_of_range", "material")  # fmt: skip
+        return [
+            {
+                "release": self.release,
+                "column_name": found.column,
+                "told": found.change,
+                **{name: getattr(found, name) for name in names},
+            }
+            for found in self.evidence.shifts
+        ]
+
+
+def judge(rule: str, evidence: Evidence, release: str, outlook: Outlook = delayed_labels.NOTHING) -> Verdict:
+    """Give the verdict of one rule, with what the others say.
+
+    Raises
+    ------
+    ValueError
+        When there is no such rule.
+    """
+    if rule not in rules.RULES:
+        raise ValueError(f"there is no rule {rule!r}; the rules are {', '.join(rules.RULES)}")
+    opinion, score = evidence.rules[rule], evidence.score
+    judged = evidence.rules["score"].drift is not None
+    return Verdict(
+        rule=rule,
+        drift=opinion.drift,
+        recorded_score=evidence.recorded_score,
+        new_score=score.f1 if score and judged else None,
+        new_low=score.f1_low if score and judged else None,
+        new_high=score.f1_high if score and judged else None,
+        n=evidence.n_labelled,
+        auc=score.auc if score else None,
+        leaver_share=evidence.leavers.share,
+        reason=opinion.sentence,
+        release=release,
+        advice=_advise(rule, evidence),
+        evidence=evidence,
+        outlook=outlook,
+    )
+
+
+def _advise(rule: str, evidence: Evidence) -> str | None:
+    """Say it when a rule and the evidence disagree, and which line of config.json follows the evidence."""
+    own, auto = evidence.rules[rule], evidence.rules["auto"]
+    if auto.drift and not own.drift:
+        sees = "sees no drift" if own.drift is False else "cannot judge these rows"
+        return f'the rule "{rule}" {sees}, the evidence speaks for it: {auto.sentence}; to act on it, {LINE}'
+    if own.drift and auto.drift is False:
+        why = "; the share of leavers alone changed" if evidence.label_share_alone else ""
+        return (
+            f'the rule "{rule}" sees drift, the evidence does not: {auto.sentence}{why}; to act on more than '
+            f"chance, {LINE}"
+        )
+    return None

@@ -1,0 +1,270 @@
+"""Where does a prediction come from: what does each column add, which model says so, fitted on what?
+
+From one client to its newest row and the file that brought it; from the row to the probability, with the
+effect of every column; from the probability to the release, the digest of its model, the digest of the
+data it was fitted on, and their files. Every digest is checked on the way: the release's by reading it,
+the data's by digesting the table up to the mark of the training anew.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from risk import layout
+from risk.data.ledger import Ledger, has_prefix
+from risk.engines import frame_reader, table_reader
+from risk.engines.frame_reader import Rows
+from risk.engines.table_reader import Source
+from risk.errors import UsageError
+from risk.limits import Room
+from risk.model.registry import Release
+from risk.prediction import client_ranking
+from risk.prediction.predictor import Predictor
+from risk.prediction.reasons import Explainer
+
+MOST_NEAR, MOST_FILES = 3, 20
+ROUNDING = 5e-4
+FILE_FACTS = ("rows", "new", "duplicate", "rejected")
+
+
+def explain(
+    client: str, data: Path, ledger: Ledger, release: Release, predictor: Predictor, room: Room
+) -> dict[str, Any]:
+    """Tell everything about one client's prediction.
+
+    Parameters
+    ----------
+    client : str
+        The id of the client; several id columns as one line of CSV; the number of the row, from 1, where
+        there is none.
+
+    Returns
+    -------
+    facts : dict
+        `client` (id, row, file, label), `prediction`, `reasons`, `effects` (of every column, the strongest
+        first, in log-odds, with `base`, `rest` and their sum), `release`, `data`, `files`.
+
+    Raises
+    ------
+    UsageError
+        When there is no such client.
+    """
+    with table_reader.open_table(data, ledger, room) as source:
+        client_ranking.refuse_table(source.schema, predictor, None)
+        row_no = find_row(source, client)
+        texts = list(dict.fromkeys([*source.ids, source.schema.target, *predictor.schema.features]))
+        rows = f"select * from ({source.rows}) where row_no = {row_no}"
+        (row,) = frame_reader.read(source.connection, rows, source.cells, predictor.schema, texts=texts)
+    cell = {name: row.texts[name][0] for name in texts}
+    return {
+        "client": {
+            "id": {name: cell[name] for name in source.ids} or {frame_reader.ROW: str(row_no)},
+            "row": row_no,
+            "file": file_of(ledger, row_no),
+            "label": cell[source.schema.target],
+        },
+        **say(predictor, row, cell),
+        "release": tell_release(release),
+        "data": tell_data(release, data, ledger),
+        "files": read_files(release.files["ingestedfiles.txt"].decode()),
+    }
+
+
+def find_row(source: Source, client: str) -> int:
+    """Find the newest row of a client."""
+    names = source.ids
+    if not names:
+        return _number_of(source, client)
+    cells = [client] if len(names) == 1 else next(csv.reader([client]), [])
+    if len(cells) != len(names):
+        raise UsageError(f"--explain: name the client by {','.join(names)}, in this order, as in a CSV")
+    same = " and ".join(f"{source.cells[name]} is not distinct from ?" for name in names)
+    found = source.connection.execute(
+        f"select max(row_no) from ({source.rows}) where {same}", [cell or None for cell in cells]
+    ).fetchone()
+    if found is None or found[0] is None:
+        raise UsageError(f"--explain: the table has no client {client!r}{_name_near(source, cells[0])}")
+    return int(found[0])
+
+
+def _number_of(source: Source, client: str) -> int:
+    ((n_rows,),) = source.connection.execute(f"select count(*) from ({source.rows})").fetchall()
+    if not client.isdecimal() or not 1 <= int(client) <= n_rows:
+        raise UsageError(
+            f"--explain: without id columns a client is a row from 1 to {n_rows:,}, not {client!r}"
+        )
+    return int(client)
+
+
+def _name_near(source: Source, text: str) -> str:
+    """Name some clients whose first id holds a text, in any case."""
+    cell = source.cells[source.ids[0]]
+    found = source.connection.execute(
+        f"select distinct {cell} from ({source.rows}) where contains(lower({cell}), lower(?)) "
+        f"order by {cell} limit {MOST_NEAR}",
+        [text],
+    ).fetchall()
+    return f"; did you mean {' or '.join(repr(name) for (name,) in found)}?" if found else ""
+
+
+def file_of(ledger: Ledger, row_no: int) -> str | None:
+    """Name the file that brought a row: files stand in the order of their rows."""
+    ends = accumulate(entry.new for entry in ledger.files)
+    return next((e.name for e, end in zip(ledger.files, ends, strict=True) if row_no <= end), None)
+
+
+# --- what is said ------------------------------------------------------------------------------------------
+
+
+def say(predictor: Predictor, row: Rows, cell: Mapping[str, str | None]) -> dict[str, Any]:
+    """Say what the model says of one row, and what each column adds."""
+    said = predictor.say(row.X)
+    low, high = (float(end[0]) for end in predictor.band(said.log_odds))
+    known = {
+        "probability": float(said.probability[0]),
+        "probability_low": None if np.isnan(low) else low,
+        "probability_high": None if np.isnan(high) else high,
+        "class": int(said.leaves[0]),
+        "threshold": predictor.threshold,
+        "risk": str(said.risk[0]),
+        "log_odds": float(said.log_odds[0]),
+    }
+    (reasons,) = predictor.reasons(row.X, said.leaves, client_ranking.N_REASONS)
+    told = {"prediction": known, "reasons": [one.to_json() for one in reasons]}
+    effects = tell_effects(predictor.explainer, row, cell) if predictor.explainer else None
+    return told | {"effects": effects}
+
+
+def tell_effects(explainer: Explainer, row: Rows, cell: Mapping[str, str | None]) -> dict[str, Any]:
+    """Give the effect of every column, the strongest first; `rest` belongs to no single one."""
+    found = explainer.explain(row.X)
+    by_name = dict(zip(found.columns, found.values[0].tolist(), strict=True))
+    usual = {name: explainer.words.say_usual(name, one) for name, one in explainer.usual.items()}
+    columns = [
+        {"column": name, "value": cell[name], "usual": usual[name], "effect": by_name[name]}
+        for name in sorted(by_name, key=lambda name: -abs(by_name[name]))
+    ]
+    total = found.base + float(found.values[0].sum())
+    log_odds = float(found.log_odds[0])
+    return {"base": found.base, "columns": columns, "rest": log_odds - total, "log_odds": log_odds}
+
+
+def tell_release(release: Release) -> dict[str, Any]:
+    """Tell of the release; reading it has checked every digest."""
+    manifest = release.manifest
+    return {
+        "id": release.id,
+        "deployed_by": manifest["deployed_by"],
+        "estimator": manifest["estimator"],
+        "score": manifest["score"],
+        "versions": manifest["versions"],
+        "model_sha256": manifest["files"]["trainedmodel.pkl"],
+        "files": manifest["files"],
+    }
+
+
+def tell_data(release: Release, data: Path, ledger: Ledger) -> dict[str, Any]:
+    """Tell of the data the model was fitted on; `unchanged` is whether the table still begins with them."""
+    facts = release.json("modelcard.json")["data"]
+    names = ("source", "n_rows", "n_samples", "n_positive", "length", "digest", "files_sha256")
+    mark = release.manifest["training_mark"]
+    return {name: facts.get(name) for name in names} | {"unchanged": has_prefix(data, ledger, mark)}
+
+
+def read_files(text: str) -> list[dict[str, Any]]:
+    """Read ingestedfiles.txt: a line a file, the name first."""
+    found = []
+    for line in text.splitlines()[1:]:
+        name, *counts, sha256 = line.rsplit(None, len(FILE_FACTS) + 1)
+        figures = dict(zip(FILE_FACTS, map(int, counts), strict=True))
+        found.append({"name": name, **figures, "sha256": sha256})
+    return found
+
+
+# --- for a reader ------------------------------------------------------------------------------------------
+
+
+def render(facts: Mapping[str, Any]) -> str:
+    """Render the facts in 80 columns."""
+    blocks = [render_client(facts), render_effects(facts["effects"]), render_origin(facts)]
+    return "\n\n".join("\n".join(lines) for lines in blocks if lines) + "\n"
+
+
+def render_client(facts: Mapping[str, Any]) -> list[str]:
+    client, said = facts["client"], facts["prediction"]
+    named = ", ".join(f"{name} {value or 'missing'}" for name, value in client["id"].items())
+    label = client["label"] or "none yet"
+    verdict = "a leaver" if said["class"] else "no leaver"
+    band = ""
+    if said["probability_low"] is not None:
+        band = f" (between {_percent(said['probability_low'])} and {_percent(said['probability_high'])})"
+    lines = [
+        ("client", named),
+        ("row", f"{client['row']:,} of the table, its newest, from {client['file']}; label {label}"),
+        ("leaves", f"{_percent(said['probability'])}{band}, risk {said['risk']}"),
+        ("called", f"{verdict}; from {_percent(said['threshold'])} on a client is called one"),
+        *(("because" if not k else "", one["text"]) for k, one in enumerate(facts["reasons"])),
+    ]
+    return [_line(name, text) for name, text in lines]
+
+
+def render_effects(effects: Mapping[str, Any] | None) -> list[str]:
+    if effects is None:
+        return ["The model was not built by training.py: what it adds up is not known."]
+    rows = [("log-odds", "column", "this client", "usually")]
+    rows.append((_signed(effects["base"]), "a client who is usual in everything", "", ""))
+    rows += [
+        (_signed(one["effect"]), one["column"], one["value"] or "missing", one["usual"])
+        for one in effects["columns"]
+    ]
+    if abs(effects["rest"]) > ROUNDING:
+        rows.append((_signed(effects["rest"]), "what columns do together beyond that", "", ""))
+    rows.append((_signed(effects["log_odds"]), "together, the log-odds of the probability", "", ""))
+    lines = []
+    for figure, name, value, usual in rows:
+        cells = (
+            f"{layout.fit(name, 22)} {layout.fit(value, 20)} {layout.fit(usual, 25)}"
+            if value
+            else layout.fit(name, 60)
+        )
+        lines.append(f"{figure:>9}  {cells}".rstrip())
+    return lines
+
+
+def render_origin(facts: Mapping[str, Any]) -> list[str]:
+    release, data, files = facts["release"], facts["data"], facts["files"]
+    still = "begins with them still" if data["unchanged"] else "begins with other rows now"
+    fitted = f"{data['n_samples']:,} labelled of {data['n_rows']:,} rows, {data['n_positive']:,} leavers"
+    lines = [
+        ("release", f"{release['id']}, {release['estimator']}, deployed by {release['deployed_by']}"),
+        ("model", release["model_sha256"]),
+        ("fitted on", f"{fitted}, of {data['source']}"),
+        ("data", data["digest"]),
+        ("", f"the table {still}"),
+        *(("files" if not k else "", _tell_file(one)) for k, one in enumerate(files[:MOST_FILES])),
+    ]
+    if len(files) > MOST_FILES:
+        lines.append(("", f"and {len(files) - MOST_FILES:,} more; --json lists all"))
+    return [_line(name, text) for name, text in lines]
+
+
+def _tell_file(one: Mapping[str, Any]) -> str:
+    return f"{layout.fit(one['name'], 30)} {one['new']:>11,} new rows  {one['sha256'][:16]}"
+
+
+def _line(name: str, text: str) -> str:
+    return layout.fit(f"{name:10} {text}", layout.WIDTH).rstrip()
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.3f}"

@@ -1,0 +1,162 @@
+"""What did the last completed tick see, and what is new since?
+
+tick.json is put last: it is the commit of a tick. Standard library only: an idle tick ends in here.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections.abc import Mapping
+from operator import itemgetter
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from risk.files import is_as_listed, list_inputs, put_json, read_json_or_none
+
+FORMAT = 1
+UNREADABLE, TOO_LARGE = "unreadable", "too large"
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 600.0, 86_400.0
+NOT_THERE = (errno.ENOENT, errno.ELOOP, errno.EINVAL)  # gone, or a link or a pipe in its place
+Listing = Mapping[str, list[Any]]
+
+
+class State(NamedTuple):
+    """What a tick saw, and what it left to do.
+
+    `files` and `test_files` hold [size, mtime_ns, ctime_ns, inode, sha256] by name; `marks` the tick
+    mark of each input folder, `batches` the last batch of files taken up from it; `release_files` the
+    facts of the deployed files; `impossible` why no model could be trained; `pending` the steps behind a
+    decision that failed, how often, and when they are due; `alarms` what is wrong, by topic of `alerts`.
+    """
+
+    source: str = ""
+    files: Mapping[str, list[Any]] = {}
+    test_files: Mapping[str, list[Any]] = {}
+    marks: Mapping[str, dict[str, Any]] = {}
+    batches: Mapping[str, int] = {}
+    row_key: str | None = None
+    other_key: str | None = None
+    library: list[int] | None = None
+    release: str | None = None
+    release_files: list[Any] | None = None
+    verdict: dict[str, Any] | None = None
+    impossible: str | None = None
+    pending: dict[str, Any] | None = None
+    alarms: Mapping[str, dict[str, str]] = {}
+
+
+def load_state(path: Path) -> State | None:
+    """Load tick.json; None when there was no tick, or another version wrote it."""
+    raw = read_json_or_none(path)
+    if raw is None or raw.pop("format", None) != FORMAT:
+        return None
+    return State(**raw)
+
+
+def last_verdict(path: Path) -> dict[str, Any] | None:
+    """Give what the last drift check found."""
+    state = load_state(path)
+    return state.verdict if state else None
+
+
+def save_state(path: Path, state: State) -> None:
+    """Put tick.json."""
+    put_json(path, {"format": FORMAT, **state._asdict()}, is_long=True)
+
+
+def list_files(folder: Path, known: Listing, max_bytes: int) -> Listing:
+    """List the CSV files of a folder; one whose facts are as they were keeps its digest unread.
+
+    One that may not be read has no digest: it is met again when its mode changes. Neither has one that
+    is too large to be read at all.
+    """
+    if known and is_as_listed(folder, known):
+        return known
+    listing: dict[str, list[Any]] = {}
+    for name, facts in list_inputs(folder).items():
+        old = known.get(name)
+        if old and old[:4] == facts:
+            listing[name] = old
+            continue
+        try:
+            digest = digest_input(folder / name, max_bytes)
+        except PermissionError:
+            digest = UNREADABLE
+        except OSError as error:
+            if error.errno not in NOT_THERE:
+                raise
+            continue
+        listing[name] = [*facts, digest]
+    return listing
+
+
+def digest_input(path: Path, max_bytes: int) -> str:
+    """Digest a regular file, opened as itself; what took its place meanwhile is an OSError."""
+    import hashlib
+
+    from risk.data import csv_check
+
+    with csv_check.open_regular(path) as handle:
+        if os.fstat(handle.fileno()).st_size > max_bytes:
+            return TOO_LARGE
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def known_digests(path: Path, source: str, listing: Mapping[str, list[int]]) -> dict[str, str]:
+    """Give the sha256 of files that are as they were when `keep_digests` noted them."""
+    raw = read_json_or_none(path) or {}
+    files = raw.get("files", {}) if raw.get("source") == source else {}
+    return {
+        name: files[name][4] for name, facts in listing.items() if name in files and files[name][:4] == facts
+    }
+
+
+def keep_digests(
+    path: Path, source: str, listing: Mapping[str, list[int]], digests: Mapping[str, str]
+) -> None:
+    """Note the sha256 of files, so that the next run by hand need not read them again."""
+    files = {name: [*facts, digests[name]] for name, facts in listing.items() if name in digests}
+    noted = {"source": source, "files": files}
+    if read_json_or_none(path) != noted:
+        put_json(path, noted, is_long=True)
+
+
+def content(files: Listing) -> dict[str, str]:
+    """Give the sha256 of each file."""
+    return {name: facts[4] for name, facts in files.items()}
+
+
+def find_new(old: Listing, files: Listing) -> tuple[str, ...]:
+    """Name the files whose content was not there under that name."""
+    if files == old:  # mostly, and quickly said: what did not change is the same list
+        return ()
+    nothing = [None] * 5
+    return tuple(name for name, facts in files.items() if old.get(name, nothing)[4] != facts[4])
+
+
+def newest(files: Listing) -> float | None:
+    """Say when the newest file came, in seconds since 1970: its inode cannot be older, its mtime can."""
+    return max(map(itemgetter(2), files.values())) / 1e9 if files else None
+
+
+def find_library() -> list[int] | None:
+    """Tell the installed scikit-learn from another one, without importing it."""
+    from importlib.util import find_spec
+
+    spec = find_spec("sklearn")
+    if spec is None or spec.origin is None:
+        return None
+    status = Path(spec.origin).stat()
+    return [status.st_size, status.st_mtime_ns, status.st_ino]
+
+
+def is_due(pending: Mapping[str, Any]) -> bool:
+    """Say whether it is time for steps left from before; a clock that was ahead delays none for ever."""
+    return not 0 < pending["next_at"] - time.time() <= LONGEST_PAUSE_S
+
+
+def next_pause(tries: int) -> float:
+    """Wait 10 minutes after the first failure, then twice as long each time, up to a day."""
+    return float(min(FIRST_PAUSE_S * 2**tries, LONGEST_PAUSE_S))

@@ -1,0 +1,87 @@
+"""cronjob.txt and the two commands that install it and take it out."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+# A crontab that keeps its table in a file: the tests touch no crontab of the machine.
+FAKE = """#!/bin/sh
+table="$CRONTAB_FILE"
+case "$1" in
+  -l) [ -f "$table" ] || { echo "no crontab for $(id -un)" >&2; exit 1; }; cat "$table";;
+  *) cat "$1" > "$table";;
+esac
+"""
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A copy of the project with a ready environment and a crontab of its own."""
+    folder = tmp_path / "a project"
+    folder.mkdir()
+    for name in ("Makefile", "cronjob.txt", "requirements.txt", "constraints.txt"):
+        shutil.copy(ROOT / name, folder)
+    (folder / ".venv" / "bin").mkdir(parents=True)
+    (folder / ".venv" / "bin" / "python").symlink_to(sys.executable)
+    (folder / ".venv" / ".run").touch()
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "crontab").write_text(FAKE)
+    (tmp_path / "bin" / "crontab").chmod(0o755)
+    return folder
+
+
+def make(project, target, **environment):
+    path = f"{project.parent / 'bin'}:{os.environ['PATH']}"
+    table = str(project.parent / "crontab")
+    return subprocess.run(
+        ["make", "--silent", target],
+        cwd=project,
+        env=os.environ | {"PATH": path, "CRONTAB_FILE": table} | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def job_lines(text):
+    return [line for line in text.splitlines() if line and not line.startswith("#")]
+
+
+def test_the_job_fires_every_ten_minutes():
+    (line,) = job_lines((ROOT / "cronjob.txt").read_text())
+    assert line.startswith("*/10 * * * * ")
+
+
+def test_make_cron_installs_absolute_paths_beside_the_entries_that_are_there(project):
+    table = project.parent / "crontab"
+    table.write_text("# mine\n5 4 * * * /usr/bin/backup --rate 50\n")
+    before = table.read_text()
+    for _ in range(2):
+        done = make(project, "cron")
+        assert done.returncode == 0, done.stderr
+    assert table.read_text().startswith(before)
+    (line,) = [line for line in job_lines(table.read_text()) if "fullprocess" in line]
+    python, script, config = re.findall(r"'([^']*)'", line)
+    assert Path(python).is_absolute() and Path(python).exists()
+    assert script == str(project / "fullprocess.py") and config == str(project / "config.json")
+    assert make(project, "uncron").returncode == 0
+    assert table.read_text() == before
+
+
+def test_a_crontab_that_cannot_be_read_is_not_overwritten(project):
+    (project.parent / "bin" / "crontab").write_text(
+        '#!/bin/sh\n[ "$1" = -l ] && { echo no >&2; exit 1; }\nexit 9'
+    )
+    done = make(project, "cron")
+    assert done.returncode != 0 and "no" in done.stderr
+
+
+def test_make_cron_works_without_any_crontab(project):
+    assert make(project, "cron").returncode == 0
+    assert len(job_lines((project.parent / "crontab").read_text())) == 1

@@ -1,0 +1,30 @@
+"""Fitted models, with the model cards that explain them."""
+
+import json
+
+import sklearn.ensemble  # noqa: F401  (its thread pool must be there before it can be limited)
+
+import training
+from risk.data import profiles
+from risk.data.schema import Schema
+from risk.model import estimators
+from risk.prediction import redundancy
+
+
+def make_card(X, y):
+    """Describe training rows as a model card does."""
+    kinds = {name: "number" if X[name].dtype.kind == "f" else "text" for name in X.columns}
+    schema = Schema((*X.columns, "left"), kinds, "left", ("1",), ("0",), (), ())
+    known = profiles.make_profiles(X, schema.numbers, schema.texts)
+    card = {
+        "data": {"n_samples": len(y)},
+        "schema": schema.to_json(),
+        "features": training.describe(X, schema),
+        "profiles": {name: one.to_json() for name, one in known.items()},
+        "echoes": redundancy.find(X).to_json(),
+    }
+    return json.loads(json.dumps(card))
+
+
+def fit(X, y, recipe):
+    return estimators.make_estimator(recipe, threshold=float(y.mean()), n_rows=len(y)).fit(X, y)
