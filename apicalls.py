@@ -14,14 +14,15 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 import requests
 
-import stage
 from app import create_app, workspace_id
 from config import Config
+from risk.data.inputs import list_inputs
 from risk.errors import ServiceError
-from risk.files import list_inputs, put_text
+from risk.files import put_text
+from risk.runtime import logs, runner
 from risk.serving import auth
 
-LOG = stage.log("apicalls")
+LOG = logs.log("apicalls")
 TIMEOUT_S = (3.0, 60.0)  # to connect, and between two bytes
 HEALTH_TIMEOUT_S = (1.0, 5.0)
 WIDTH = 98
@@ -277,7 +278,7 @@ def serve(config: Config) -> Iterator[str]:
 
 def main(argv: list[str] | None = None) -> int:
     """Run from the shell."""
-    return stage.main("apicalls", run, argv, description=__doc__)
+    return runner.main("apicalls", run, argv, description=__doc__)
 
 
 if __name__ == "__main__":

@@ -19,12 +19,13 @@ from flask import Flask, Request, Response, g, jsonify, request
 from flask.json.provider import DefaultJSONProvider
 from werkzeug.exceptions import HTTPException, NotFound, RequestEntityTooLarge
 
-import stage
 from config import Config, load_config
+from risk import errors
 from risk.data.schema import Schema
 from risk.errors import ArtifactError, ConfigError, PipelineError, ServiceError
 from risk.history import outbox
 from risk.prediction import client_list_reader
+from risk.runtime import logs, runner
 from risk.serving import access_log, auth, model_cache, parsing, problems, prometheus, responses
 from risk.serving.auth import Asker
 from risk.serving.file_access import Confined
@@ -32,7 +33,7 @@ from risk.serving.page import FILES, HEADERS, View, read_list, render_page
 from risk.serving.parsing import Asked
 from risk.serving.problems import Refusal
 
-LOG = stage.log("app")
+LOG = logs.log("app")
 HERE = Path(__file__).resolve().parent
 OPENAPI = HERE / "static" / "openapi.json"
 SAFE_HEADERS = (
@@ -342,7 +343,7 @@ def _answer_errors(app: Flask, config: Config) -> None:
 
     @app.errorhandler(OSError)
     def unreadable(error: OSError) -> Response:
-        detail = hide_paths(str(stage.of_system(error)), config, str(error.filename or ""))
+        detail = hide_paths(str(errors.from_os_error(error)), config, str(error.filename or ""))
         return render_problem(503, detail)
 
     @app.errorhandler(Exception)
@@ -431,7 +432,7 @@ def run(config: Config) -> NoReturn:
 
 def main(argv: list[str] | None = None) -> int:
     """Run from the shell."""
-    return stage.main("app", run, argv, description=__doc__, locks=False)
+    return runner.main("app", run, argv, description=__doc__, locks=False)
 
 
 if __name__ == "__main__":

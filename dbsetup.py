@@ -9,9 +9,9 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass
 
-import stage
 from config import Config
 from risk.history import outbox
+from risk.runtime import deliveries, runner
 
 LONGEST_S = 600.0  # an upgrade takes its time, but a server gone silent must not hold the workspace for ever
 
@@ -79,7 +79,7 @@ def deliver(config: Config) -> None:
     """Bring all that waits, as long as the database takes it."""
     n_waiting = len(outbox.waiting(config.outbox))
     while n_waiting:
-        stage.deliver(config, "dbsetup")
+        deliveries.deliver(config, "dbsetup")
         n_before, n_waiting = n_waiting, len(outbox.waiting(config.outbox))
         if n_waiting >= n_before or outbox.is_paused(config.outbox):
             break
@@ -91,7 +91,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Run from the shell."""
-    return stage.main("dbsetup", run, argv, description=__doc__, options=add_options)
+    return runner.main("dbsetup", run, argv, description=__doc__, options=add_options)
 
 
 if __name__ == "__main__":

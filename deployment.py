@@ -8,11 +8,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import stage
 from config import Config
+from risk.digests import sha256
 from risk.errors import ArtifactError, UsageError
-from risk.files import read_bytes, read_json, sha256
-from risk.model import registry
+from risk.files import read_bytes, read_json
+from risk.model import publishing, registry
+from risk.runtime import runner
 
 if TYPE_CHECKING:
     import numpy as np
@@ -157,13 +158,13 @@ def run(
         whole = [name for name in registry.names(folder) if rollback or registry.is_whole(folder, name, key)]
         target = choose_rollback(whole, before, rollback)
         found = registry.read(folder, target, key)
-        registry.switch(folder, target)
+        publishing.switch(folder, target)
         return Result(
             found.id, target != before, (), found.manifest, "rollback", found.manifest["files"][MODEL]
         )
     files, facts = read_candidate(config)
     facts = {"deployed_by": by, "why": dict(why or {}), **facts}
-    release = registry.publish(
+    release = publishing.publish(
         folder,
         files,
         facts,
@@ -236,7 +237,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Run from the shell."""
-    return stage.main("deployment", run, argv, description=__doc__, options=add_options)
+    return runner.main("deployment", run, argv, description=__doc__, options=add_options)
 
 
 if __name__ == "__main__":

@@ -13,20 +13,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import stage
 from config import SECRETS, Config
-from risk import layout, text
+from risk import text
 from risk.data import csv_check, validation
+from risk.data.frames import to_frame
+from risk.data.inputs import list_inputs
 from risk.data.ledger import load_ready_ledger
-from risk.data.schema import to_frame
 from risk.engines import statistics as statistics_
 from risk.errors import ArtifactError, DatasetError, MissingArtifactError, UsageError
-from risk.files import list_inputs, put, put_json, read_json, read_json_or_none
+from risk.files import put, put_json, read_json, read_json_or_none
 from risk.history import outbox, trends
 from risk.limits import Room
 from risk.model import registry
 from risk.reporting import terminal
-from risk.runtime import dependencies, state
+from risk.runtime import deliveries, dependencies, logs, runner, state
+from risk.text import align, fit, short
 
 if TYPE_CHECKING:
     from risk.data.ledger import Ledger
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from risk.model.registry import Release
     from risk.prediction.predictor import Predictor
 
-LOG = stage.log("diagnostics")
+LOG = logs.log("diagnostics")
 MOST_POINTS = 10_000
 MOST_TOLD, FIRST_CLIENTS, MOST_REASONS = 20, 5, 20
 
@@ -219,7 +220,7 @@ def describe_columns(config: Config, ledger: Ledger) -> tuple[Any, Any]:
     from risk.data.schema import Schema
     from risk.engines import spark
 
-    cluster = stage.connect_cluster(config)
+    cluster = runner.connect_cluster(config)
     with spark.open_table(cluster, config.final_data, ledger) as rows:
         return rows.describe(Schema.from_json(ledger.schema or {}))
 
@@ -290,7 +291,7 @@ def remember_list(config: Config, told: Mapping[str, Any]) -> None:
     release, digest = told["release"], told["mark"]["digest"]
     row = {name: told[name] for name in ("n_clients", "n_at_risk", "share_at_risk", "value_at_risk")}
     kept = {"key": [release, digest], "release": release, "table_digest": digest, **row}
-    stage.remember(config, "diagnostics", {"client_lists": [kept]})
+    deliveries.remember(config, "diagnostics", {"client_lists": [kept]})
 
 
 def predict_file(config: Config, path: str, n_reasons: int, output: str | None) -> Predicted:
@@ -321,7 +322,7 @@ def predict_on_cluster(
     """Let executors predict a file into a file, or a folder of files into a new folder."""
     from risk.prediction import spark_batch, streams
 
-    cluster = stage.connect_cluster(config, spark_batch.PACKAGES)
+    cluster = runner.connect_cluster(config, spark_batch.PACKAGES)
     is_folder = Path(path).is_dir()
     if is_folder and output is None:
         raise UsageError(f"{path}: is a folder; name a new folder with --output")
@@ -400,7 +401,7 @@ def read_history(config: Config) -> tuple[dict[str, Any], dict[str, Any], dict[s
     known : dict
         Until which moment the history is known, and how many batches of records wait.
     """
-    found = stage.deliver(
+    found = deliveries.deliver(
         config, "diagnostics", lambda history: (history.latest_timings(), history.trend_rows())
     )
     waiting = list(filter(None, map(outbox.read, outbox.waiting(config.outbox))))
@@ -527,7 +528,7 @@ def render(facts: Mapping[str, Any]) -> str:
     """Render diagnostics.json as aligned tables."""
     statistics: list[tuple[str, ...]] = [("column", "n", "mean", "median", "mode", "std", "min", "max")]
     for name, found in facts["statistics"].items():
-        statistics.append((name, *(layout.short(found[key]) for key in statistics[0][1:])))
+        statistics.append((name, *(short(found[key]) for key in statistics[0][1:])))
     missing: list[tuple[str, ...]] = [("column", "missing", "percent")]
     missing += [(k, f"{v['count']:,}", f"{v['percent']:.2f}") for k, v in facts["missing"].items()]
     timings: list[tuple[str, ...]] = [("stage", "seconds", "runs", "last run")]
@@ -547,7 +548,7 @@ def render(facts: Mapping[str, Any]) -> str:
         said = f"release {predictions['release']}: {n_leaving:,} of {n:,} test rows leave"
     tables: list[list[tuple[str, ...]]] = [statistics, missing, timings, listed]
     n_rows = f"{facts['n_rows']:,} rows, {facts['n_unlabelled']:,} of them unlabelled"
-    blocks = [n_rows, *(layout.align(table) for table in tables), said]
+    blocks = [n_rows, *(align(table) for table in tables), said]
     if facts["clients"]:
         blocks.append(render_clients(facts["clients"]))
     return "\n\n".join(blocks) + "\n"
@@ -561,7 +562,7 @@ def render_clients(found: Mapping[str, Any]) -> str:
     for one in found["clients"][:FIRST_CLIENTS]:
         why = "; ".join(reason["text"] for reason in one["reasons"])
         named = " ".join(value or "-" for value in one["id"].values())
-        lines.append(layout.fit(f"{100 * one['probability']:5.1f} %  {named}: {why}", layout.WIDTH).rstrip())
+        lines.append(fit(f"{100 * one['probability']:5.1f} %  {named}: {why}", text.WIDTH).rstrip())
     return "\n".join(lines)
 
 
@@ -607,7 +608,7 @@ def check_day(text: str) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """Run from the shell."""
-    return stage.main("diagnostics", run, argv, description=__doc__, options=add_options)
+    return runner.main("diagnostics", run, argv, description=__doc__, options=add_options)
 
 
 if __name__ == "__main__":

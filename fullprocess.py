@@ -10,10 +10,10 @@ import argparse
 import os
 from typing import NamedTuple
 
-import stage
 import tick
 from config import Config
 from risk.model import registry
+from risk.runtime import logs, runner
 from risk.runtime.state import (
     State,
     content,
@@ -99,7 +99,7 @@ def run(config: Config, *, dry_run: bool = False) -> tick.Result:
     if not found.reasons:
         if state is not None and state != found.seen:
             if state.other_key != found.seen.other_key:
-                stage.log("fullprocess").warning(
+                logs.log("fullprocess").warning(
                     "config.json changed: it counts from the next new data on, or run training.py, "
                     "scoring.py and deployment.py"
                 )
@@ -107,7 +107,7 @@ def run(config: Config, *, dry_run: bool = False) -> tick.Result:
         else:
             os.utime(config.tick_state)
         return tick.Result(state=found.seen)
-    stage.log("fullprocess").info("tick: %s", "; ".join(found.reasons))
+    logs.log("fullprocess").info("tick: %s", "; ".join(found.reasons))
     if state is not None and found.only_pending:
         left = state.pending or {}
         state = tick.finish(config, found.seen, left["steps"], left["tries"])
@@ -145,7 +145,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Run from the shell, or by cron."""
-    return stage.main("fullprocess", run, argv, description=__doc__, options=add_options, by_cron=True)
+    return runner.main("fullprocess", run, argv, description=__doc__, options=add_options, by_cron=True)
 
 
 if __name__ == "__main__":

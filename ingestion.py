@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import intake
-import stage
 from config import Config
 from intake import Batch
-from risk import files, text
 from risk import files as files_
-from risk.data import csv_check, row_index
+from risk import text
+from risk.data import csv_check, inputs, row_index
 from risk.data.ledger import (
     FileEntry,
     Ledger,
@@ -32,10 +31,12 @@ from risk.data.ledger import (
 )
 from risk.data.row_index import Known
 from risk.data.schema import Schema
+from risk.digests import BLOCK, sha256
 from risk.errors import DatasetError
-from risk.runtime import state
+from risk.files import TEMPORARY, put_text, sync_folder
+from risk.runtime import logs, runner, state
 
-LOG = stage.log("ingestion")
+LOG = logs.log("ingestion")
 ROWS_AT_ONCE = 500_000
 LINES_AT_ONCE = 100
 
@@ -121,13 +122,13 @@ def run(
     DatasetError
         When no file can make a first table, or config.json names a column that the data lack.
     """
-    listing = files.list_inputs(config.input_folder)
+    listing = inputs.list_inputs(config.input_folder)
     source = os.path.relpath(config.input_folder, config.root)
     ledger = take_up_table(config, source)
     before = ledger
     if rebuild or ledger.rebuilding or ledger.row_key != config.row_key():
         ledger = Ledger(source, config.row_key())
-    for name, reason in files.list_odd_inputs(config.input_folder).items():
+    for name, reason in inputs.list_odd_inputs(config.input_folder).items():
         LOG.warning("%s: refused: %s; the other files go on", name, reason)
     if digests is None:
         digests = state.known_digests(config.input_digests, source, listing)
@@ -177,13 +178,13 @@ def take_up_table(config: Config, source: str) -> Ledger:
         for path in data:
             if aside(path, source).exists():
                 aside(path, source).replace(path)
-    files.sync_folder(config.output_folder)
+    sync_folder(config.output_folder)
     return present or Ledger(source, config.row_key())
 
 
 def aside(path: Path, source: str) -> Path:
     """Name the place of a table that is put aside; never a name that looks like an input."""
-    return path.with_name(f".aside-{files.sha256(source.encode())[:12]}-{path.name.lstrip('.')}")
+    return path.with_name(f".aside-{sha256(source.encode())[:12]}-{path.name.lstrip('.')}")
 
 
 def collect(
@@ -236,7 +237,7 @@ def take_up(config: Config, ledger: Ledger, before: Ledger, batch: Batch) -> Led
     schema = Schema.from_json(ledger.schema) if ledger.schema else None
     columns = schema.columns if schema else intake.choose_first(config, batch)
     intake.refuse_headers(config, batch, batch.good(), columns)
-    fresh = config.spill_folder / f"{files.TEMPORARY}fresh.csv"
+    fresh = config.spill_folder / f"{TEMPORARY}fresh.csv"
     n_read: dict[int, int] = {}
     fresh_rows: dict[int, tuple[int, int]] = {}
     facts: tuple[Sequence[int], Sequence[int]] = ((), ())
@@ -316,7 +317,7 @@ def append(
 def read_fresh(fresh: Path) -> Iterator[list[bytes]]:
     """Read the fresh rows, many at a time."""
     with fresh.open("rb") as handle:
-        blocks = iter(lambda: handle.read(files.BLOCK), b"")
+        blocks = iter(lambda: handle.read(BLOCK), b"")
         records = chain.from_iterable(split_records(blocks))
         while part := list(islice(records, ROWS_AT_ONCE)):
             yield part
@@ -383,7 +384,7 @@ def write_texts(config: Config, ledger: Ledger) -> None:
     text = render_files(ledger.files)
     path = config.ingested_files
     if not path.exists() or path.read_text(encoding="utf-8") != text:
-        files.put_text(path, text)
+        put_text(path, text)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -394,7 +395,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Run from the shell."""
-    return stage.main("ingestion", run, argv, description=__doc__, options=add_options)
+    return runner.main("ingestion", run, argv, description=__doc__, options=add_options)
 
 
 if __name__ == "__main__":

@@ -12,14 +12,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import stage
 from config import Config
-from risk.data import csv_check, schema, validation
+from risk.data import csv_check, csv_rows, validation
 from risk.data.csv_check import Checked
-from risk.data.schema import Schema
+from risk.data.schema import Schema, learn_kind, learn_labels
 from risk.data.validation import Rejection
 from risk.engines.memory import Shelf
 from risk.errors import DatasetError
+from risk.runtime import logs, runner
 
 if TYPE_CHECKING:
     from risk.engines.duckdb import ColumnCounts, Engine
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     Cells = Mapping[int, Mapping[str, ColumnCounts]]
     Words = Mapping[int, Mapping[str, int]]
 
-LOG = stage.log("ingestion")
+LOG = logs.log("ingestion")
 SMALL_BYTES = 256 * 1024  # of new files: read row by row in the time that DuckDB takes to load
 
 
@@ -122,7 +122,7 @@ def learn_schema(config: Config, batch: Batch, columns: Sequence[str], cells: Ce
     first = [found for position, found in cells.items() if position in batch.learn_from]
     kinds = {}
     for name in find_features(config, columns):
-        kinds[name] = schema.learn_kind(
+        kinds[name] = learn_kind(
             sum(found[name].filled for found in first),
             sum(found[name].missing_words for found in first),
             sum(found[name].numbers for found in first),
@@ -131,7 +131,7 @@ def learn_schema(config: Config, batch: Batch, columns: Sequence[str], cells: Ce
     for position, counts in words.items():
         if position in batch.learn_from:
             labels.update(counts)
-    positive, negative = schema.learn_labels(labels, config.target_column, config.positive_label)
+    positive, negative = learn_labels(labels, config.target_column, config.positive_label)
     ids, ignored = assign_roles(config, columns), tuple(config.ignore_columns)
     return Schema(tuple(columns), kinds, config.target_column, positive, negative, ids, ignored)
 
@@ -203,7 +203,7 @@ def open_engine(
     if config.engine == "spark":
         from risk.engines.spark import SparkEngine
 
-        return SparkEngine(stage.connect_cluster(config), columns)
+        return SparkEngine(runner.connect_cluster(config), columns)
     size = sum(checked.size for checked in batch.good().values())
     if schema is not None and size <= SMALL_BYTES:
         return Shelf(columns)
@@ -316,7 +316,7 @@ def read_exact(
     except csv_check.ChangedError:
         batch.changed.add(position)
         return
-    if rejected and csv_check.ends_a_file(rejected[-1].reason):
+    if rejected and csv_rows.ends_a_file(rejected[-1].reason):
         if engine is not None:
             engine.drop_files({position})
         batch.refuse(position, rejected[-1].reason)

@@ -9,20 +9,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import stage
 from config import Config
-from risk import files
 from risk.data.ledger import load_ready_ledger
 from risk.errors import UsageError
+from risk.files import put, put_json, put_text, read_json
 from risk.model import registry
 from risk.reporting import client_rows, details, model_card, summary
-from risk.runtime import state
+from risk.runtime import logs, runner, state
 
 if TYPE_CHECKING:
     from risk.data.ledger import FileEntry
     from risk.model.registry import Release
 
-LOG = stage.log("reporting")
+LOG = logs.log("reporting")
 PICTURE_DPI = 150
 
 
@@ -118,13 +117,13 @@ def run(config: Config, *, verdict: Mapping[str, Any] | None = None, today: str 
     """
     release = registry.load(config.prod_deployment, config.secrets.get("RISK_MODEL_KEY"))
     ledger = load_ready_ledger(config.ledger)
-    diagnostics = files.read_json(config.diagnostics, "run diagnostics.py first")
-    moved = files.read_json(config.trends, "run diagnostics.py first")
+    diagnostics = read_json(config.diagnostics, "run diagnostics.py first")
+    moved = read_json(config.trends, "run diagnostics.py first")
     if verdict is None:
         verdict = state.last_verdict(config.tick_state)
     date = today or datetime.datetime.now(datetime.UTC).date().isoformat()
     report = make_report(release, ledger.files, diagnostics, moved, verdict, date)
-    files.put_json(config.report, report)
+    put_json(config.report, report)
     return Result(release.id, date, draw(config, report))
 
 
@@ -147,14 +146,14 @@ def draw(config: Config, report: Mapping[str, Any]) -> int:
     )
     title = f"release {report['release']['id']} on {score['n']:,} test rows"
     # The default style: a matplotlibrc of the user or the working folder would change the bytes.
-    with style.context("default"), files.put(config.confusion_matrix, "wb") as handle:
+    with style.context("default"), put(config.confusion_matrix, "wb") as handle:
         picture = pretty_confusion_matrix.draw_confusion_matrix(counts, title=title)
         picture.savefig(handle, format="png", metadata={"Software": None})
-    with style.context("default"), files.put(config.time_trends, "wb") as handle:
+    with style.context("default"), put(config.time_trends, "wb") as handle:
         picture = charts.draw_trends(report["trends"])
         picture.savefig(handle, format="png", dpi=PICTURE_DPI, metadata={"Software": None})
-    files.put_text(config.report_page, html.render_report(report))
-    with files.put(config.summary_report, "wb") as handle:
+    put_text(config.report_page, html.render_report(report))
+    with put(config.summary_report, "wb") as handle:
         return pdf.render_pdf(handle, report, config.confusion_matrix, config.time_trends)
 
 
@@ -174,7 +173,7 @@ def check_date(text: str) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """Run from the shell."""
-    return stage.main("reporting", run, argv, description=__doc__, options=add_options)
+    return runner.main("reporting", run, argv, description=__doc__, options=add_options)
 
 
 if __name__ == "__main__":

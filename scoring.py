@@ -9,16 +9,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-import stage
 from config import Config
-from risk import files
 from risk.data import validation
+from risk.data.frames import to_frame, to_target
 from risk.data.ledger import has_prefix, load_ledger
-from risk.data.schema import Schema, to_frame, to_target
+from risk.data.schema import Schema
 from risk.errors import DatasetError
+from risk.files import put_json, put_text, read_bytes, read_json
 from risk.metrics import classification
 from risk.metrics.classification import Score
 from risk.model import pickling, registry
+from risk.runtime import logs, runner
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from risk.monitoring.delayed_labels import Outlook
     from risk.monitoring.verdict import Verdict
 
-LOG = stage.log("scoring")
+LOG = logs.log("scoring")
 MOST_DIGESTS = 5_000_000
 
 
@@ -136,8 +137,8 @@ def run(config: Config) -> Result:
     DatasetError
         When the test data have no labelled row of a client who left: F1 is not defined then.
     """
-    card = files.read_json(config.model_card, "run training.py first")
-    data = files.read_bytes(config.trained_model, "run training.py first")
+    card = read_json(config.model_card, "run training.py first")
+    data = read_bytes(config.trained_model, "run training.py first")
     model = pickling.load_model(data, card["model_sha256"], config.trained_model)
     X, y = read_test_data(config, Schema.from_json(card["schema"]))
     score = score_model(model, X, y)
@@ -147,8 +148,8 @@ def run(config: Config) -> Result:
     for one in suspected:
         LOG.warning("%s: %s", config.test_data, one.text)
     warnings = {"warnings": [one.to_json() for one in suspected]}
-    files.put_json(config.metrics, {"model_sha256": card["model_sha256"], **score.to_json(), **warnings})
-    files.put_text(config.latest_score, f"{score.f1!r}\n")
+    put_json(config.metrics, {"model_sha256": card["model_sha256"], **score.to_json(), **warnings})
+    put_text(config.latest_score, f"{score.f1!r}\n")
     kept = ("n", "n_positive", "f1", "f1_low", "f1_high", "auc", "average_precision")
     facts = {name: value for name, value in score.to_json().items() if name in kept}
     facts["model_sha256"] = card["model_sha256"]
@@ -210,7 +211,7 @@ def count_on_cluster(
     """Count all rows behind an offset, `n_rows`, by the profiles of the deployed release, on the cluster."""
     from risk.engines import spark
 
-    cluster = stage.connect_cluster(config)
+    cluster = runner.connect_cluster(config)
     with spark.open_table(cluster, config.final_data, ledger, start=start, n_rows=n_rows) as rows:
         return rows.count_by(kept)
 
@@ -246,7 +247,7 @@ def look_ahead(
 
 def main(argv: list[str] | None = None) -> int:
     """Run from the shell."""
-    return stage.main("scoring", run, argv, description=__doc__)
+    return runner.main("scoring", run, argv, description=__doc__)
 
 
 if __name__ == "__main__":

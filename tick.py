@@ -12,13 +12,15 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import stage
 from config import Config
+from risk import errors
+from risk.digests import sha256
 from risk.errors import ArtifactError, DatasetError, MissingArtifactError, PipelineError
-from risk.files import put_json, read_bytes, read_json, render_json, sha256
-from risk.model import registry
+from risk.files import put_json, read_bytes, read_json, render_json
+from risk.model import publishing, registry
 from risk.monitoring import alerts
 from risk.monitoring.alerts import Standing as Alarms
+from risk.runtime import deliveries, logs, permissions, runner
 from risk.runtime.state import State, content, find_new, newest, next_pause, save_state
 
 if TYPE_CHECKING:
@@ -138,10 +140,10 @@ def finish(config: Config, state: State, names: Iterable[str], tries: int = 0) -
     for name in names:
         arguments = {} if name == "apicalls" else {"verdict": state.verdict}
         try:
-            stage.perform(config, name, step(name), **arguments)
+            runner.perform(config, name, step(name), **arguments)
         except (PipelineError, OSError) as error:
-            said = stage.of_system(error) if isinstance(error, OSError) else error
-            stage.log(name).warning("%s; tried again later", said)
+            said = errors.from_os_error(error) if isinstance(error, OSError) else error
+            logs.log(name).warning("%s; tried again later", said)
             failed.append(name)
     if not failed:
         return state._replace(pending=None)
@@ -182,7 +184,7 @@ class Tick:
 
     def run(self) -> Result:
         """Ingest, judge, decide, report, commit."""
-        stage.warn_of_open_folders(self.config)
+        permissions.warn_of_open_folders(self.config)
         taken, refusal = self.ingest()
         ledger = self.ledger()
         result = Result(
@@ -209,7 +211,7 @@ class Tick:
             try:
                 result = self.retrain(result._replace(reason=why), standing, ledger)
             except (DatasetError, MissingArtifactError) as error:
-                stage.log("fullprocess").error("%s", error)
+                logs.log("fullprocess").error("%s", error)
                 impossible = str(error)
                 result = result._replace(deployed=False, reason=impossible, exit_code=error.exit_code)
         settled = impossible is None and not (verdict is not None and verdict.drift is None)
@@ -221,9 +223,9 @@ class Tick:
 
         digests, since = content(self.seen.files), self.seen.batches.get(self.seen.source, 0)
         try:
-            taken = stage.perform(self.config, "ingestion", ingestion.run, digests=digests, since=since)
+            taken = runner.perform(self.config, "ingestion", ingestion.run, digests=digests, since=since)
         except DatasetError as error:
-            stage.log("ingestion").error("%s", error)
+            logs.log("ingestion").error("%s", error)
             before = self.before.files if self.before else {}
             self.refused = list(find_new(before, self.seen.files))
             self.n_files = len(self.refused)
@@ -248,9 +250,9 @@ class Tick:
         """Load the deployed release, and say why it must be replaced unjudged, if so."""
         if self.seen.release is None:
             return Standing(None, "nothing is deployed yet", comparable=False)
-        release, damage = registry.mend(self.config.prod_deployment, self.key)
+        release, damage = publishing.mend(self.config.prod_deployment, self.key)
         if damage is not None:
-            stage.log("fullprocess").error("%s; now release %s is deployed", damage, release.id)
+            logs.log("fullprocess").error("%s; now release %s is deployed", damage, release.id)
             if release.id != self.release_before:
                 why = f"release {self.release_before} was damaged, {release.id} took its place"
                 return Standing(release, why, comparable=False)
@@ -302,12 +304,12 @@ class Tick:
             }
             for row in verdict.outlook.records(verdict.release)
         ]
-        stage.remember(self.config, "fullprocess", {"column_drift": columns, "estimates": estimates})
+        deliveries.remember(self.config, "fullprocess", {"column_drift": columns, "estimates": estimates})
         return verdict
 
     def tell_verdict(self, result: Result, verdict: Verdict) -> Result:
         """Log and note a verdict with both scores and its reason, before anything follows from it."""
-        log = stage.log("fullprocess")
+        log = logs.log("fullprocess")
         log.info(
             "drift=%s rule=%s recorded_score=%s new_score=%s n=%s reason=%s",
             verdict.drift, verdict.rule, verdict.recorded_score, verdict.new_score, verdict.n, verdict.reason,
@@ -320,7 +322,7 @@ class Tick:
             # Drift that the rule does not see needs a person; a needless retraining is held by the gate.
             log.log(20 if verdict.drift else 30, "%s", verdict.advice)
         if verdict.drift is not None:
-            stage.remember(
+            deliveries.remember(
                 self.config, "fullprocess", {"drift": [{"key": self.row_key(), **verdict.record()}]}
             )
         return result._replace(
@@ -336,10 +338,10 @@ class Tick:
         left = release.manifest.get("why", {})
         if left.get("origin") == self.origin:
             self.release_before = left["release_before"]
-            registry.prune(self.config.prod_deployment, keep=self.config.keep_releases)
+            publishing.prune(self.config.prod_deployment, keep=self.config.keep_releases)
             model = release.manifest["files"][deployment.MODEL]
             told = deployment.record(release.id, release.manifest, deployment.DEPLOYED, model)
-            stage.remember(self.config, "deployment", {"releases": [told]})
+            deliveries.remember(self.config, "deployment", {"releases": [told]})
             shown = left["verdict"] or {}
             return result._replace(
                 deployed=True,
@@ -365,20 +367,20 @@ class Tick:
         import scoring
         import training
 
-        stage.log("fullprocess").info("retraining: %s", result.reason)
+        logs.log("fullprocess").info("retraining: %s", result.reason)
         release = standing.release if standing.comparable else None
         behind = self.trained_up_to(release, ledger) if release else None
         gated = release is not None and self.config.gate != "none"
-        trained = stage.perform(self.config, "training", training.run, behind=behind, hold_back=gated)
+        trained = runner.perform(self.config, "training", training.run, behind=behind, hold_back=gated)
         verdict = result.verdict
         if gated:
             gate = self.ask_gate(trained)
             verdict = {**verdict, "gate": gate} if verdict else None
             result = result._replace(gate=gate["decision"], verdict=verdict)
             if gate["decision"] != deployment.PROMOTE:
-                stage.perform(self.config, "scoring", scoring.run)
+                runner.perform(self.config, "scoring", scoring.run)
                 return result._replace(deployed=False, reason=f"{result.reason}; held: {gate['reasons'][0]}")
-        stage.perform(self.config, "scoring", scoring.run)
+        runner.perform(self.config, "scoring", scoring.run)
         why = {
             "reason": result.reason,
             "gate": result.gate,
@@ -386,7 +388,7 @@ class Tick:
             "origin": self.origin,
             "release_before": self.release_before,
         }
-        done = stage.perform(self.config, "deployment", deployment.run, by="tick", why=why)
+        done = runner.perform(self.config, "deployment", deployment.run, by="tick", why=why)
         return result._replace(deployed=done.deployed)
 
     def ask_gate(self, trained: training.Result) -> dict[str, Any]:
@@ -412,7 +414,7 @@ class Tick:
             alpha=config.alpha,
         )
         told = plain({"judged_on": judged_on, **decision.to_json()})
-        stage.log("fullprocess").info("gate=%s reasons=%s", decision.decision, "; ".join(decision.reasons))
+        logs.log("fullprocess").info("gate=%s reasons=%s", decision.decision, "; ".join(decision.reasons))
         facts = {"gate": told, **training.measure(candidate, trained)}
         if decision.decision == deployment.PROMOTE and trained.n_held_back:
             training.run(config, refit=trained.plan)
@@ -426,7 +428,7 @@ class Tick:
             "rows_trained_on": trained.plan.rows,
             **decision.record(),
         }
-        stage.remember(config, "fullprocess", {"gates": [row]})
+        deliveries.remember(config, "fullprocess", {"gates": [row]})
         return told
 
     def complete(
@@ -512,4 +514,4 @@ class Tick:
             "reason": result.reason,
             "gate": result.gate,
         }
-        stage.remember(self.config, "fullprocess", {"ticks": [tick]})
+        deliveries.remember(self.config, "fullprocess", {"ticks": [tick]})

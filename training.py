@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-import stage
 from config import Config
 from risk.data.ledger import load_ready_ledger, render_files
 from risk.data.schema import Schema
+from risk.digests import sha256
 from risk.errors import DatasetError
-from risk.files import put, put_json, put_text, read_json, sha256
+from risk.files import put, put_json, put_text, read_json
 from risk.model import registry
+from risk.runtime import logs, runner
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from risk.model.estimators import Recipe
     from risk.model.selection import Choice, Rule
 
-LOG = stage.log("training")
+LOG = logs.log("training")
 MIN_PER_CLASS = 2
 NEWEST_ROWS = 1_000  # later rows are held against so many of the newest at least
 HARMLESS = ("constant",)  # nobody needs a mail about it
@@ -440,7 +441,7 @@ def versions() -> dict[str, str]:
 
 def main(argv: list[str] | None = None) -> int:
     """Run from the shell."""
-    return stage.main("training", run, argv, description=__doc__)
+    return runner.main("training", run, argv, description=__doc__)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,8 @@ import fullprocess  # noqa: E402
 import training  # noqa: E402
 from config import load_config  # noqa: E402
 from risk.data import validation  # noqa: E402
-from risk.data.schema import Schema, to_frame, to_target  # noqa: E402
+from risk.data.frames import to_frame, to_target  # noqa: E402
+from risk.data.schema import Schema  # noqa: E402
 
 SETS = {
     "telco": {"target_column": "Churn", "id_columns": ["customerID"]},

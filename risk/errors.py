@@ -82,3 +82,31 @@ class AccessError(PipelineError):
     """The system does not let us read or write where we must."""
 
     exit_code = os.EX_NOPERM
+
+
+def from_os_error(error: OSError) -> PipelineError:
+    """Say what an error of the system means for us."""
+    import errno
+
+    path = error.filename2 or error.filename  # of a rename: what was to come to be
+    where = f"{path}: " if path else ""
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return AccessError(f"{where}{error.strerror}; check owner and mode")
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StorageError(f"{where}{error.strerror}{describe_free_space(path)}; make room, then run again")
+    check = "" if error.errno == errno.ESTALE else "check the disk, then "
+    return StorageError(f"{where}{error.strerror or error}; {check}run again")
+
+
+def describe_free_space(path: str | None) -> str:
+    """Say how much is free where a path is, or was to be."""
+    import shutil
+    from pathlib import Path
+
+    for folder in Path(path).parents if path else ():
+        try:
+            usage = shutil.disk_usage(folder)
+        except OSError:
+            continue
+        return f" ({usage.free:,} of {usage.total:,} bytes are free there)"
+    return ""

@@ -8,20 +8,17 @@ Standard library only: an idle tick ends in here.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from risk.errors import ArtifactError, BusyError, MissingArtifactError
+from risk.errors import ArtifactError, MissingArtifactError
 
 if TYPE_CHECKING:
-    import hashlib
+    pass
 
-BLOCK = 4 * 1024 * 1024
 TEMPORARY = ".tmp-"
 READER = "reader-"
 
@@ -183,203 +180,7 @@ def read_json_or_none(path: Path) -> dict[str, Any] | None:
 # --- digests ---------------------------------------------------------------------------------------
 
 
-def new_sha256(data: bytes = b"") -> hashlib._Hash:
-    """Begin a digest; imported here, because an idle tick digests nothing."""
-    import hashlib
-
-    return hashlib.sha256(data)
-
-
-def sha256(data: bytes) -> str:
-    """Digest bytes that are in memory."""
-    return new_sha256(data).hexdigest()
-
-
-class TableDigest:
-    """Digest of a growing table: sha256 over the sha256 of its 4 MiB blocks.
-
-    Only the last, unfilled block is read again when rows are appended; `blocks` are the hex digests
-    of the full ones.
-    """
-
-    def __init__(self, blocks: Iterable[str] = ()) -> None:
-        self.blocks = list(blocks)
-        self.length = len(self.blocks) * BLOCK
-        self._last = new_sha256()
-
-    def update(self, data: bytes) -> None:
-        """Take in the next bytes of the table."""
-        view = memoryview(data)
-        while view:
-            room = BLOCK - self.length % BLOCK
-            part, view = view[:room], view[room:]
-            self._last.update(part)
-            self.length += len(part)
-            if self.length % BLOCK == 0:
-                self.blocks.append(self._last.hexdigest())
-                self._last = new_sha256()
-
-    def hexdigest(self) -> str:
-        """Digest what was taken in so far."""
-        parts = [*self.blocks, *([self._last.hexdigest()] if self.length % BLOCK else [])]
-        return sha256("\n".join(parts).encode())
-
-
-def prefix_digest(path: Path, length: int, blocks: list[str]) -> str | None:
-    """Digest the first `length` bytes, trusting `blocks`; None when the file is shorter."""
-    digest = TableDigest(blocks[: length // BLOCK])
-    try:
-        with path.open("rb") as handle:
-            handle.seek(digest.length)
-            while digest.length < length:
-                data = handle.read(min(BLOCK, length - digest.length))
-                if not data:
-                    return None
-                digest.update(data)
-    except FileNotFoundError:
-        return None
-    return digest.hexdigest()
-
-
 # --- the lock --------------------------------------------------------------------------------------
 
 
-@contextlib.contextmanager
-def lock(path: Path, *, wait_s: float) -> Iterator[bool]:
-    """Hold the workspace; flock, so it dies with its owner and is never stale.
-
-    Yields whether the last holder died with it: what it wrote there about itself is still there.
-
-    Raises
-    ------
-    BusyError
-        When another run still holds it after `wait_s` seconds; names the holder.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Without a buffer: one that could not be written would be written again when the file is closed.
-    with open(path, "ab+", buffering=0) as handle:  # noqa: PTH123
-        with naming(path):
-            died = _hold(handle, time.monotonic() + wait_s)
-        try:
-            yield died
-        finally:
-            with naming(path):
-                handle.truncate(0)
-
-
-def _hold(handle: IO[bytes], deadline: float) -> bool:
-    """Take the lock, and write down whose it is; say whether the run before has died."""
-    while True:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            break
-        except BlockingIOError as error:
-            if time.monotonic() >= deadline:
-                handle.seek(0)
-                holder = handle.read(200).decode(errors="replace").strip() or "unknown"
-                raise BusyError(f"another run holds the workspace ({holder}); try again later") from error
-            time.sleep(0.05)
-    handle.seek(0)
-    died = bool(handle.read(200).strip())
-    handle.truncate(0)
-    handle.write(f"pid {os.getpid()} since {time.strftime('%Y-%m-%d %H:%M:%S%z')}\n".encode())
-    return died
-
-
 # --- what is new -----------------------------------------------------------------------------------
-
-
-def is_input_name(name: str) -> bool:
-    """Say whether a file of this name is meant for us; uploads in progress are not."""
-    return name[-4:].lower() == ".csv" and name[0] not in ".~" and (name.isascii() or _is_text(name))
-
-
-def _is_text(name: str) -> bool:
-    try:
-        return bool(name.encode())
-    except UnicodeEncodeError:
-        return False
-
-
-def list_odd_inputs(folder: Path) -> dict[str, str]:
-    """Say of what is named like an input, and is not one, why it is left alone."""
-    reasons = {}
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            name = entry.name.encode(errors="backslashreplace").decode()
-            if not is_input_name(name):
-                continue
-            if entry.is_symlink():
-                reasons[name] = "is a link; put the file itself here"
-            elif entry.is_dir():
-                reasons[name] = "is a folder; put its files here"
-            elif not entry.is_file():
-                reasons[name] = "is a pipe, a socket or a device"
-            elif not _is_text(entry.name):
-                reasons[name] = "has a name that is not UTF-8; rename it"
-    return dict(sorted(reasons.items()))
-
-
-def list_inputs(folder: Path) -> dict[str, list[int]]:
-    """List the regular CSV files of a folder with what changes when they do.
-
-    Returns
-    -------
-    listing : dict of str to [size, mtime_ns, ctime_ns, inode]
-        Sorted by name; links, folders, pipes and devices are not followed and not listed.
-    """
-    listing = {}
-    with _scan(folder) as entries:
-        for entry in entries:
-            if is_input_name(entry.name) and entry.is_file(follow_symlinks=False):
-                try:
-                    status = entry.stat(follow_symlinks=False)
-                except FileNotFoundError:  # gone since it was listed
-                    continue
-                facts = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
-                listing[entry.name] = facts
-    return dict(sorted(listing.items()))
-
-
-def is_as_listed(folder: Path, listing: Mapping[str, Sequence[Any]]) -> bool:
-    """Say whether a folder holds what a listing of `list_inputs` says, and nothing else that is meant for us.
-
-    The quick look of a tick at very many files; false as soon as one differs.
-    """
-    n_seen = 0
-    with _scan(folder) as entries:
-        for entry in entries:
-            known = listing.get(entry.name)
-            if known is None:
-                if is_input_name(entry.name) and entry.is_file(follow_symlinks=False):
-                    return False
-                continue
-            try:
-                status = entry.stat(follow_symlinks=False)
-            except FileNotFoundError:
-                return False
-            if (
-                status.st_ctime_ns != known[2]
-                or status.st_mtime_ns != known[1]
-                or status.st_size != known[0]
-                or status.st_ino != known[3]
-            ):
-                return False
-            n_seen += 1
-    return n_seen == len(listing)
-
-
-@contextlib.contextmanager
-def _scan(folder: Path) -> Iterator[Iterator[os.DirEntry[str]]]:
-    """Scan an open folder: its entries are looked up by name alone, which of many files is half the work."""
-    try:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    except FileNotFoundError as error:
-        raise MissingArtifactError(f"{folder}: no such folder; create it or correct config.json") from error
-    except NotADirectoryError as error:
-        raise MissingArtifactError(f"{folder}: is not a folder; correct config.json") from error
-    try:
-        with os.scandir(descriptor) as entries:
-            yield entries
-    finally:
-        os.close(descriptor)

@@ -18,20 +18,16 @@ import os
 import re
 import stat
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any
 
 from risk.limits import Limits
 
 SEPARATORS = (",", ";", "\t", "|")
 BLOCK = 256 * 1024  # stays in the cache of a core while it is looked at in several ways
-ROW_LIMIT = 16 * 1024 * 1024  # characters of one row, over however many lines: it is held in memory
 CONFLICT_MARKS = (b"<<<<<<<", b"=======", b">>>>>>>")
-NEVER_CLOSED = "is never closed"
-ENDLESS = "without an end"
 DEFAULT = Limits()
 BLANKS = " \t\r\n\f\v\u00a0"
 _QUOTE_BY_SPACE = re.compile(rb'"(?: |(?<= "))')  # begins with the rarer sign: it is sought first
@@ -310,23 +306,23 @@ def _choose_header(
 
 def _read_header(text: str, separator: str, limits: Limits) -> tuple[str, int, tuple[str, ...] | None]:
     csv.field_size_limit(limits.cell_length)
-    reader = _reader(io.StringIO(text, newline=""), separator)
+    reader = open_reader(io.StringIO(text, newline=""), separator)
     try:
         for cells in reader:
             trimmed = tuple(cell.strip(BLANKS) for cell in cells)
-            if not _is_blank(trimmed):
+            if not is_blank(trimmed):
                 return separator, reader.line_num, trimmed
     except csv.Error:
         pass
     return separator, 0, None
 
 
-def _reader(text: Iterable[str], separator: str) -> Any:
+def open_reader(text: Iterable[str], separator: str) -> Any:
     """Read CSV strictly; blanks before a quote are none of the cell, as those round any cell."""
     return csv.reader(text, delimiter=separator, strict=True, skipinitialspace=True)
 
 
-def _is_blank(cells: tuple[str, ...]) -> bool:
+def is_blank(cells: tuple[str, ...]) -> bool:
     return len(cells) <= 1 and not any(cells)
 
 
@@ -338,130 +334,3 @@ def _refuse_header(header: tuple[str, ...] | None) -> str | None:
         if n > 1:
             return f"has the column {name!r} twice"
     return None if filled else "has a first line without column names"
-
-
-class Row(NamedTuple):
-    """One row as it stands in a file; `problem` is set when it is none."""
-
-    line: int
-    cells: tuple[str, ...]
-    problem: str | None = None
-
-
-def read_rows(checked: Checked) -> Iterator[Row]:
-    """Read the rows of a checked file with their physical line numbers, outer blanks trimmed."""
-    with reopen(checked) as binary:
-        yield from read_open_rows(binary, checked.header, checked.separator, checked.limits)
-
-
-def read_open_rows(
-    binary: IO[bytes], header: tuple[str, ...], separator: str, limits: Limits = DEFAULT
-) -> Iterator[Row]:
-    """Read the rows of an open file from where it stands; closes it."""
-    csv.field_size_limit(limits.cell_length)
-    with io.TextIOWrapper(binary, encoding="utf-8-sig", newline="") as text:
-        yield from parse_rows(text, header, separator)
-
-
-def read_plain(
-    binary: IO[bytes], header: tuple[str, ...], separator: str, n_rows: int
-) -> Iterator[list[list[str]] | None]:
-    """Read the columns of blocks of rows, trimmed, as long as nothing is odd; closes the file.
-
-    Many times faster than row by row. Each line below the first is then a row as wide as the header, with
-    a filled cell, and not the header again. A block of which that is not true is None, and the last.
-    """
-    with io.TextIOWrapper(binary, encoding="utf-8-sig", newline="") as text:
-        next(text, None)
-        while lines := list(islice(text, n_rows)):
-            columns = _read_block(lines, header, separator)
-            yield columns
-            if columns is None:
-                return
-
-
-def _read_block(lines: list[str], header: tuple[str, ...], separator: str) -> list[list[str]] | None:
-    try:
-        rows = list(_reader(lines, separator))
-        columns = [[cell.strip(BLANKS) for cell in cells] for cells in zip(*rows, strict=True)]
-    except (csv.Error, ValueError):
-        return None
-    if len(rows) != len(lines) or len(columns) != len(header) or header[0] in columns[0]:
-        return None
-    return columns if all(map(any, zip(*columns, strict=True))) else None
-
-
-class _EndlessError(Exception):
-    """A row holds more than a row may."""
-
-
-class _Bounded:
-    """The lines of a text, and how much of it the present row has taken."""
-
-    def __init__(self, text: IO[str]) -> None:
-        self._text = text
-        self.taken = 0
-
-    def __iter__(self) -> _Bounded:
-        return self
-
-    def __next__(self) -> str:
-        line = self._text.readline(ROW_LIMIT + 1)
-        if not line:
-            raise StopIteration
-        self.taken += len(line)
-        if self.taken > ROW_LIMIT:
-            raise _EndlessError
-        return line
-
-
-def parse_rows(text: IO[str], header: tuple[str, ...], separator: str) -> Iterator[Row]:
-    """Read rows from a text; the first record that is not blank is the header."""
-    lines = _Bounded(text)
-    reader = _reader(lines, separator)
-    seen_header = False
-    while True:
-        line, lines.taken = reader.line_num + 1, 0
-        try:
-            cells = next(reader)
-        except StopIteration:
-            return
-        except _EndlessError:
-            yield Row(line, (), f"a row begun at line {line} is {ENDLESS} for {ROW_LIMIT:,} characters")
-            return
-        except csv.Error as error:
-            yield Row(line, (), _explain(str(error), line))
-            if "unexpected end" in str(error):
-                return
-            continue
-        trimmed = tuple(cell.strip(BLANKS) for cell in cells)
-        if _is_blank(trimmed):
-            continue
-        if not seen_header:
-            seen_header = True
-            continue
-        if not any(trimmed[len(header) :]):
-            trimmed = trimmed[: len(header)]
-        if not any(trimmed):
-            yield Row(line, trimmed, "has no filled cell")
-        elif len(trimmed) != len(header):
-            yield Row(line, trimmed, f"has {len(trimmed)} cells where the header has {len(header)}")
-        elif trimmed == header:
-            yield Row(line, trimmed, "repeats the header")
-        else:
-            yield Row(line, trimmed)
-
-
-def ends_a_file(reason: str) -> bool:
-    """Say whether the reason of a bad row means that nothing can be known of what follows."""
-    return NEVER_CLOSED in reason or ENDLESS in reason
-
-
-def _explain(message: str, line: int) -> str:
-    if "unexpected end" in message:
-        return f"a quote opened near line {line} {NEVER_CLOSED}"
-    if "expected after" in message:
-        return "has a quote inside an unquoted or after a quoted cell"
-    if "field limit" in message:
-        return f"has a cell of over {csv.field_size_limit()} characters"
-    return message

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from risk import text
+from risk.digests import BLOCK, TableDigest, prefix_digest
 from risk.errors import ArtifactError, MissingArtifactError
-from risk.files import BLOCK, TableDigest, append, prefix_digest, put, put_json, read_json_or_none
+from risk.files import append, put, put_json, read_json_or_none
 
 FORMAT = 1
 

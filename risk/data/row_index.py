@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from risk import files
 from risk.data.ledger import Ledger, has_prefix, split_records
+from risk.digests import BLOCK
 from risk.errors import PipelineError
 
 if TYPE_CHECKING:
@@ -185,7 +186,7 @@ def read_records(data: Path, ledger: Ledger, start: int) -> Iterator[list[bytes]
         with data.open("rb") as handle:
             handle.seek(start)
             left = ledger.length - start
-            while left and (block := handle.read(min(files.BLOCK, left))):
+            while left and (block := handle.read(min(BLOCK, left))):
                 left -= len(block)
                 yield block
 

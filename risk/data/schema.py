@@ -6,19 +6,16 @@ holds the two together. pandas is imported where a frame is made; the rules need
 
 from __future__ import annotations
 
-import io
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from risk.errors import DatasetError
 
 if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
+    pass
 
 NUMBER_SHARE = 0.98
 LARGEST = 1e100  # beyond it the squares of a scaler leave the doubles
@@ -177,103 +174,3 @@ def learn_labels(counts: Mapping[str, int], target: str, positive: str | None) -
             f'correct "positive_label" in config.json'
         )
     return (wanted,), (others[0],)
-
-
-def to_frame(rows: Sequence[Mapping[str, str]], schema: Schema) -> pd.DataFrame:
-    """Make the model's frame of checked rows: numbers as float64 with NaN, the rest as text with NaN."""
-    return frame_of(to_columns(rows, schema), schema)
-
-
-def to_columns(rows: Sequence[Mapping[str, str]], schema: Schema) -> dict[str, list[Any]]:
-    """Make columns of checked rows: numbers as floats with NaN, texts with None where there is none."""
-    columns: dict[str, list[Any]] = {}
-    for name in schema.features:
-        cells = [row.get(name, "") for row in rows]
-        is_number = schema.kinds[name] == "number"
-        columns[name] = [parse_number(cell) if is_number else cell or None for cell in cells]
-    return columns
-
-
-def frame_of(columns: Mapping[str, Any], schema: Schema) -> pd.DataFrame:
-    """Make the model's frame of such columns."""
-    import pandas as pd
-
-    data = {
-        name: pd.Series(columns[name], dtype="float64" if schema.kinds[name] == "number" else "str")
-        for name in schema.features
-    }
-    return pd.DataFrame(data, columns=schema.features)
-
-
-def to_target(rows: Iterable[Mapping[str, str]], schema: Schema) -> np.ndarray:
-    """Make the label of checked rows: 1.0 leaves, 0.0 stays, NaN unlabelled."""
-    import numpy as np
-
-    labels = (row.get(schema.target, "") for row in rows)
-    values = [parse_label(text, schema) if text else math.nan for text in labels]
-    return np.array(values, dtype="float64")
-
-
-def read_table(path: Path, schema: Schema, *, start: int = 0, stop: int) -> tuple[pd.DataFrame, np.ndarray]:
-    """Read the rows of the compiled table between two byte offsets at which rows begin.
-
-    Returns
-    -------
-    X : DataFrame of shape (n_samples, n_features)
-        Numbers as float64, missing NaN; text with NaN.
-    y : ndarray of shape (n_samples,)
-        1.0 leaves, 0.0 stays, NaN unlabelled.
-    """
-    import pandas as pd
-
-    words = dict.fromkeys(schema.positive, 1.0) | dict.fromkeys(schema.negative, 0.0)
-    wanted = [*schema.features, schema.target]
-    (raw,) = read_texts(path, schema, start=start, stop=stop, usecols=wanted)
-    frame = {}
-    for name in schema.features:
-        frame[name] = numbers_of(raw[name]) if schema.kinds[name] == "number" else raw[name]
-    y = raw[schema.target].str.lower().map(words).to_numpy(dtype="float64")
-    return pd.DataFrame(frame, columns=schema.features), y
-
-
-def read_texts(
-    path: Path,
-    schema: Schema,
-    *,
-    start: int = 0,
-    stop: int,
-    usecols: Sequence[str] | None = None,
-    chunk_rows: int | None = None,
-) -> Iterator[pd.DataFrame]:
-    """Read rows of the compiled table as text, missing NaN, in one frame or in chunks."""
-    import pandas as pd
-
-    with path.open("rb") as handle:
-        handle.seek(start)
-        whole = start == 0 and path.stat().st_size == stop
-        source: Any = handle if whole else io.BytesIO(handle.read(stop - start))
-        settings: dict[str, Any] = {"usecols": usecols, "chunksize": chunk_rows}
-        found: Any = pd.read_csv(
-            source,
-            dtype="str",
-            names=list(schema.columns),
-            header=0 if start == 0 else None,
-            keep_default_na=False,
-            na_values=[""],
-            encoding="utf-8",
-            **settings,
-        )
-        yield from [found] if chunk_rows is None else found
-
-
-def numbers_of(cells: pd.Series[Any]) -> pd.Series[Any]:
-    """Turn checked text cells of a number column into float64 with NaN."""
-    import numpy as np
-    import pandas as pd
-
-    texts = cells.to_numpy(dtype=object, na_value=math.nan)
-    try:
-        values = texts.astype("float64")
-    except ValueError:
-        values = np.array([parse_number(t) if isinstance(t, str) else t for t in texts], dtype="float64")
-    return pd.Series(values, index=cells.index, name=cells.name)

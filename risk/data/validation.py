@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
-from risk.data import csv_check
+from risk.data import csv_check, csv_rows
 from risk.data.csv_check import Checked
+from risk.data.inputs import list_inputs
 from risk.data.schema import Schema, explain_cell, find_problem
-from risk.files import list_inputs
 from risk.limits import Limits
 
 CHUNK_ROWS = 10_000
@@ -54,7 +54,7 @@ class FileFacts:
 
 
 def sort_rows(
-    rows: Iterable[csv_check.Row], header: Sequence[str], columns: Sequence[str], schema: Schema | None
+    rows: Iterable[csv_rows.Row], header: Sequence[str], columns: Sequence[str], schema: Schema | None
 ) -> Sorted:
     """Sort rows into good and rejected; without a schema only their shape is checked."""
     position = {name: index for index, name in enumerate(header) if name}
@@ -82,7 +82,7 @@ def sort_file(
     n_read = 0
     if not checked.odd:
         plain = csv_check.reopen(checked), checked.header, checked.separator, chunk_rows
-        for cells in csv_check.read_plain(*plain):
+        for cells in csv_rows.read_plain(*plain):
             found = _take_plain(cells, checked.header, columns, schema) if cells else None
             if found is None:
                 break
@@ -90,7 +90,7 @@ def sort_file(
             yield found
         else:
             return
-    rows = islice(csv_check.read_rows(checked), n_read, None)
+    rows = islice(csv_rows.read_rows(checked), n_read, None)
     while chunk := list(islice(rows, chunk_rows)):
         yield sort_rows(chunk, checked.header, columns, schema)
 
@@ -112,7 +112,7 @@ def _take_plain(
 
 def has_good_row(checked: Checked) -> bool:
     """Say whether a file holds a row of the right shape; reads no further than the first."""
-    return any(not row.problem for row in csv_check.read_rows(checked))
+    return any(not row.problem for row in csv_rows.read_rows(checked))
 
 
 def refuse_header(header: Sequence[str], needed: Sequence[str]) -> str | None:

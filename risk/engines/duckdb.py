@@ -18,10 +18,10 @@ from typing import Any
 
 import duckdb
 
-from risk import files
 from risk.data import csv_check, schema
 from risk.data.csv_check import Checked
 from risk.errors import StorageError
+from risk.files import TEMPORARY
 
 MAX_LINE = 8 * 1024 * 1024
 MEMORY_MB, MB_PER_COLUMN = 600, 1  # beyond it tables spill to disk; ingestion never takes the machine
@@ -116,7 +116,7 @@ class Engine(Counts):
     ) -> None:
         spill.mkdir(parents=True, exist_ok=True)
         settings: dict[str, Any] = {
-            "temp_directory": str(spill / f"{files.TEMPORARY}duckdb"),
+            "temp_directory": str(spill / f"{TEMPORARY}duckdb"),
             "autoinstall_known_extensions": "false",
             "autoload_known_extensions": "false",
             "allow_community_extensions": "false",

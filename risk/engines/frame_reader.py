@@ -17,7 +17,8 @@ import duckdb
 import numpy as np
 
 from risk import files
-from risk.data.schema import BOOLEAN_WORDS, MISSING_WORDS, Schema, frame_of
+from risk.data.frames import frame_of
+from risk.data.schema import BOOLEAN_WORDS, MISSING_WORDS, Schema
 from risk.engines.duckdb import MAX_LINE, is_number, is_word, literal, naming
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from itertools import islice
 from pathlib import Path
 from typing import IO
 
-from risk.data import csv_check
+from risk.data import csv_check, csv_rows
 from risk.data.csv_check import Checked
 from risk.errors import ServiceError
 from risk.limits import Limits
@@ -147,7 +147,7 @@ def read_part(part: Part, columns: Sequence[str]) -> Iterator[Record]:
     places = [position.get(name) for name in columns]
     first, n_read = part.number * PLACES, 0
     if part.plain:
-        for found in csv_check.read_plain(open_lines(part), part.header, part.separator, CHUNK_ROWS):
+        for found in csv_rows.read_plain(open_lines(part), part.header, part.separator, CHUNK_ROWS):
             if found is None:
                 break
             chosen = [[None] * len(found[0]) if place is None else found[place] for place in places]
@@ -199,9 +199,9 @@ def _decode(handle: IO[bytes], left: int) -> Iterator[str]:
         yield line.decode()
 
 
-def read_rows(part: Part) -> Iterator[csv_check.Row]:
+def read_rows(part: Part) -> Iterator[csv_rows.Row]:
     """Read the rows of one part exactly; lines are counted from 1 within the part, the header among them."""
-    return csv_check.read_open_rows(open_lines(part), part.header, part.separator, part.limits)
+    return csv_rows.read_open_rows(open_lines(part), part.header, part.separator, part.limits)
 
 
 def open_lines(part: Part) -> IO[bytes]:

@@ -14,8 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from risk import files
-from risk.data import csv_check, profiles, validation
+from risk.data import csv_check, csv_rows, profiles, validation
 from risk.data.csv_check import Checked
 from risk.data.ledger import Ledger
 from risk.data.profiles import NumberCounts, NumberProfile, Profile, TextCounts, TextProfile
@@ -26,6 +25,7 @@ from risk.engines.duckdb import ColumnCounts, Counts
 from risk.engines.partitions import Part
 from risk.engines.spark_session import Cluster
 from risk.errors import ArtifactError
+from risk.files import TEMPORARY, naming, remove_tree
 
 AROUND_MEDIAN = (0.499, 0.501)
 ACCURACY = 10_000  # of the quantiles that only bracket a median
@@ -162,7 +162,7 @@ class SparkEngine(Counts):
     def find_endless(self) -> dict[int, str]:
         """Find the files with a quote that is never closed or a row without an end, and say so."""
         like = " or ".join(
-            f"problem like {literal(f'%{w}%')}" for w in (csv_check.NEVER_CLOSED, csv_check.ENDLESS)
+            f"problem like {literal(f'%{w}%')}" for w in (csv_rows.NEVER_CLOSED, csv_rows.ENDLESS)
         )
         found = self._ask(f"select file_no, max(problem) from arrived where {like} group by file_no")
         return dict(found)
@@ -236,18 +236,18 @@ class SparkEngine(Counts):
         Executors write part files into shared storage; they are put together here, in order.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
-        folder = path.with_name(f"{files.TEMPORARY}parts-{path.name}")
-        files.remove_tree(folder)
+        folder = path.with_name(f"{TEMPORARY}parts-{path.name}")
+        remove_tree(folder)
         sql = f"select {line_of(self._cells)} as value from raw order by place"
         target = folder.absolute().as_uri()
         self._cluster.work(
             lambda: self._cluster.session.sql(sql).write.option("compression", "none").text(target)
         )
-        with files.naming(path), path.open("wb") as out:
+        with naming(path), path.open("wb") as out:
             for part in sorted(folder.glob("part-*")):
                 with part.open("rb") as handle:
                     shutil.copyfileobj(handle, out, csv_check.BLOCK)
-        files.remove_tree(folder)
+        remove_tree(folder)
         for checked in self._files.values():
             if csv_check.has_changed(checked):
                 raise csv_check.ChangedError(errno.ESTALE, "changed while it was read", str(checked.path))

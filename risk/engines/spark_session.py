@@ -27,7 +27,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from risk import files
+from risk import digests
 from risk.errors import ServiceError
 
 OLDEST_JAVA = 17
@@ -176,7 +176,7 @@ class Cluster:
             Path(place).chmod(0o700)
             probe = Path(place) / "probe"
             probe.write_text(secret)
-            digest = files.sha256(secret.encode())
+            digest = digests.sha256(secret.encode())
             seen = self._ask_each(str(probe), list(packages))
             for host, of_executor in sorted(seen.items()):
                 _judge(host[0], of_executor, probe, digest, wanted)

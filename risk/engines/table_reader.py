@@ -22,6 +22,7 @@ from risk import files
 from risk.data import csv_check, ledger
 from risk.data.ledger import Ledger
 from risk.data.schema import Schema
+from risk.digests import BLOCK
 from risk.engines import frame_reader
 from risk.engines.duckdb import is_word, literal
 from risk.errors import ArtifactError
@@ -161,7 +162,7 @@ def _copy_tail(handle: IO[bytes], schema: Schema, start: int, stop: int, spill: 
         with files.naming(path), path.open("wb") as tail:
             tail.write(ledger.render_line(schema.columns))
             handle.seek(start)
-            while start < stop and (block := handle.read(min(files.BLOCK, stop - start))):
+            while start < stop and (block := handle.read(min(BLOCK, stop - start))):
                 start += tail.write(block)
         yield path
     finally:

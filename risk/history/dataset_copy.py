@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
 
+from risk.data.frames import numbers_of, read_texts
 from risk.data.ledger import Ledger, has_prefix
-from risk.data.schema import Schema, numbers_of, read_texts
+from risk.data.schema import Schema
 from risk.errors import ServiceError
 
 if TYPE_CHECKING:

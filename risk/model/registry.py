@@ -17,14 +17,14 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from risk.digests import sha256
 from risk.errors import ArtifactError, MissingArtifactError, VersionError
-from risk.files import TEMPORARY, remove_tree, render_json, sha256, sync_folder, write_synced
+from risk.files import render_json
 
 DATA = "..data"
 MANIFEST = "manifest.json"
 SIGNATURE = "manifest.hmac"
 NAMES = ("trainedmodel.pkl", "latestscore.txt", "ingestedfiles.txt", "modelcard.json", "metrics.json")
-ASIDE = ".aside"
 T = TypeVar("T")
 MEND = "run deployment.py --rollback, or training.py, scoring.py and deployment.py"
 _FOLDER = re.compile(r"\.\.r([0-9]+)-")
@@ -132,14 +132,6 @@ def load_good(folder: Path, key: str | None, use: Callable[[Release], T]) -> tup
                 except ArtifactError:
                     continue
         raise
-
-
-def mend(folder: Path, key: str | None = None) -> tuple[Release, str | None]:
-    """Load a good release, and let the links point to it; only called while the lock is held."""
-    release, damage = load_good(folder, key, lambda release: release)
-    if damage is not None:
-        switch(folder, release.name)
-    return release, damage
 
 
 def facts(folder: Path) -> list[list[int] | None]:
@@ -253,52 +245,6 @@ def _check_visible(folder: Path) -> None:
             )
 
 
-def publish(
-    folder: Path, files: dict[str, bytes], facts: dict[str, Any], *, keep: int, key: str | None = None
-) -> str:
-    """Make `files` the deployed release, all together or not at all, and return its id.
-
-    A release that is there already is not written again; the `keep` newest stay.
-    """
-    manifest = {**facts, "files": {name: sha256(files[name]) for name in NAMES}}
-    raw = render_json(manifest).encode()
-    new_id = sha256(raw)[:12]
-    copies = [name for name in names(folder) if release_id(name) == new_id]
-    whole = next((name for name in copies if is_whole(folder, name, key)), None)
-    if whole is None:
-        newest = max(map(number, names(folder)), default=0)
-        whole = f"..r{newest + 1:04d}-{new_id}"
-        everything = {**files, MANIFEST: raw}
-        if key is not None:
-            everything[SIGNATURE] = (sign(raw, key) + "\n").encode()
-        _write_release(folder, whole, everything)
-    switch(folder, whole)
-    prune(folder, keep=keep)
-    return new_id
-
-
-def prune(folder: Path, *, keep: int) -> None:
-    """Remove damaged copies of the deployed release, and all others but the newest."""
-    deployed = current(folder)
-    if deployed is None:
-        return
-    copies = [name for name in names(folder) if release_id(name) == release_id(deployed)]
-    others = [name for name in names(folder) if name not in copies]
-    doomed = [name for name in [*copies, *others[: -max(keep - 1, 0) or None]] if name != deployed]
-    for name in doomed:
-        _remove_release(folder, name)
-    if doomed:
-        sync_folder(folder)
-
-
-def _remove_release(folder: Path, name: str) -> None:
-    """Remove a release by a rename first: killed half way, `sweep` ends it, and none is left torn."""
-    doomed = folder / f"{TEMPORARY}{name}"
-    remove_tree(doomed)
-    (folder / name).rename(doomed)
-    remove_tree(doomed)
-
-
 def is_whole(folder: Path, name: str, key: str | None) -> bool:
     """Say whether every byte of a release is what was deployed."""
     try:
@@ -306,39 +252,6 @@ def is_whole(folder: Path, name: str, key: str | None) -> bool:
     except ArtifactError:
         return False
     return True
-
-
-def _write_release(folder: Path, name: str, files: dict[str, bytes]) -> None:
-    staging = folder / f"{TEMPORARY}{name}"
-    folder.mkdir(parents=True, exist_ok=True)
-    remove_tree(staging)
-    staging.mkdir()
-    for file_name, data in files.items():
-        write_synced(staging / file_name, data, mode=0o444)
-    sync_folder(staging)
-    staging.rename(folder / name)
-    sync_folder(folder)
-
-
-def switch(folder: Path, name: str) -> None:
-    """Point `..data` at the release folder `name`: the commit."""
-    for visible in (*NAMES, MANIFEST):
-        _link(folder / visible, f"{DATA}/{visible}")
-    _link(folder / DATA, name)
-    sync_folder(folder)
-
-
-def _link(path: Path, target: str) -> None:
-    if path.is_symlink() and os.readlink(path) == target:  # noqa: PTH115
-        return
-    temporary = path.parent / f"{TEMPORARY}link-{path.name}"
-    temporary.unlink(missing_ok=True)
-    temporary.symlink_to(target)
-    if path.is_dir() and not path.is_symlink():
-        remove_tree(path)
-    elif path.exists() and not path.is_symlink():  # somebody's own file: it is out of place, not ours to lose
-        path.replace(path.with_name(path.name + ASIDE))
-    os.replace(temporary, path)  # noqa: PTH105
 
 
 # --- verified load ---------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from risk import files
+from risk import digests, files
 from risk.errors import AccessError, ArtifactError, ConfigError, PipelineError, StorageError
 
 DRIFT, HOLD, FAILED, REFUSED, STALE = TOPICS = ("drift", "hold", "failed", "refused", "stale")
@@ -255,7 +255,7 @@ def of_refused(refused: Sequence[str], n_files: int) -> Alarm:
     names = sorted(refused)
     many = f"{len(names)} of {n_files} new files" if n_files else "what is in the input folder"
     return Alarm(
-        key=files.sha256("\0".join(names).encode())[:16],
+        key=digests.sha256("\0".join(names).encode())[:16],
         title=f"refused input, nothing could be taken up from {many}",
         text=f"Refused: {enumerate_names(names)}." if names else "It makes no table.",
         todo="see rejectedrows.csv and logs/pipeline.log for the reason, correct the file and drop it again",

@@ -18,9 +18,9 @@ from typing import IO
 
 import numpy as np
 
-from risk.data import csv_check, validation
+from risk.data import csv_check, csv_rows, validation
 from risk.data.csv_check import Checked
-from risk.data.schema import to_frame
+from risk.data.frames import to_frame
 from risk.data.validation import Rejection
 from risk.engines import duckdb, frame_reader
 from risk.engines.frame_reader import OddError, Rows
@@ -119,7 +119,7 @@ def read_fast(checked: Checked, predictor: Predictor, room: Room) -> Iterator[tu
 def read_exactly(checked: Checked, predictor: Predictor) -> Iterator[tuple[Rows, list[Rejection]]]:
     """Read the rows of any file, with the lines and reasons of bad ones."""
     schema, ids = predictor.schema, ids_of(checked, predictor)
-    found = csv_check.read_rows(checked)
+    found = csv_rows.read_rows(checked)
     first = 1
     while part := list(islice(found, CHUNK_ROWS)):
         taken = validation.sort_rows(part, checked.header, (*schema.features, *ids), schema)

@@ -35,7 +35,7 @@ from typing import Any
 
 import numpy as np
 
-from risk import files, text
+from risk import digests, text
 from risk.data import ledger
 from risk.errors import ArtifactError, MissingArtifactError
 
@@ -206,7 +206,7 @@ def load(path: Path) -> Roster:
     try:
         with path.open("rb") as handle:
             lines = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
-            return _read(stamp, lines, iter(lambda: handle.read(files.BLOCK), b""))
+            return _read(stamp, lines, iter(lambda: handle.read(digests.BLOCK), b""))
     except (ValueError, csv.Error) as error:
         raise ArtifactError(f"{path}: is damaged ({error}); {REMEDY}") from error
 

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 
-from risk import layout
 from risk.data.ledger import Ledger, has_prefix
 from risk.engines import frame_reader, table_reader
 from risk.engines.frame_reader import Rows
@@ -27,6 +26,7 @@ from risk.model.registry import Release
 from risk.prediction import client_ranking
 from risk.prediction.predictor import Predictor
 from risk.prediction.reasons import Explainer
+from risk.text import WIDTH, fit
 
 MOST_NEAR, MOST_FILES = 3, 20
 ROUNDING = 5e-4
@@ -228,11 +228,7 @@ def render_effects(effects: Mapping[str, Any] | None) -> list[str]:
     rows.append((_signed(effects["log_odds"]), "together, the log-odds of the probability", "", ""))
     lines = []
     for figure, name, value, usual in rows:
-        cells = (
-            f"{layout.fit(name, 22)} {layout.fit(value, 20)} {layout.fit(usual, 25)}"
-            if value
-            else layout.fit(name, 60)
-        )
+        cells = f"{fit(name, 22)} {fit(value, 20)} {fit(usual, 25)}" if value else fit(name, 60)
         lines.append(f"{figure:>9}  {cells}".rstrip())
     return lines
 
@@ -255,11 +251,11 @@ def render_origin(facts: Mapping[str, Any]) -> list[str]:
 
 
 def _tell_file(one: Mapping[str, Any]) -> str:
-    return f"{layout.fit(one['name'], 30)} {one['new']:>11,} new rows  {one['sha256'][:16]}"
+    return f"{fit(one['name'], 30)} {one['new']:>11,} new rows  {one['sha256'][:16]}"
 
 
 def _line(name: str, text: str) -> str:
-    return layout.fit(f"{name:10} {text}", layout.WIDTH).rstrip()
+    return fit(f"{name:10} {text}", WIDTH).rstrip()
 
 
 def _percent(share: float) -> str:

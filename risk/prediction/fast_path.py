@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from risk.data.schema import Schema, frame_of
+from risk.data.frames import frame_of
+from risk.data.schema import Schema
 from risk.model import decomposition
 from risk.model.decomposition import Anatomy, TextTerm
 from risk.prediction import trees

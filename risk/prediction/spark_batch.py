@@ -18,11 +18,12 @@ from typing import IO
 from risk.data import validation
 from risk.data.csv_check import Checked
 from risk.data.validation import Rejection
+from risk.digests import sha256
 from risk.engines import partitions
 from risk.engines.partitions import Part
 from risk.engines.spark_session import Cluster
 from risk.errors import ArtifactError, DatasetError, ServiceError
-from risk.files import render_json, sha256
+from risk.files import render_json
 from risk.model import registry
 from risk.model.registry import Release
 from risk.prediction.predictor import Predictor, write_header, write_lines
@@ -161,7 +162,7 @@ def say_part(part: Part, predictor: Predictor, n_reasons: int, first: int, folde
     """Write the lines of one part; whole or not at all, for another executor may do the same."""
     import numpy as np
 
-    from risk.data.schema import to_frame
+    from risk.data.frames import to_frame
 
     schema, ids = predictor.schema, ids_of(part.header, predictor)
     wanted = (*schema.features, *ids)

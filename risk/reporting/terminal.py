@@ -9,8 +9,9 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
-from risk import layout
+from risk import text
 from risk.history import trends
+from risk.text import fit
 
 NAME_WIDTH, FIGURE = 26, 10
 
@@ -25,14 +26,12 @@ def render_text(moved: Mapping[str, Any], *, since: str | None = None) -> str:
         previous = _short(values[-2]) if len(values) > 1 else "-"
         change = "-" if told["change_first"] is None else _short(told["change_first"], signed=True)
         figures = (_short(values[0]), previous, _short(told["last"]), change)
-        lines.append(
-            f"{layout.fit(key, NAME_WIDTH)} {told['n']:>7,}  {' '.join(f'{f:>{FIGURE}}' for f in figures)}"
-        )
+        lines.append(f"{fit(key, NAME_WIDTH)} {told['n']:>7,}  {' '.join(f'{f:>{FIGURE}}' for f in figures)}")
     for panel, count in moved["others"].items():
         if count:
             lines.append(f"and {count:,} more columns of {panel!r}, which moved less")
     held = trends.count_held(moved)
-    lines += [*textwrap.wrap(f"{held}.", layout.WIDTH), ""] if held else [""]
+    lines += [*textwrap.wrap(f"{held}.", text.WIDTH), ""] if held else [""]
     lines += _tell_events(moved)
     return "\n".join(lines) + "\n"
 
@@ -47,7 +46,7 @@ def _tell_events(moved: Mapping[str, Any]) -> list[str]:
             band = f" ({point['low']:.3f}-{point['high']:.3f})" if "low" in point and "high" in point else ""
             events.append((point["at"], f"F1 {point['value']:.3f}{band} of {word}"))
     told = (f"{at[:19].replace('T', ' ')}  {said}" for at, said in sorted(events))
-    return [layout.fit(line, layout.WIDTH).rstrip() for line in told]
+    return [fit(line, text.WIDTH).rstrip() for line in told]
 
 
 def _short(value: float, *, signed: bool = False) -> str:

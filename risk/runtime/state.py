@@ -13,7 +13,8 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from risk.files import is_as_listed, list_inputs, put_json, read_json_or_none
+from risk.data.inputs import is_as_listed, list_inputs
+from risk.files import put_json, read_json_or_none
 
 FORMAT = 1
 UNREADABLE, TOO_LARGE = "unreadable", "too large"

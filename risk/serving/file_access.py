@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from risk import files
-from risk.data import csv_check
+from risk.data import csv_check, inputs
 from risk.serving.problems import Refusal
 
 MIB = 1024 * 1024
@@ -38,7 +37,7 @@ class Confined:
         if not isinstance(path, str) or not path or "\0" in path or not csv_check.is_encodable(path):
             raise Refusal(400, "filepath must be the name of a file")
         named = Path(os.path.normpath(self._root / path))
-        if named.parent not in self._real or not files.is_input_name(named.name):
+        if named.parent not in self._real or not inputs.is_input_name(named.name):
             shown = " or ".join(dict.fromkeys(folder.name for folder in self._real))
             raise Refusal(403, f"filepath must name a CSV file in {shown}")
         try:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeGuard, TypeVar
 import numpy as np
 
 from risk import files
-from risk.data import schema
+from risk.data import frames
 from risk.data.schema import Schema
 from risk.errors import ArtifactError
 from risk.model import registry
@@ -77,7 +77,7 @@ class Served:
             yield
 
     def _ask_pipeline(self, columns: Columns) -> tuple[np.ndarray, np.ndarray]:
-        frame = schema.frame_of(columns, self.schema)
+        frame = frames.frame_of(columns, self.schema)
         with self._one_thread():
             probability = self.model.predict_proba(frame)[:, 1]
             return self._classes(frame, probability), probability

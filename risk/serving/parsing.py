@@ -17,10 +17,11 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from risk.data import csv_check, validation
+from risk.data import csv_check, csv_rows, validation
 from risk.data import schema as schema_
 from risk.data.csv_check import Checked
-from risk.data.schema import LARGEST, Schema, parse_number, to_columns
+from risk.data.frames import to_columns
+from risk.data.schema import LARGEST, Schema, parse_number
 from risk.serving.problems import Refusal
 
 MAX_PROBLEMS = 20
@@ -205,7 +206,7 @@ def _read_chunks(data: bytes, checked: Checked, schema: Schema) -> Iterator[Clie
     """Read blocks in which nothing is odd at once, and from the first other one on row by row."""
     header, separator, n_read = checked.header, checked.separator, 0
     if not checked.odd:
-        for plain in csv_check.read_plain(io.BytesIO(data), header, separator, CHUNK_ROWS):
+        for plain in csv_rows.read_plain(io.BytesIO(data), header, separator, CHUNK_ROWS):
             if plain is None:
                 break
             lines = range(n_read + 2, n_read + 2 + len(plain[0]))
@@ -213,7 +214,7 @@ def _read_chunks(data: bytes, checked: Checked, schema: Schema) -> Iterator[Clie
             n_read += len(plain[0])
         else:
             return
-    found = islice(csv_check.read_open_rows(io.BytesIO(data), header, separator), n_read, None)
+    found = islice(csv_rows.read_open_rows(io.BytesIO(data), header, separator), n_read, None)
     while chunk := list(islice(found, CHUNK_ROWS)):
         width = len(header)
         cells = [*map(list, zip(*((*row.cells, *[""] * width)[:width] for row in chunk), strict=True))]

@@ -5,7 +5,7 @@ import re
 import pytest
 from report_kit import make_line
 
-from risk.model import registry
+from risk.model import publishing, registry
 from risk.serving.page import LONGEST_SEARCH, View, describe_list, list_releases, render_page, say_health
 from risk.serving.prometheus import Gauge
 
@@ -110,7 +110,7 @@ def publish(folder, score):
         "why": {},
     }
     files = {name: card for name in registry.NAMES}
-    return registry.publish(folder, files, facts, keep=3)
+    return publishing.publish(folder, files, facts, keep=3)
 
 
 def test_releases_are_listed_newest_first_and_the_deployed_one_is_marked(tmp_path):

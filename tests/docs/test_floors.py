@@ -37,7 +37,8 @@ FLOORS = {
     "werkzeug": ("3.1.6", ["CVE-2026-27199", "CVE-2026-21860", "CVE-2024-49767"]),
     **dict.fromkeys(
         [
-            "blinker", "charset-normalizer", "click", "cloudpickle", "contourpy", "cycler", "hypothesis", "import-linter",
+            "blinker", "charset-normalizer", "click", "cloudpickle", "contourpy", "cycler", "hypothesis",
+            "import-linter",
             "itsdangerous", "kiwisolver", "markupsafe", "matplotlib", "mypy", "narwhals", "packaging",
             "pandas", "pandas-stubs", "psycopg", "psycopg-binary", "pyparsing", "pytest-xdist",
             "python-dateutil", "ruff", "schemathesis", "scipy", "seaborn", "six", "threadpoolctl",

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from risk.errors import ArtifactError
-from risk.model import registry
+from risk.model import publishing, registry
 
 KEEP = 3
 READS_AT_ONCE = 200
@@ -42,9 +42,9 @@ def publish_for_ever(folder: Path, told: Path, seed: int) -> None:
     with told.open("w", buffering=1) as handle:
         for number in range(10**9):
             if draw.random() < 0.3:
-                registry.switch(folder, draw.choice(registry.names(folder)))
+                publishing.switch(folder, draw.choice(registry.names(folder)))
             else:
-                registry.publish(folder, make_files(f"r{number}"), {"number": number}, keep=KEEP)
+                publishing.publish(folder, make_files(f"r{number}"), {"number": number}, keep=KEEP)
             handle.write(f"{registry.current(folder)}\n")
 
 
@@ -94,7 +94,7 @@ def run(folder: Path, aim: Aim, seed: int, sabotage, report) -> None:
     deployed = folder / "deployed"
     if sabotage is not None:
         sabotage()
-    registry.publish(deployed, make_files("first"), {"number": -1}, keep=KEEP)
+    publishing.publish(deployed, make_files("first"), {"number": -1}, keep=KEEP)
     told = [folder / f"told-{number}" for number in range(3)]
     workers = [
         start(publish_for_ever, deployed, told[0], seed),

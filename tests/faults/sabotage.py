@@ -7,8 +7,9 @@ import contextlib
 import os
 from pathlib import Path
 
+from risk import digests
 from risk import files as files_
-from risk.model import registry
+from risk.model import publishing, registry
 
 
 def no_fsync() -> None:
@@ -24,7 +25,7 @@ def no_digest() -> None:
 def overwrite() -> None:
     """Write every artifact, and every release, in its place."""
     files_.put = put_in_place
-    registry.publish = publish_in_place
+    publishing.publish = publish_in_place
 
 
 def read_blindly(folder: Path, name: str, key: str | None = None) -> registry.Release:
@@ -42,14 +43,14 @@ def put_in_place(path: Path, mode: str = "w"):
 
 def publish_in_place(folder: Path, files: dict, facts: dict, *, keep: int, key: str | None = None) -> str:
     """Copy the files of a release over those of the one before, as three `cp` would."""
-    manifest = {**facts, "files": {name: files_.sha256(files[name]) for name in registry.NAMES}}
+    manifest = {**facts, "files": {name: digests.sha256(files[name]) for name in registry.NAMES}}
     raw = files_.render_json(manifest).encode()
-    name = f"..r0001-{files_.sha256(raw)[:12]}"
+    name = f"..r0001-{digests.sha256(raw)[:12]}"
     before = registry.current(folder)
     if before is not None and before != name:
         (folder / before).rename(folder / name)
     (folder / name).mkdir(parents=True, exist_ok=True)
-    registry.switch(folder, name)
+    publishing.switch(folder, name)
     for file_name, data in {**files, registry.MANIFEST: raw}.items():
         (folder / name / file_name).unlink(missing_ok=True)
         (folder / name / file_name).write_bytes(data)

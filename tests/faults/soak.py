@@ -23,7 +23,7 @@ from faults.child import TICK, Ended, Running
 from faults.world import Torn
 from makers import HEADER, make_clients
 
-from risk import files
+from risk.digests import sha256
 from risk.errors import ArtifactError, MissingArtifactError
 from risk.metrics import cross_validation
 from risk.model import pickling, registry
@@ -78,7 +78,7 @@ class Soak:
 
     def note(self, data: bytes) -> None:
         """Remember a content that the input folder had: a ledger may name it."""
-        self.archive[files.sha256(data)] = data
+        self.archive[sha256(data)] = data
 
     def write(self, name: str, data: bytes) -> None:
         """Write a file as uploads do: beside and renamed, or in its place."""
@@ -305,7 +305,7 @@ def check_whole(root: Path) -> None:
         return
     world.see(root, [seen])
     digests = json.loads(seen[registry.MANIFEST])["files"]
-    if {name: files.sha256(seen[name]) for name in registry.NAMES} != digests:
+    if {name: sha256(seen[name]) for name in registry.NAMES} != digests:
         raise Torn("the visible files are not those of their manifest")
 
 
@@ -333,7 +333,7 @@ def read_disk_for_ever(root: Path, told: Path) -> None:
             try:
                 release = registry.load(root / "production_deployment")
                 word = "disk reads"
-                if json.loads(release.files["modelcard.json"])["model_sha256"] != files.sha256(
+                if json.loads(release.files["modelcard.json"])["model_sha256"] != sha256(
                     release.files["trainedmodel.pkl"]
                 ):
                     word = "wrong: card of another model"

@@ -26,10 +26,11 @@ import ingestion
 import scoring
 import training
 from config import load_config
-from risk.data.schema import Schema, to_frame
+from risk.data.frames import to_frame
+from risk.data.schema import Schema
+from risk.digests import sha256
 from risk.errors import ArtifactError, VersionError
-from risk.files import sha256
-from risk.model import pickling, registry
+from risk.model import pickling, publishing, registry
 
 SEEN = []
 WATCHED = {
@@ -158,7 +159,7 @@ def plant(folder, data, *, versions, key=None):
     release = registry.load(folder)
     card = release.json("modelcard.json") | {"model_sha256": sha256(data)}
     files = release.files | {MODEL: data, "modelcard.json": json.dumps(card).encode()}
-    registry.publish(folder, files, release.manifest | {"versions": versions}, keep=1000, key=key)
+    publishing.publish(folder, files, release.manifest | {"versions": versions}, keep=1000, key=key)
 
 
 def throw_hostile(config, marker):
@@ -175,10 +176,10 @@ def throw_hostile(config, marker):
         plant(folder, data, versions=versions)
         assert load_refused(folder) == [], name
         assert load_refused(folder, key="key") == [], name
-        registry.switch(folder, good)
+        publishing.switch(folder, good)
         plant(folder, data, versions={"scikit-learn": "0.1"})
         assert load_refused(folder, error=VersionError) == [], name
-        registry.switch(folder, good)
+        publishing.switch(folder, good)
         assert not marker.exists(), name
         counts["hostile pickles, planted in four ways"] += 1
     return counts

@@ -17,7 +17,7 @@ from makers import make_clients
 
 import config as configuration
 import fullprocess
-from risk import files
+from risk import files, locks
 from risk.errors import ServiceError
 from risk.history import outbox
 from risk.monitoring import alert_channels, alerts
@@ -253,10 +253,9 @@ fullprocess.main(["--config", {str(bare.config_path)!r}])
 
 
 def test_another_tick_that_runs_a_wrong_command_and_a_look_are_no_failures(bare, hook):
-    from risk import files
 
     bare.tick()
-    with files.lock(bare.root / ".state" / "lock", wait_s=0):
+    with locks.lock(bare.root / ".state" / "lock", wait_s=0):
         bare.tick()
     bare.tick("--nonsense", expect=64)
     take_input_away(bare)

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from history_kit import rows_of
 from makers import make_clients
 
-from risk import files
+from risk import digests
 from risk.data import ledger
 from risk.data.ledger import Ledger
 from risk.errors import ServiceError
@@ -37,7 +37,7 @@ def make_ledger(path, rows, *, columns=COLUMNS, numbers=("spend",), source="sour
     """Write a table as ingestion would, with its record."""
     lines = b"".join(ledger.render_line(row) for row in [columns, *rows])
     path.write_bytes(lines)
-    digest = files.TableDigest()
+    digest = digests.TableDigest()
     digest.update(lines)
     kinds = {name: "number" if name in numbers else "text" for name in columns[1:-1]}
     schema = {"columns": list(columns), "kinds": kinds, "target": columns[-1], "positive": ["1"],

@@ -16,11 +16,11 @@ import sqlalchemy as sa
 from history_kit import Hurried, rows_of
 from makers import make_clients
 
-import stage
 import tick
 from config import load_config
 from risk.errors import ServiceError
 from risk.history import connections, delivery, outbox
+from risk.runtime import deliveries
 
 ROOT = Path(__file__).resolve().parents[2]
 AT = "2026-01-31T12:00:00.000001Z"
@@ -279,10 +279,10 @@ def test_a_server_that_accepts_and_never_answers_costs_at_most_the_budget(old_wo
         config = load_config(old_world.config_path)
         append(config.outbox, 1)
         started = time.monotonic()
-        assert stage.deliver(config, "fullprocess") is None
+        assert deliveries.deliver(config, "fullprocess") is None
         assert 2.5 < time.monotonic() - started < 3.5, "the fault did happen, and cost the budget"
         started = time.monotonic()
-        assert stage.deliver(config, "fullprocess", lambda history: history.latest_timings()) is None
+        assert deliveries.deliver(config, "fullprocess", lambda history: history.latest_timings()) is None
         assert time.monotonic() - started < 0.1, "a tick waits once"
 
 
@@ -328,11 +328,11 @@ def test_a_frozen_server_costs_at_most_the_budget(old_world, own_server, monkeyp
         append(config.outbox, 1)
         own_server.freeze()
         started = time.monotonic()
-        assert stage.deliver(config, "fullprocess") is None
+        assert deliveries.deliver(config, "fullprocess") is None
         assert 2.5 < time.monotonic() - started < 3.5
         own_server.thaw()
         due_now(old_world)
-        stage.deliver(config, "fullprocess")
+        deliveries.deliver(config, "fullprocess")
         assert len(rows_of(url, "releases")) == 1
 
 
@@ -363,16 +363,16 @@ def test_a_table_that_another_holds_costs_at_most_the_budget(old_world, own_serv
         use(old_world, url, monkeypatch)
         config = load_config(old_world.config_path)
         append(config.outbox, 1)
-        stage.deliver(config, "fullprocess")
+        deliveries.deliver(config, "fullprocess")
         append(config.outbox, 2)
         with connections.connect(url) as blocker:
             how = "releases write" if own_server.kind == "mariadb" else "releases in access exclusive mode"
             blocker.exec_driver_sql(f"lock {'tables' if own_server.kind == 'mariadb' else 'table'} {how}")
             started = time.monotonic()
-            stage.deliver(config, "fullprocess")
+            deliveries.deliver(config, "fullprocess")
             assert 2.5 < time.monotonic() - started < 3.5, "the fault did happen, and cost the budget"
         due_now(old_world)
-        stage.deliver(config, "fullprocess")
+        deliveries.deliver(config, "fullprocess")
         assert len(rows_of(url, "releases")) == 2
 
 

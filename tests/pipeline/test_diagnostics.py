@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from makers import make_clients
 
 import diagnostics
-from risk import layout
+from risk import text
 from risk.engines import statistics as statistics_
 from risk.engines.statistics import compute_statistics
 from risk.history import delivery, migrations
@@ -227,11 +227,11 @@ def test_the_text_fits_80_columns(old_world, capsys):
 
 def test_large_figures_and_long_names_fit_80_columns_too():
     large = {"n": 5_000_000} | dict.fromkeys(["mean", "median", "mode", "std", "min", "max"], -1234567.8)
-    said = layout.align(
+    said = text.align(
         [
             ("column", *large),
-            ("a" * 40, *map(layout.short, large.values())),
-            ("b", *(layout.short(None) for _ in large)),
+            ("a" * 40, *map(text.short, large.values())),
+            ("b", *(text.short(None) for _ in large)),
         ]
     )
     assert max(map(len, said.splitlines())) <= 80 and "-1.235e6" in said and "…" in said
@@ -250,7 +250,7 @@ def test_large_figures_and_long_names_fit_80_columns_too():
     ],
 )
 def test_a_number_is_shortened(value, shown):
-    assert layout.short(value) == shown
+    assert text.short(value) == shown
 
 
 def test_percent_missing_is_remembered_once_for_each_state_of_the_table(old_world):

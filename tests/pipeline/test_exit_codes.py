@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-import stage
-from risk import files
+from risk import errors, locks
+from risk.data import inputs
 from risk.engines import frame_reader
+from risk.runtime import runner
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -44,7 +45,7 @@ def test_66_no_input(workspace):
 
 
 def test_70_a_bug_keeps_its_traceback(old_world, monkeypatch):
-    monkeypatch.setattr(files, "list_inputs", lambda _: 1 / 0)
+    monkeypatch.setattr(inputs, "list_inputs", lambda _: 1 / 0)
     old_world.run("ingestion", expect=70)
     assert "Traceback" in old_world.said and "ZeroDivisionError" in old_world.said
 
@@ -62,12 +63,12 @@ def test_74_a_full_disk_is_one_for_duckdb_too_whoever_asks_it(tmp_path):
     """The list of clients used to say it in DuckDB's words, without path and free space."""
     with pytest.raises(OSError) as told, frame_reader.connect(tmp_path, None, n_columns=1) as connection:
         connection.execute("copy (from range(100000)) to '/dev/full' (format csv, use_tmp_file false)")
-    error = stage.of_system(told.value)
+    error = errors.from_os_error(told.value)
     assert error.exit_code == 74 and "/dev/full" in str(error) and "bytes are free there" in str(error)
 
 
 def test_75_another_run_holds_the_workspace(old_world, monkeypatch):
-    monkeypatch.setattr(stage, "WAIT_S", 0.1)
+    monkeypatch.setattr(runner, "WAIT_S", 0.1)
     with (old_world.root / ".state" / "lock").open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         old_world.run("training", expect=75)
@@ -84,7 +85,7 @@ def test_77_a_folder_that_may_not_be_written(old_world):
 
 
 def test_77_what_the_system_refuses_is_said_with_its_remedy():
-    error = stage.of_system(PermissionError(13, "Permission denied", "/data/finaldata.csv"))
+    error = errors.from_os_error(PermissionError(13, "Permission denied", "/data/finaldata.csv"))
     assert error.exit_code == 77 and "check owner and mode" in str(error)
 
 
@@ -115,7 +116,7 @@ sys.exit(ingestion.main(["--config", {str(old_world.config_path)!r}]))
     process.send_signal(number)
     _, said = process.communicate(timeout=60)
     assert process.returncode == code, said
-    with files.lock(old_world.root / ".state" / "lock", wait_s=0):
+    with locks.lock(old_world.root / ".state" / "lock", wait_s=0):
         pass
 
 

@@ -15,7 +15,7 @@ import pytest
 from makers import HEADER, make_clients
 
 import diagnostics
-from risk import files
+from risk import digests
 from risk.model import registry
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -49,13 +49,13 @@ def test_a_client_is_traced_to_release_model_data_and_files(deployed):
         "label": row[3],
     }
     model = (deployed.root / "production_deployment/trainedmodel.pkl").read_bytes()
-    assert facts["release"]["model_sha256"] == files.sha256(model)
+    assert facts["release"]["model_sha256"] == digests.sha256(model)
     assert facts["release"]["files"] == manifest["files"]
     ledger = json.loads((deployed.root / "ingesteddata/.finaldata.json").read_text())
     assert facts["data"]["digest"] == ledger["digest"] and facts["data"]["unchanged"] is True
     for told, name in zip(facts["files"], ("a.csv", "b.csv"), strict=True):
         data = (deployed.root / "sourcedata" / name).read_bytes()
-        assert (told["name"], told["sha256"], told["new"]) == (name, files.sha256(data), 150)
+        assert (told["name"], told["sha256"], told["new"]) == (name, digests.sha256(data), 150)
 
 
 def test_the_effects_add_up_to_the_probability(deployed):

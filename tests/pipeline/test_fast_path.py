@@ -15,7 +15,7 @@ from sklearn.preprocessing import OneHotEncoder
 from threadpoolctl import ThreadpoolController, threadpool_limits
 
 import training
-from risk.data import schema
+from risk.data import frames
 from risk.data.schema import Schema
 from risk.model import estimators
 from risk.model.estimators import Recipe
@@ -73,7 +73,7 @@ def check_same(served, rows):
     assert served.direct is not None
     columns = {name: [np.nan if row[name] is None else row[name] for row in rows] for name in NUMBERS}
     columns |= {name: [row[name] for row in rows] for name in TEXTS}
-    frame = schema.frame_of(columns, SCHEMA)
+    frame = frames.frame_of(columns, SCHEMA)
     classes, probability = served.say(columns)
     assert np.abs(probability - served.model.predict_proba(frame)[:, 1]).max() <= 1e-12
     assert classes.tolist() == served.model.predict(frame).tolist()

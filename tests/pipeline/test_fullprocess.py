@@ -324,9 +324,9 @@ def test_changed_test_data_refresh_the_report_and_deploy_nothing(old_world):
 
 
 def test_a_held_lock_ends_the_tick_silently_and_a_stage_by_hand_names_the_holder(old_world, monkeypatch):
-    import stage
+    from risk.runtime import runner
 
-    monkeypatch.setattr(stage, "WAIT_S", 0.1)
+    monkeypatch.setattr(runner, "WAIT_S", 0.1)
     with (old_world.root / ".state" / "lock").open("w") as handle:
         handle.write("pid 4711 since long ago\n")
         handle.flush()

@@ -13,7 +13,7 @@ import duckdb
 import pytest
 from input_cases import GOOD, HEADER, N_GOOD, THREE, put, text
 
-from risk.data import csv_check, validation
+from risk.data import csv_check, csv_rows, validation
 from risk.engines.duckdb import Engine
 from risk.limits import Limits
 from risk.runtime import state
@@ -156,7 +156,7 @@ def test_what_was_swapped_after_its_check_is_not_read(tmp_path, swap):
     with pytest.raises(csv_check.ChangedError, match="changed while it was read"):
         csv_check.reopen(checked)
     with pytest.raises(csv_check.ChangedError):
-        list(csv_check.read_rows(checked))
+        list(csv_rows.read_rows(checked))
     with Engine(HEADER.split(","), tmp_path / "spill", reads=path.parent) as engine:
         assert engine.read([(0, checked)]) == {0}
         assert engine.count_rows() == {}

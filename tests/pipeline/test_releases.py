@@ -16,9 +16,9 @@ import pytest
 from makers import make_clients
 
 import deployment
-from risk import files
+from risk import digests, files
 from risk.errors import ArtifactError, MissingArtifactError, VersionError
-from risk.model import estimators, pickling, registry
+from risk.model import estimators, pickling, publishing, registry
 
 ROOT = Path(__file__).resolve().parents[2]
 FACTS = {"versions": {"scikit-learn": registry.installed_scikit_learn()}}
@@ -29,7 +29,7 @@ def make_files(text):
 
 
 def publish(folder, text, keep=3, key=None):
-    return registry.publish(folder, make_files(text), FACTS, keep=keep, key=key)
+    return publishing.publish(folder, make_files(text), FACTS, keep=keep, key=key)
 
 
 def test_a_release_is_seen_through_constant_links_in_a_real_folder(tmp_path):
@@ -66,7 +66,7 @@ def test_releases_keep_their_order_beyond_the_ten_thousandth(tmp_path):
     first = publish(tmp_path, "0")
     (name,) = registry.names(tmp_path)
     (tmp_path / name).rename(tmp_path / f"..r9999-{first}")
-    registry.switch(tmp_path, f"..r9999-{first}")
+    publishing.switch(tmp_path, f"..r9999-{first}")
     made = [first, *(publish(tmp_path, str(number)) for number in (1, 2, 3))]
     names = registry.names(tmp_path)
     assert [registry.release_id(name) for name in names] == made[-3:]
@@ -254,7 +254,7 @@ def test_the_key_of_the_environment_signs_what_is_deployed(old_world, monkeypatc
 
 
 def load(data):
-    return pickling.load_model(data, files.sha256(data), Path("trainedmodel.pkl"))
+    return pickling.load_model(data, digests.sha256(data), Path("trainedmodel.pkl"))
 
 
 class Evil:
@@ -310,7 +310,7 @@ def test_another_scikit_learn_is_named(old_world):
     folder = old_world.root / "production_deployment"
     release = registry.load(folder)
     other = release.manifest | {"versions": {"scikit-learn": "0.1"}}
-    registry.publish(folder, release.files, other, keep=3)
+    publishing.publish(folder, release.files, other, keep=3)
     with pytest.raises(VersionError, match=r"fitted with scikit-learn 0\.1"):
         registry.load_deployed(folder)
     old_world.run("diagnostics", expect=65)
@@ -391,7 +391,12 @@ def fit_with_everything_inside():
 
 @pytest.mark.parametrize(
     "fault",
-    ["registry.write_synced = die", "registry.sync_folder = die", "Path.rename = die", "os.replace = die"],
+    [
+        "publishing.write_synced = die",
+        "publishing.sync_folder = die",
+        "Path.rename = die",
+        "os.replace = die",
+    ],
 )
 def test_killed_while_it_publishes_the_old_release_is_served_and_the_next_run_ends_well(tmp_path, fault):
     folder = tmp_path / "production"
@@ -411,7 +416,7 @@ import os, shutil, signal, sys
 from pathlib import Path
 sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "tests/support")!r}, {str(ROOT / "tests/pipeline")!r}]
 import test_releases as t
-from risk.model import registry
+from risk.model import publishing
 def die(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)
 {fault}
@@ -444,7 +449,7 @@ def test_killed_while_it_prunes_the_new_release_is_served_and_no_torn_one_is_lis
     assert not list(folder.glob(f"{files.TEMPORARY}*"))
 
 
-@pytest.mark.parametrize("fault", ["registry.write_synced = die", "Path.rename = die", "os.replace = die"])
+@pytest.mark.parametrize("fault", ["publishing.write_synced = die", "Path.rename = die", "os.replace = die"])
 def test_killed_in_the_first_deployment_nothing_is_deployed_and_the_next_run_ends_well(tmp_path, fault):
     run_to_death(tmp_path, "0", fault)
     with pytest.raises(MissingArtifactError, match="nothing is deployed yet"):
@@ -528,14 +533,14 @@ def test_the_newest_good_release_below_the_deployed_one_is_loaded_and_none_above
     first, second, third, fourth = (publish(tmp_path, text, keep=9) for text in "1234")
     by_id = {registry.release_id(name): name for name in registry.names(tmp_path)}
     assert load_good(tmp_path) == (fourth, None)
-    registry.switch(tmp_path, by_id[third])
+    publishing.switch(tmp_path, by_id[third])
     damage_byte(tmp_path)
     found, damage = load_good(tmp_path)
     assert found == second and "was changed after deployment" in damage
-    registry.switch(tmp_path, by_id[second])
+    publishing.switch(tmp_path, by_id[second])
     damage_byte(tmp_path)
     assert load_good(tmp_path)[0] == first
-    registry.switch(tmp_path, by_id[first])
+    publishing.switch(tmp_path, by_id[first])
     damage_byte(tmp_path)
     with pytest.raises(ArtifactError, match="was changed after deployment"):
         load_good(tmp_path)
@@ -565,7 +570,7 @@ def test_a_rollback_passes_over_a_damaged_release(old_world):
 def test_mending_points_the_links_to_what_is_good(tmp_path):
     first, _ = publish(tmp_path, "1"), publish(tmp_path, "2")
     damage_byte(tmp_path)
-    release, damage = registry.mend(tmp_path)
+    release, damage = publishing.mend(tmp_path)
     assert release.id == first and damage
     assert registry.load(tmp_path).id == first
-    assert registry.mend(tmp_path)[1] is None
+    assert publishing.mend(tmp_path)[1] is None

@@ -11,10 +11,10 @@ from makers import make_clients
 
 import ingestion
 from config import load_config
-from risk import files
 from risk.data import ledger as ledger_
 from risk.data import row_index
 from risk.data.ledger import Ledger, load_ledger
+from risk.digests import TableDigest
 
 INDEX = "ingesteddata/.finaldata.known.json"
 
@@ -160,7 +160,7 @@ def test_rows_whose_first_halves_are_equal_are_told_apart(tmp_path, monkeypatch)
     data = tmp_path / "t.csv"
     data.write_bytes(b"a\nb\nc\nd\n")
     place = row_index.Place(data, tmp_path / ".t.json", tmp_path / "key")
-    told = files.TableDigest()
+    told = TableDigest()
     told.update(data.read_bytes())
     ledger = Ledger("in", "", length=8, digest=told.hexdigest(), lines=4, rows=3)
     row_index.keep(place, ledger, least_bytes=0)

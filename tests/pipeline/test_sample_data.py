@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from risk.data import validation
-from risk.data.schema import Schema, to_frame, to_target
+from risk.data.frames import to_frame, to_target
+from risk.data.schema import Schema
 from risk.metrics import classification
 from risk.model import registry
 

@@ -18,19 +18,20 @@ from workspaces import Workspace
 
 import ingestion
 import scoring
-import stage
 from config import load_config
-from risk.data import ledger, profiles, schema
+from risk.data import frames, ledger, profiles
 from risk.data.ledger import Ledger
 from risk.data.schema import Schema
+from risk.digests import sha256
 from risk.engines import partitions, spark, spark_session, statistics, table_reader
 from risk.engines.spark_session import Settings
 from risk.errors import ArtifactError, ServiceError
-from risk.files import render_json, sha256
+from risk.files import render_json
 from risk.limits import Room
 from risk.model import registry
 from risk.monitoring import column_drift
 from risk.prediction import spark_batch
+from risk.runtime import runner
 
 pytestmark = pytest.mark.slow
 CANARY = "canaryQ7xZ=:\\ x"
@@ -268,7 +269,7 @@ def count_both(cluster, folder, before, new, known, *, start=None):
 def profile(rows):
     frame = pd.DataFrame(rows, columns=list(NEW_SCHEMA.columns), dtype="str")
     good = [dict(zip(NEW_SCHEMA.columns, row, strict=True)) for row in frame.itertuples(index=False)]
-    return profiles.make_profiles(schema.to_frame(good, NEW_SCHEMA), NEW_SCHEMA.numbers, NEW_SCHEMA.texts)
+    return profiles.make_profiles(frames.to_frame(good, NEW_SCHEMA), NEW_SCHEMA.numbers, NEW_SCHEMA.texts)
 
 
 NEW_ROWS = st.lists(st.tuples(NUMBERS, NUMBERS, TEXTS, TEXTS, st.just("1")), max_size=25)
@@ -398,7 +399,7 @@ def test_what_is_handed_to_spark_arrives_and_is_nowhere_else(old_world):
     old_world.configure(engine=LOCAL)
     old_world.run("ingestion", "-v")
     said = old_world.said
-    live = spark_session.connect(stage.connect_cluster(load_config(old_world.config_path)).settings)
+    live = spark_session.connect(runner.connect_cluster(load_config(old_world.config_path)).settings)
     assert live.context.getConf().get("spark.hadoop.fs.s3a.secret.key") == CANARY
     with pytest.raises(ServiceError) as raised:
         live.ask("select 1 from nothing")

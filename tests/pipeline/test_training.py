@@ -14,8 +14,9 @@ from makers import make_clients
 
 import training
 from config import load_config
+from risk.data.frames import read_table, to_frame
 from risk.data.ledger import load_ready_ledger
-from risk.data.schema import Schema, read_table, to_frame
+from risk.data.schema import Schema
 from risk.model import pickling, training_rows
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from risk import files
+from risk import digests, files, locks
+from risk.data import inputs
 from risk.errors import ArtifactError, BusyError, MissingArtifactError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -72,7 +73,7 @@ with files.put(Path({str(path)!r})) as handle:
     assert done.returncode == -signal.SIGKILL
     assert path.read_text() == "old"
     (litter,) = [entry for entry in tmp_path.iterdir() if entry != path]
-    assert litter.read_text() == "half" and not files.is_input_name(litter.name)
+    assert litter.read_text() == "half" and not inputs.is_input_name(litter.name)
     files.sweep(tmp_path)
     assert list(tmp_path.iterdir()) == [path]
 
@@ -101,38 +102,38 @@ def test_append_refuses_a_file_shorter_than_its_record(tmp_path):
 
 @given(st.lists(st.binary(max_size=50)), st.integers(1, 40))
 def test_a_table_digest_depends_on_the_bytes_not_on_how_they_come(parts, block):
-    before, files.BLOCK = files.BLOCK, block
+    before, digests.BLOCK = digests.BLOCK, block
     try:
-        whole, pieces = files.TableDigest(), files.TableDigest()
+        whole, pieces = digests.TableDigest(), digests.TableDigest()
         whole.update(b"".join(parts))
         for part in parts:
             pieces.update(part)
         assert whole.hexdigest() == pieces.hexdigest()
-        resumed = files.TableDigest(whole.blocks)
+        resumed = digests.TableDigest(whole.blocks)
         resumed.update(b"".join(parts)[resumed.length :])
         assert resumed.hexdigest() == whole.hexdigest()
     finally:
-        files.BLOCK = before
+        digests.BLOCK = before
 
 
 @given(data=st.binary(max_size=100), cut=st.integers(0, 120), block=st.integers(1, 40))
 def test_a_prefix_digest_is_that_of_the_prefix(tmp_path_factory, data, cut, block):
     path = tmp_path_factory.mktemp("digest") / "t"
     path.write_bytes(data)
-    before, files.BLOCK = files.BLOCK, block
+    before, digests.BLOCK = digests.BLOCK, block
     try:
-        whole, prefix = files.TableDigest(), files.TableDigest()
+        whole, prefix = digests.TableDigest(), digests.TableDigest()
         whole.update(data)
         prefix.update(data[:cut])
         for known in ([], whole.blocks):
-            found = files.prefix_digest(path, cut, known)
+            found = digests.prefix_digest(path, cut, known)
             assert found == (prefix.hexdigest() if cut <= len(data) else None)
     finally:
-        files.BLOCK = before
+        digests.BLOCK = before
 
 
 def test_a_prefix_of_no_file_has_no_digest(tmp_path):
-    assert files.prefix_digest(tmp_path / "none", 0, []) is None
+    assert digests.prefix_digest(tmp_path / "none", 0, []) is None
 
 
 @contextmanager
@@ -141,8 +142,8 @@ def holder(path):
     code = f"""
 import sys
 from pathlib import Path
-from risk import files
-with files.lock(Path({str(path)!r}), wait_s=0):
+from risk import locks
+with locks.lock(Path({str(path)!r}), wait_s=0):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -157,10 +158,10 @@ with files.lock(Path({str(path)!r}), wait_s=0):
 
 
 def test_an_error_of_the_work_under_the_lock_is_not_said_of_the_lock(tmp_path):
-    with pytest.raises(OSError) as told, files.lock(tmp_path / "lock", wait_s=0):
+    with pytest.raises(OSError) as told, locks.lock(tmp_path / "lock", wait_s=0):
         raise OSError(errno.EIO, os.strerror(errno.EIO))
     assert told.value.filename is None
-    with pytest.raises(OSError) as told, files.lock(tmp_path / "lock", wait_s=0):
+    with pytest.raises(OSError) as told, locks.lock(tmp_path / "lock", wait_s=0):
         (tmp_path / "none").read_bytes()
     assert told.value.filename == str(tmp_path / "none")
 
@@ -168,22 +169,22 @@ def test_an_error_of_the_work_under_the_lock_is_not_said_of_the_lock(tmp_path):
 def test_a_held_lock_names_its_holder_and_dies_with_it(tmp_path):
     path = tmp_path / "lock"
     with holder(path) as process:
-        with pytest.raises(BusyError, match=f"pid {process.pid}"), files.lock(path, wait_s=0.1):
+        with pytest.raises(BusyError, match=f"pid {process.pid}"), locks.lock(path, wait_s=0.1):
             pass
         process.kill()
         process.wait()
-        with files.lock(path, wait_s=0):
+        with locks.lock(path, wait_s=0):
             pass
 
 
 def test_a_held_lock_is_waited_for(tmp_path):
     path = tmp_path / "lock"
     with holder(path) as process:
-        with pytest.raises(BusyError), files.lock(path, wait_s=0):
+        with pytest.raises(BusyError), locks.lock(path, wait_s=0):
             pass
         timer = threading.Timer(0.2, process.stdin.close)
         timer.start()
-        with files.lock(path, wait_s=60):
+        with locks.lock(path, wait_s=60):
             assert process.wait() == 0
         timer.join()
 
@@ -232,7 +233,7 @@ def test_a_long_document_says_the_same_and_is_as_strict(value):
     ],
 )
 def test_which_names_are_inputs(name, taken):
-    assert files.is_input_name(name) is taken
+    assert inputs.is_input_name(name) is taken
 
 
 def test_only_regular_files_are_listed(tmp_path):
@@ -241,5 +242,5 @@ def test_only_regular_files_are_listed(tmp_path):
     (tmp_path / "folder.csv").mkdir()
     (tmp_path / "link.csv").symlink_to(tmp_path / "a.csv")
     os.mkfifo(tmp_path / "pipe.csv")
-    listing = files.list_inputs(tmp_path)
+    listing = inputs.list_inputs(tmp_path)
     assert list(listing) == ["a.csv", "b.csv"] and listing["a.csv"][0] == 2

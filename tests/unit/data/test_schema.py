@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from risk.data import csv_check, ledger, validation
+from risk.data import csv_check, csv_rows, ledger, validation
+from risk.data.frames import read_table, to_frame, to_target
 from risk.data.schema import (
     LARGEST,
     NEGATIVE_WORDS,
@@ -22,9 +23,6 @@ from risk.data.schema import (
     learn_labels,
     parse_label,
     parse_number,
-    read_table,
-    to_frame,
-    to_target,
 )
 from risk.engines.duckdb import Engine
 from risk.errors import DatasetError
@@ -184,7 +182,7 @@ def test_the_table_read_back_is_the_frame_of_its_rows(before, after):
 def test_a_row_that_is_written_is_read_by_the_exact_reader_as_it_was(expected):
     data = ledger.render_line(SCHEMA.columns)
     data += b"".join(ledger.render_line(row[name] for name in SCHEMA.columns) for row in expected)
-    parsed = csv_check.parse_rows(io.StringIO(data.decode(), newline=""), SCHEMA.columns, ",")
+    parsed = csv_rows.parse_rows(io.StringIO(data.decode(), newline=""), SCHEMA.columns, ",")
     found = validation.sort_rows(parsed, SCHEMA.columns, SCHEMA.columns, SCHEMA)
     assert found.good == expected and found.rejected == []
 

@@ -6,7 +6,7 @@ import io
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from risk.data import csv_check, validation
+from risk.data import csv_check, csv_rows, validation
 from risk.data.schema import Schema
 
 SCHEMA = Schema(
@@ -54,7 +54,7 @@ def test_blocks_and_single_rows_are_sorted_alike(
     checked = csv_check.check(path, SCHEMA.columns)
     if checked.refusal:
         return
-    wanted = validation.sort_rows(csv_check.read_rows(checked), checked.header, SCHEMA.columns, schema)
+    wanted = validation.sort_rows(csv_rows.read_rows(checked), checked.header, SCHEMA.columns, schema)
     found = list(validation.sort_file(checked, SCHEMA.columns, schema, chunk_rows=chunk_rows))
     assert [row for part in found for row in part.good] == wanted.good
     assert [one for part in found for one in part.rejected] == wanted.rejected
@@ -64,6 +64,6 @@ def test_a_file_in_which_nothing_is_odd_is_not_read_row_by_row(tmp_path, monkeyp
     path = tmp_path / "rows.csv"
     path.write_text("id,size,plan,left\n" + "a,1,x,0\n" * 25)
     checked = csv_check.check(path, SCHEMA.columns)
-    monkeypatch.setattr(csv_check, "read_rows", None)
+    monkeypatch.setattr(csv_rows, "read_rows", None)
     found = list(validation.sort_file(checked, SCHEMA.columns, SCHEMA, chunk_rows=10))
     assert [len(part.good) for part in found] == [10, 10, 5] and found[0].places == list(range(10))

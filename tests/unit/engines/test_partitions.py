@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from risk.data import csv_check, ledger
+from risk.data import csv_check, csv_rows, ledger
 from risk.engines import partitions
 from risk.errors import ServiceError
 
@@ -47,7 +47,7 @@ def read_cut(checked, part_bytes):
 def read_whole(checked):
     return [
         (row.line, row.problem, [None] * 3 if row.problem else [cell or None for cell in row.cells])
-        for row in csv_check.read_rows(checked)
+        for row in csv_rows.read_rows(checked)
     ]
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from risk.data import profiles
 from risk.monitoring import column_drift, reference, rules
-from risk.monitoring.rules import Opinion
-from risk.monitoring.verdict import RULES, judge
+from risk.monitoring.rules import RULES, Opinion
+from risk.monitoring.verdict import judge
 
 
 def judge_score(recorded, truth, called):

@@ -1,0 +1,70 @@
+"""The command line that all scripts share."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from risk.errors import UsageError
+
+if TYPE_CHECKING:
+    pass
+
+
+Options = Callable[[argparse.ArgumentParser], None]
+
+
+EPILOG = """\
+example:
+  python {name}.py --config /srv/risk/config.json --json
+
+exit codes:
+  0 done or nothing to do, 64 usage, 65 bad data, 66 no input, 69 no service,
+  70 our bug, 74 disk or network, 75 busy, 77 permission, 78 config.json
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> Any:
+        raise UsageError(f"{message}; see {self.prog} --help")
+
+
+class _Formatter(argparse.HelpFormatter):
+    """Help in 78 columns, examples as they are; a terminal would be asked for its width at every tick."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=78)
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        import textwrap
+
+        paragraphs = text.strip().split("\n\n")
+        return "\n\n".join(part if "\n  " in part else textwrap.fill(part, width) for part in paragraphs)
+
+
+def parse(
+    name: str, argv: list[str] | None, description: str | None, options: Options | None
+) -> dict[str, Any]:
+    parser = _Parser(
+        prog=f"{name}.py",
+        description=description,
+        formatter_class=_Formatter,
+        epilog=EPILOG.format(name=name),
+    )
+    parser.add_argument(
+        "--config",
+        metavar="PATH",
+        default=Path(__file__).resolve().parents[2] / "config.json",
+        help="config.json to use (default: the one beside the scripts)",
+    )
+    parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
+    loud = parser.add_mutually_exclusive_group()
+    loud.add_argument(
+        "-q", dest="verbosity", action="store_const", const=-1, default=0, help="say errors only"
+    )
+    loud.add_argument("-v", dest="verbosity", action="store_const", const=1, help="say details too")
+    if options is not None:
+        options(parser)
+    return vars(parser.parse_args(argv))

@@ -1,0 +1,198 @@
+"""How a script begins and ends: arguments, lock, logging, timing, history, exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from risk import errors, files, text
+from risk.errors import BusyError, PipelineError
+from risk.history import outbox
+from risk.locks import lock
+from risk.runtime import arguments, deliveries, logs, permissions, signals
+from risk.runtime.settings import Config, load_config
+
+if TYPE_CHECKING:
+    from risk.engines.spark_session import Cluster
+
+WAIT_S = 10.0
+READS = ("dry_run", "list", "history", "export", "check", "predict", "explain")
+
+
+def main(
+    name: str,
+    run: Callable[..., Any],
+    argv: list[str] | None = None,
+    *,
+    description: str | None,
+    options: arguments.Options | None = None,
+    locks: bool = True,
+    by_cron: bool = False,
+) -> int:
+    """Run one stage as a shell command and return its exit code.
+
+    The only place that turns an error into an exit code. A bug keeps its traceback (70). `by_cron`
+    marks the script that cron fires: it never waits for the lock, and says the same trouble once a
+    day, not every ten minutes.
+    """
+    end = deliveries.Ending()
+    end.exit_code = _run_script(name, run, argv, description, options, locks, by_cron, end)
+    if by_cron and end.counts:
+        deliveries.alert(end)
+    return end.exit_code
+
+
+def _run_script(
+    name: str,
+    run: Callable[..., Any],
+    argv: list[str] | None,
+    description: str | None,
+    options: arguments.Options | None,
+    locks: bool,
+    by_cron: bool,
+    end: deliveries.Ending,
+) -> int:
+    settings = None
+    logs.Logging.wanted = logs.set_up_screen  # until config.json is read
+    try:
+        given = arguments.parse(name, argv, description, options)
+        looks = any(given.get(option) for option in READS)
+        end.path = None if looks else Path(given["config"])
+        end.settings = settings = load_config(given.pop("config"))
+        as_json, verbosity = given.pop("json"), given.pop("verbosity")
+        changes = locks and not looks
+        logs.Logging.prepare(settings, verbosity, rotates=changes)
+        with signals.terminable(), _hold(settings, by_cron) if changes else nullcontext() as died:
+            if died and by_cron:
+                deliveries.alert_of_death(settings)
+            if changes and not by_cron:
+                permissions.warn_of_open_folders(settings)
+            try:
+                result = run(settings, **given) if by_cron else perform(settings, name, run, **given)
+                end.result = result if changes else None
+            finally:
+                if changes and not isinstance(sys.exception(), signals.Terminated | KeyboardInterrupt):
+                    deliveries.deliver(settings, name)
+                    deliveries.copy_datasets(settings, name)
+        if as_json:
+            waiting = {"records_waiting": len(outbox.waiting(settings.outbox))} if by_cron else {}
+            where = sys.stderr if getattr(result, "filled_stdout", False) else sys.stdout
+            print(json.dumps(facts_of(result) | waiting, allow_nan=False), file=where)
+        elif hasattr(result, "text"):
+            print(text.escape_lines_for_terminal(result.text()), end="")
+        if by_cron and changes:
+            said_file(settings).unlink(missing_ok=True)
+        return int(getattr(result, "exit_code", os.EX_OK))
+    except SystemExit as leave:
+        return int(leave.code or 0)
+    except BusyError as error:
+        return os.EX_OK if by_cron else _fail(name, error)
+    except PipelineError as error:
+        end.by(error)
+        return _fail(name, error, settings if by_cron else None)
+    except OSError as error:
+        failure = errors.from_os_error(error)
+        end.by(failure)
+        return _fail(name, failure, settings if by_cron else None)
+    except KeyboardInterrupt:
+        end.result = None
+        print(f"ERROR {name}: interrupted", file=sys.stderr)
+        return 130
+    except signals.Terminated as error:
+        end.by(error)
+        print(f"ERROR {name}: terminated", file=sys.stderr)
+        return 143
+    except Exception as error:  # noqa: BLE001  (the one place where a bug ends: its traceback and its code)
+        end.by(error)
+        logs.log(name).exception("this is a bug of ours; nothing was deployed by half")
+        return os.EX_SOFTWARE
+
+
+@contextmanager
+def _hold(config: Config, by_cron: bool) -> Iterator[bool]:
+    """Hold the workspace and clear away what a dead run left in it; yields whether there was one."""
+    with lock(config.lock, wait_s=0 if by_cron else WAIT_S) as died:
+        files.sweep(
+            config.output_folder,
+            config.output_model,
+            config.prod_deployment,
+            config.state_folder,
+            config.outbox,
+            *config.alerts.queues.values(),
+            config.spill_folder,
+        )
+        files.sweep_readers(config.spill_folder)
+        yield died
+
+
+def _fail(name: str, error: PipelineError, config: Config | None = None) -> int:
+    """Report an error once; what cron has been told within a day goes to the log alone."""
+    again = config is not None and _was_said(config, str(error))
+    logs.log(name).log(20 if again else 40, "%s", error.text, extra={"details": error.details})
+    return error.exit_code
+
+
+def said_file(config: Config) -> Path:
+    """Name the file that remembers what cron was told last."""
+    return config.state_folder / "said.json"
+
+
+def _was_said(config: Config, text: str) -> bool:
+    now = time.time()
+    text = re.sub(r"\d[\d,.]*", "0", text)  # of the same trouble the figures move, such as what is free
+    try:
+        last = files.read_json_or_none(said_file(config)) or {}
+        if last.get("text") == text and 0 <= now - last["at"] < deliveries.SAY_AGAIN_S:
+            return True
+        files.put_json(said_file(config), {"text": text, "at": now})
+    except (OSError, PipelineError):  # a disk that cannot note it: say it again rather than never
+        return False
+    return False
+
+
+def facts_of(result: Any) -> dict[str, Any]:
+    """Give the facts of a Result, as `--json` prints them."""
+    facts: dict[str, Any] = result.to_json() if hasattr(result, "to_json") else dict(vars(result))
+    return facts
+
+
+def perform(config: Config, name: str, run: Callable[..., Any], **arguments: Any) -> Any:
+    """Run one stage, time it, log one line of facts, and note it in the history."""
+    logs.log(name)
+    started = time.perf_counter()
+    result = run(config, **arguments)
+    duration_s = time.perf_counter() - started
+    facts = facts_of(result).items()
+    shown = " ".join(f"{key}={value}" for key, value in facts if isinstance(value, str | int | float))
+    logs.log(name).info("%s duration_s=%.3f", shown, duration_s)
+    rows = result.history(config) if hasattr(result, "history") else None
+    if rows is not None:
+        n_rows = next((value for key, value in facts if key in ("rows_read", "n_samples", "n")), None)
+        timing = {"stage": name, "duration_s": duration_s, "n_rows": n_rows}
+        deliveries.remember(config, name, {**rows, "timings": [*rows.get("timings", ()), timing]})
+    return result
+
+
+def connect_cluster(config: Config, packages: Sequence[str] = ()) -> Cluster:
+    """Give a session on the cluster that config.json names, of whose executors `Cluster.prove` is sure."""
+    from risk.engines import spark_session
+
+    wanted = spark_session.Settings(
+        config.spark_master or "",
+        config.spark_conf,
+        config.spark_wait_s,
+        config.log_file.with_name("spark.log"),
+    )
+    connected = spark_session.connect(wanted)
+    connected.prove(config.spill_folder, packages)
+    return connected
+
+
+# --- logging -------------------------------------------------------------------------------------------

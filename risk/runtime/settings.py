@@ -1,0 +1,416 @@
+"""Where is everything, and how is it wanted: one typed, checked reading of config.json."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from risk.errors import ConfigError
+from risk.limits import Limits, Room
+from risk.monitoring.alerts import Settings as AlertSettings
+from risk.runtime import settings_schema
+
+if TYPE_CHECKING:
+    from risk.data.row_index import Place
+
+STATE_FOLDER = ".state"
+SECRETS = ("RISK_DATABASE_URL", "RISK_MODEL_KEY", "RISK_API_TOKEN", "RISK_WEBHOOK_URL")
+
+
+class Config(NamedTuple):
+    """Everything a script needs to know; every path is absolute.
+
+    `missing_ids_allowed` is true where `id_columns` is the default, which the data may lack.
+    """
+
+    path: Path
+    root: Path
+    input_folder: Path
+    output_folder: Path
+    test_data: Path
+    output_model: Path
+    prod_deployment: Path
+    target_column: str
+    positive_label: str | None
+    id_columns: tuple[str, ...]
+    missing_ids_allowed: bool
+    ignore_columns: tuple[str, ...]
+    separator: str | None
+    estimator: str
+    random_state: int
+    threshold: str | float
+    call_cost: float | None
+    loss_cost: float | None
+    params: dict[str, Any]
+    drift_rule: str
+    alpha: float
+    gate: str
+    keep_releases: int
+    database_url: str
+    store_datasets: bool
+    keep_days: int | None
+    engine: str
+    memory_limit: str | None
+    spill_folder: Path
+    max_training_rows: int
+    spark_master: str | None
+    spark_conf: dict[str, str]
+    spark_wait_s: int
+    host: str
+    port: int
+    workers: int
+    max_body_mb: int
+    limits: Limits
+    max_rows: int
+    timeout_s: int
+    top_n: int
+    value_column: str | None
+    words: dict[str, dict[str, str]]
+    alerts: AlertSettings
+    secrets: dict[str, str]
+
+    def __repr__(self) -> str:
+        return f"Config({self.path})"  # without passwords
+
+    # What lies where (DESIGN 4); the names of files stand here and nowhere else.
+    @property
+    def final_data(self) -> Path:
+        return self.output_folder / "finaldata.csv"
+
+    @property
+    def ledger(self) -> Path:
+        return self.output_folder / ".finaldata.json"
+
+    @property
+    def known_rows(self) -> Place:
+        from risk.data.row_index import Place
+
+        index = self.output_folder / ".finaldata.known.json"
+        return Place(self.final_data, index, self.state_folder / "rows.key")
+
+    @property
+    def ingested_files(self) -> Path:
+        return self.output_folder / "ingestedfiles.txt"
+
+    @property
+    def rejected_rows(self) -> Path:
+        return self.output_folder / "rejectedrows.csv"
+
+    @property
+    def trained_model(self) -> Path:
+        return self.output_model / "trainedmodel.pkl"
+
+    @property
+    def model_card(self) -> Path:
+        return self.output_model / "modelcard.json"
+
+    @property
+    def gate_verdict(self) -> Path:
+        return self.output_model / "verdict.json"
+
+    @property
+    def trained_on(self) -> Path:
+        return self.output_model / ".ingestedfiles.txt"
+
+    @property
+    def latest_score(self) -> Path:
+        return self.output_model / "latestscore.txt"
+
+    @property
+    def metrics(self) -> Path:
+        return self.output_model / "metrics.json"
+
+    @property
+    def diagnostics(self) -> Path:
+        return self.output_model / "diagnostics.json"
+
+    @property
+    def trends(self) -> Path:
+        return self.output_model / "trends.json"
+
+    @property
+    def report(self) -> Path:
+        return self.output_model / "report.json"
+
+    @property
+    def report_page(self) -> Path:
+        return self.output_model / "report.html"
+
+    @property
+    def at_risk(self) -> Path:
+        return self.output_model / "atrisk.csv"
+
+    @property
+    def summary_report(self) -> Path:
+        return self.output_model / "summary_report.pdf"
+
+    @property
+    def confusion_matrix(self) -> Path:
+        return self.output_model / "confusionmatrix.png"
+
+    @property
+    def time_trends(self) -> Path:
+        return self.output_model / "timetrends.png"
+
+    @property
+    def api_returns(self) -> Path:
+        return self.output_model / "apireturns.txt"
+
+    @property
+    def state_folder(self) -> Path:
+        return self.root / STATE_FOLDER
+
+    @property
+    def lock(self) -> Path:
+        return self.state_folder / "lock"
+
+    @property
+    def tick_state(self) -> Path:
+        return self.state_folder / "tick.json"
+
+    @property
+    def input_digests(self) -> Path:
+        return self.state_folder / "inputs.json"
+
+    @property
+    def awaited(self) -> Path:
+        return self.state_folder / "awaited.bin"
+
+    @property
+    def outbox(self) -> Path:
+        return self.state_folder / "outbox"
+
+    @property
+    def package_cache(self) -> Path:
+        return self.state_folder / "packages.json"
+
+    @property
+    def log_file(self) -> Path:
+        return self.root / "logs" / "pipeline.log"
+
+    @property
+    def request_log(self) -> Path:
+        return self.root / "logs" / "api.log"
+
+    @property
+    def requirements(self) -> Path:
+        return Path(__file__).resolve().parents[2] / "requirements.txt"
+
+    @property
+    def room(self) -> Room:
+        return Room(self.spill_folder, self.memory_limit)
+
+    @property
+    def max_body_bytes(self) -> int:
+        return self.max_body_mb * 1024 * 1024
+
+    def row_key(self) -> str:
+        """Say what shapes a row; another answer means that the table must be compiled anew."""
+        shape = {
+            "target_column": self.target_column,
+            "positive_label": self.positive_label,
+            "id_columns": self.id_columns,
+            "ignore_columns": self.ignore_columns,
+            "separator": self.separator,
+        }
+        return json.dumps(shape, sort_keys=True)
+
+    def other_key(self) -> str:
+        """Say what shapes models and verdicts but no row; a change waits for new data."""
+        costs = [self.call_cost, self.loss_cost] if self.threshold == "cost" else []
+        shape = [self.estimator, self.random_state, self.threshold, self.params, self.drift_rule, *costs]
+        if self.max_training_rows != settings_schema.DEFAULTS["max_training_rows"]:
+            shape.append({"max_training_rows": self.max_training_rows})
+        return json.dumps([*shape, self.alpha, self.gate, self.keep_releases], sort_keys=True)
+
+
+def load_config(path: str | os.PathLike[str]) -> Config:
+    """Read, check and freeze config.json; never creates anything.
+
+    Raises
+    ------
+    ConfigError
+        With every problem found, a line each.
+    """
+    path = Path(os.path.abspath(path))  # noqa: PTH100  (resolve() would follow a linked config away)
+    raw = _read_json(path)
+    values, problems = settings_schema.check(path.parent, raw)
+    secrets = _secrets(path.parent, problems)
+    if "RISK_DATABASE_URL" in secrets:
+        settings_schema.check_url("RISK_DATABASE_URL", secrets["RISK_DATABASE_URL"], problems, secret=True)
+    if "RISK_WEBHOOK_URL" in secrets and not settings_schema.is_webhook(secrets["RISK_WEBHOOK_URL"]):
+        problems.append("RISK_WEBHOOK_URL: must be an http or https URL, without user name and blanks")
+    if problems:
+        plural = "problem" if len(problems) == 1 else "problems"
+        raise ConfigError(f"{path}: {len(problems)} {plural}; correct the file and run again", problems)
+    return _freeze(path, raw, values, secrets)
+
+
+def find_alerts(path: str | os.PathLike[str]) -> AlertSettings | None:
+    """Find whom to tell that config.json is wrong: what of `alerts` is right counts, else the default.
+
+    None where the folder of config.json has never seen a tick.
+    """
+    path = Path(os.path.abspath(path))  # noqa: PTH100
+    if not (path.parent / STATE_FOLDER).is_dir():
+        return None
+    try:
+        given = _read_json(path).get("alerts")
+    except ConfigError:
+        given = None
+    defaults: dict[str, Any] = settings_schema.DEFAULTS["alerts"]
+    given = given if isinstance(given, dict) else {}
+    values = {name: given.get(name, value) for name, value in defaults.items()}
+    for name, value in values.items():
+        rule, _ = settings_schema.ALERT_RULES[f"alerts.{name}"]
+        values[name] = value if rule(value) else defaults[name]
+    return _alerts(path.parent, values, _secrets(path.parent, []))
+
+
+def _alerts(root: Path, values: dict[str, Any], secrets: dict[str, str]) -> AlertSettings:
+    webhook, command = secrets.get("RISK_WEBHOOK_URL"), values["command"]
+    return AlertSettings(
+        root=root,
+        state_folder=root / STATE_FOLDER,
+        webhook=webhook if webhook and settings_schema.is_webhook(webhook) else None,
+        command=tuple(command) if command else None,
+        template=values["template"],
+        stale_days=values["stale_days"],
+        cool_down_hours=values["cool_down_hours"],
+        timeout_s=values["timeout_s"],
+    )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_no_repeated_key)
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: no such file; name one with --config PATH") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read ({error})") from error
+    except ValueError as error:
+        raise ConfigError(f"{path}: is not valid JSON ({error})") from error
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{path}: must hold one JSON object with the five folder keys")
+    return raw
+
+
+def _no_repeated_key(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"key {next(n for n in names if names.count(n) > 1)!r} appears twice")
+    return result
+
+
+def _setting(value: str | int | float | bool) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _secrets(root: Path, problems: list[str]) -> dict[str, str]:
+    """Read `RISK_*` from the environment, else from risk.env: cron, shell and server agree."""
+    found = _env_file(root / "risk.env", problems)
+    found.update({name: os.environ[name] for name in SECRETS if os.environ.get(name)})
+    return found
+
+
+def _env_file(path: Path, problems: list[str]) -> dict[str, str]:
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return {}
+    if stat.S_IMODE(status.st_mode) & 0o077:
+        problems.append("risk.env: others can read it; run: chmod 600 risk.env")
+        return {}
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        problems.append(f"risk.env: cannot be read ({getattr(error, 'strerror', 'it is not UTF-8')})")
+        return {}
+    found = {}
+    for number, line in enumerate(lines, start=1):
+        name, equals, value = line.strip().partition("=")
+        if not name or name.startswith("#"):
+            continue
+        name = name.removeprefix("export ").strip()
+        if not equals or name not in SECRETS:
+            problems.append(f"risk.env: line {number} is not NAME=VALUE with one of {', '.join(SECRETS)}")
+        else:
+            found[name] = value.strip().strip("'\"")
+    return {name: value for name, value in found.items() if value}
+
+
+def _label(value: str | int | float | bool | None) -> str | None:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return None if value is None else str(value).strip()
+
+
+def _cost(value: float | None) -> float | None:
+    return None if value is None else float(value)
+
+
+def _database_url(root: Path, url: str) -> str:
+    """Take a relative SQLite path from config.json's own folder, as every other path."""
+    prefix, url = "sqlite:///", url.strip()
+    if url.startswith(prefix) and not url.startswith(prefix + "/"):
+        return f"{prefix}{root / url.removeprefix(prefix)}"
+    return url
+
+
+def _freeze(path: Path, raw: dict[str, Any], values: dict[str, Any], secrets: dict[str, str]) -> Config:
+    root = path.parent
+    folders = {key: Path(os.path.normpath(root / raw[key])) for key in settings_schema.FOLDER_KEYS}
+    spill = values["engine.spill_folder"]
+    return Config(
+        path=path,
+        root=root,
+        input_folder=folders["input_folder_path"],
+        output_folder=folders["output_folder_path"],
+        test_data=folders["test_data_path"],
+        output_model=folders["output_model_path"],
+        prod_deployment=folders["prod_deployment_path"],
+        target_column=values["target_column"].strip(),
+        positive_label=_label(values["positive_label"]),
+        id_columns=tuple(values["id_columns"]),
+        missing_ids_allowed="id_columns" not in raw,
+        ignore_columns=tuple(values["ignore_columns"]),
+        separator=settings_schema.SEPARATORS[values["separator"]] if values["separator"] else None,
+        estimator=values["model.estimator"],
+        random_state=values["model.random_state"],
+        threshold=values["model.threshold"],
+        call_cost=_cost(values["model.call_cost"]),
+        loss_cost=_cost(values["model.loss_cost"]),
+        params=values["model.params"],
+        drift_rule=values["drift.rule"],
+        alpha=values["drift.alpha"],
+        gate=values["deployment.gate"],
+        keep_releases=values["deployment.keep_releases"],
+        database_url=_database_url(root, secrets.get("RISK_DATABASE_URL", values["database_url"])),
+        store_datasets=values["store_datasets"],
+        keep_days=values["keep_days"],
+        engine=values["engine.name"],
+        memory_limit=values["engine.memory_limit"],
+        spill_folder=root / spill if spill else root / STATE_FOLDER / "spill",
+        max_training_rows=values["max_training_rows"],
+        spark_master=values["engine.master"],
+        spark_conf={name: _setting(value) for name, value in values["engine.conf"].items()},
+        spark_wait_s=values["engine.wait_s"],
+        host=values["api.host"],
+        port=values["api.port"],
+        workers=values["api.workers"],
+        max_body_mb=values["api.max_body_mb"],
+        limits=Limits(**{name: values[f"limits.{name}"] for name in settings_schema.DEFAULTS["limits"]}),
+        max_rows=values["api.max_rows"],
+        timeout_s=values["api.timeout_s"],
+        top_n=values["report.top_n"],
+        value_column=values["report.value_column"],
+        words=values["report.words"],
+        alerts=_alerts(
+            root, {name: values[f"alerts.{name}"] for name in settings_schema.DEFAULTS["alerts"]}, secrets
+        ),
+        secrets=secrets,
+    )
