@@ -28,7 +28,7 @@ Rows = tuple["pd.DataFrame", "np.ndarray"]
 
 
 @dataclass(frozen=True)
-class Result:
+class DeploymentResult:
     """Which release is deployed now; `deployed` says whether this run changed that."""
 
     release: str | None
@@ -129,7 +129,7 @@ def run(
     rollback: str | None = None,
     by: str = "hand",
     why: Mapping[str, Any] | None = None,
-) -> Result:
+) -> DeploymentResult:
     """Publish the candidate, go back to an earlier release, or list what there is.
 
     Parameters
@@ -152,14 +152,14 @@ def run(
     before = registry.current(folder)
     if list:
         told = tuple(tell(folder, name) for name in registry.names(folder))
-        return Result(registry.release_id(before) if before else None, False, told)
+        return DeploymentResult(registry.release_id(before) if before else None, False, told)
     if rollback is not None:
         key = config.secrets.get("RISK_MODEL_KEY")
         whole = [name for name in registry.names(folder) if rollback or registry.is_whole(folder, name, key)]
         target = choose_rollback(whole, before, rollback)
         found = registry.read(folder, target, key)
         publishing.switch(folder, target)
-        return Result(
+        return DeploymentResult(
             found.id, target != before, (), found.manifest, "rollback", found.manifest["files"][MODEL]
         )
     files, facts = read_candidate(config)
@@ -172,7 +172,7 @@ def run(
         key=config.secrets.get("RISK_MODEL_KEY"),
     )
     deployed = before is None or registry.release_id(before) != release
-    return Result(release, deployed, (), facts, DEPLOYED, sha256(files[MODEL]))
+    return DeploymentResult(release, deployed, (), facts, DEPLOYED, sha256(files[MODEL]))
 
 
 def tell(folder: Path, name: str) -> str:

@@ -41,7 +41,7 @@ MOST_TOLD, FIRST_CLIENTS, MOST_REASONS = 20, 5, 20
 
 
 @dataclass(frozen=True)
-class Result:
+class DiagnosticsResult:
     """What was described; `facts` is diagnostics.json."""
 
     n_rows: int
@@ -73,7 +73,7 @@ class Result:
 
 
 @dataclass(frozen=True)
-class Past:
+class HistoryResult:
     """How things have moved, or how many rows of each table were exported."""
 
     trends: Mapping[str, Any] = field(default_factory=dict, repr=False)
@@ -93,7 +93,7 @@ class Past:
 
 
 @dataclass(frozen=True)
-class Predicted:
+class PredictionResult:
     """What became of the rows of a file; the predictions are in `output`, or went to standard output."""
 
     release: str
@@ -113,7 +113,7 @@ class Predicted:
 
 
 @dataclass(frozen=True)
-class Explained:
+class ExplanationResult:
     """Where a client's prediction comes from."""
 
     facts: Mapping[str, Any] = field(repr=False)
@@ -143,7 +143,7 @@ def run(
     reasons: int = 3,
     output: str | None = None,
     explain: str | None = None,
-) -> Result | Past | Predicted | Explained:
+) -> DiagnosticsResult | HistoryResult | PredictionResult | ExplanationResult:
     """Describe the present table and the deployed model; write atrisk.csv, diagnostics.json, trends.json.
 
     Parameters
@@ -174,9 +174,9 @@ def run(
     if since and not history:
         raise UsageError("--since counts only with --history")
     if export is not None:
-        return Past(exported=export_tables(config, Path(export)))
+        return HistoryResult(exported=export_tables(config, Path(export)))
     if history:
-        return Past(read_past(config, since), since, len(outbox.waiting(config.outbox)))
+        return HistoryResult(read_past(config, since), since, len(outbox.waiting(config.outbox)))
     if predict is not None:
         return predict_file(config, predict, reasons, output)
     if explain is not None:
@@ -203,7 +203,7 @@ def run(
     }
     put_json(config.trends, moved)
     put_json(config.diagnostics, facts)
-    return Result(
+    return DiagnosticsResult(
         n_rows=ledger.rows,
         n_columns=len(missing),
         n_missing=sum(int(found["count"]) for found in missing.values()),
@@ -294,7 +294,7 @@ def remember_list(config: Config, told: Mapping[str, Any]) -> None:
     deliveries.remember(config, "diagnostics", {"client_lists": [kept]})
 
 
-def predict_file(config: Config, path: str, n_reasons: int, output: str | None) -> Predicted:
+def predict_file(config: Config, path: str, n_reasons: int, output: str | None) -> PredictionResult:
     """Let the deployed model predict the rows of a file; of the workspace only the spill folder is used."""
     from threadpoolctl import threadpool_limits
 
@@ -313,12 +313,12 @@ def predict_file(config: Config, path: str, n_reasons: int, output: str | None) 
         with streams.open_output(output, scratch) as out, threadpool_limits(1):
             told = batch.predict_file(checked, deployed, out, n_reasons=n_reasons, room=room)
     tell_rejected(checked.name, told.rejected, told.n_rows)
-    return Predicted(release.id, told.n_rows, told.n_leaving, len(told.rejected), output)
+    return PredictionResult(release.id, told.n_rows, told.n_leaving, len(told.rejected), output)
 
 
 def predict_on_cluster(
     config: Config, release: Release, deployed: Predictor, path: str, n_reasons: int, output: str | None
-) -> Predicted:
+) -> PredictionResult:
     """Let executors predict a file into a file, or a folder of files into a new folder."""
     from risk.prediction import spark_batch, streams
 
@@ -352,7 +352,7 @@ def predict_on_cluster(
         sum(one.n_leaving for one in told),
         sum(len(one.rejected) for one in told),
     )
-    return Predicted(release.id, n_rows, n_leaving, n_rejected, output)
+    return PredictionResult(release.id, n_rows, n_leaving, n_rejected, output)
 
 
 def check_output(config: Config, path: str, output: str | None) -> None:
@@ -377,7 +377,7 @@ def tell_rejected(name: str, rejected: Sequence[Rejection], n_good: int) -> None
         LOG.error("%s: holds no good row", name)
 
 
-def explain_client(config: Config, client: str) -> Explained:
+def explain_client(config: Config, client: str) -> ExplanationResult:
     """Tell where the prediction of a client comes from; of the workspace only the spill folder is used."""
     from threadpoolctl import threadpool_limits
 
@@ -387,7 +387,9 @@ def explain_client(config: Config, client: str) -> Explained:
     release, deployed = load_release(config)
     with streams.scratch(config.spill_folder) as scratch, threadpool_limits(1):
         room = Room(scratch, config.memory_limit)
-        return Explained(explanation.explain(client, config.final_data, ledger, release, deployed, room))
+        return ExplanationResult(
+            explanation.explain(client, config.final_data, ledger, release, deployed, room)
+        )
 
 
 def read_history(config: Config) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from risk.data.ledger import Ledger
     from risk.data.profiles import Counts, Profile
-    from risk.model.data_checks import Suspicion
+    from risk.model.data_checks import DataCheck
     from risk.model.registry import Release
     from risk.monitoring.delayed_labels import Outlook
     from risk.monitoring.verdict import Verdict
@@ -37,7 +37,7 @@ MOST_DIGESTS = 5_000_000
 
 
 @dataclass(frozen=True)
-class Result:
+class ScoringResult:
     """How good the trained model is on the test data."""
 
     f1: float
@@ -91,7 +91,7 @@ def read_test_data(config: Config, schema: Schema) -> tuple[pd.DataFrame, np.nda
 
 def suspect_test_data(
     config: Config, card: Mapping[str, Any], X: pd.DataFrame, y: np.ndarray, score: Score
-) -> list[Suspicion]:
+) -> list[DataCheck]:
     """Say why a score may say little (few rows) or too much (rows that the model was trained on)."""
     from risk.metrics import cross_validation
     from risk.model import data_checks
@@ -127,7 +127,7 @@ def digest_rows(config: Config, ledger: Ledger, schema: Schema, test: np.ndarray
     return np.concatenate(parts), int(common.sum())
 
 
-def run(config: Config) -> Result:
+def run(config: Config) -> ScoringResult:
     """Score the trained model and write latestscore.txt and metrics.json.
 
     Raises
@@ -153,7 +153,7 @@ def run(config: Config) -> Result:
     kept = ("n", "n_positive", "f1", "f1_low", "f1_high", "auc", "average_precision")
     facts = {name: value for name, value in score.to_json().items() if name in kept}
     facts["model_sha256"] = card["model_sha256"]
-    return Result(score.f1, score.f1_low, score.f1_high, score.auc, score.n, facts)
+    return ScoringResult(score.f1, score.f1_low, score.f1_high, score.auc, score.n, facts)
 
 
 # --- the deployed model, on new rows -----------------------------------------------------------------------

@@ -391,7 +391,7 @@ class Tick:
         done = runner.perform(self.config, "deployment", deployment.run, by="tick", why=why)
         return result._replace(deployed=done.deployed)
 
-    def ask_gate(self, trained: training.Result) -> dict[str, Any]:
+    def ask_gate(self, trained: training.TrainingResult) -> dict[str, Any]:
         """Hold the candidate against the deployed model; one that passes is fitted again on everything."""
         import deployment
         import scoring

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from risk.data.ledger import Ledger
     from risk.engines.table_reader import Taken
-    from risk.model.data_checks import Suspicion
+    from risk.model.data_checks import DataCheck
     from risk.model.estimators import Recipe
     from risk.model.selection import Choice, Rule
 
@@ -33,7 +33,7 @@ HARMLESS = ("constant",)  # nobody needs a mail about it
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingPlan:
     """What was decided about a model: enough to fit it again on more rows.
 
     `rows` says which were used, "all" or the "new" ones behind the offset `behind` of the table; `facts`
@@ -47,14 +47,14 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Result:
+class TrainingResult:
     """What was fitted on how many rows; and those held back for the gate, with the plan to refit by."""
 
     estimator: str
     n_samples: int
     n_features: int
     n_positive: int
-    plan: Plan = field(repr=False)
+    plan: TrainingPlan = field(repr=False)
     held_back: Labelled = field(repr=False)
 
     @property
@@ -116,12 +116,12 @@ class Labelled:
 # --- compute -------------------------------------------------------------------------------------------
 
 
-def make_plan(data: Labelled, wanted: Recipe, estimator: str, rule: Rule, behind: int | None) -> Plan:
+def make_plan(data: Labelled, wanted: Recipe, estimator: str, rule: Rule, behind: int | None) -> TrainingPlan:
     """Decide what is fitted on which rows, by cross-validation inside them alone."""
     from risk.metrics import cross_validation
     from risk.model import data_checks, estimators, selection, training_rows
 
-    def choose(data: Labelled) -> tuple[Choice, list[Suspicion]]:
+    def choose(data: Labelled) -> tuple[Choice, list[DataCheck]]:
         rows = cross_validation.sample_to_try(data.X, data.y)
         choice = selection.choose(data.X, data.y, wanted, estimator, rule, rows)
         no_signal = data_checks.suspect_no_signal(choice.facts["cross_validation"]["auc"])
@@ -145,7 +145,7 @@ def make_plan(data: Labelled, wanted: Recipe, estimator: str, rule: Rule, behind
         "reference": keep_reference(choice, data, rule),
         "slices": find_slices(choice, data),
     }
-    return Plan(choice, used, behind, {**choice.facts, **told})
+    return TrainingPlan(choice, used, behind, {**choice.facts, **told})
 
 
 def tell_sample(choice: Choice, data: Labelled, random_state: int) -> dict[str, Any]:
@@ -220,8 +220,8 @@ def describe(X: pd.DataFrame, schema: Schema) -> dict[str, Any]:
 
 
 def run(
-    config: Config, *, behind: int | None = None, hold_back: bool = True, refit: Plan | None = None
-) -> Result:
+    config: Config, *, behind: int | None = None, hold_back: bool = True, refit: TrainingPlan | None = None
+) -> TrainingResult:
     """Fit a model and write trainedmodel.pkl with its model card.
 
     Called bare: on every labelled row. A retraining needs further ways.
@@ -268,7 +268,7 @@ def run(
     for warning in plan.facts["warnings"] if refit is None else ():
         level = "info" if warning["code"] in HARMLESS else "warning"
         getattr(LOG, level)("%s", warning["text"])
-    return Result(
+    return TrainingResult(
         estimator=plan.choice.recipe.estimator,
         n_samples=len(data.y),
         n_features=len(schema.features),
@@ -346,7 +346,9 @@ def find_held_back(data: Labelled, wanted: bool) -> np.ndarray:
     return held_back
 
 
-def write(config: Config, ledger: Ledger, schema: Schema, plan: Plan, data: Labelled, model: Any) -> None:
+def write(
+    config: Config, ledger: Ledger, schema: Schema, plan: TrainingPlan, data: Labelled, model: Any
+) -> None:
     """Write the model, what it was trained on, and its card."""
     from risk.data import profiles
     from risk.model import estimators
@@ -387,7 +389,7 @@ def write(config: Config, ledger: Ledger, schema: Schema, plan: Plan, data: Labe
     put_json(config.model_card, card)
 
 
-def measure(candidate: Any, trained: Result) -> dict[str, Any]:
+def measure(candidate: Any, trained: TrainingResult) -> dict[str, Any]:
     """Measure a candidate on the rows held back from it: the newest that it did not see.
 
     Returns

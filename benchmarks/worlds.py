@@ -25,7 +25,7 @@ from risk.model import estimators
 from risk.model.selection import Choice, Rule
 from risk.monitoring import column_drift, rules
 from risk.monitoring.rules import Evidence
-from training import Labelled, Plan
+from training import Labelled, TrainingPlan
 
 NUMBERS = ("activity", "revenue", "visits", "tenure")
 TEXTS = ("region",)
@@ -190,8 +190,8 @@ def deploy(
     data = everything.take(~held_back)
     kept = keep_reference(data)
     if gated:
-        plan = Plan(None, "all", None, {"reference": kept})
-        trained = training.Result("", 0, 0, 0, plan, everything.take(held_back))
+        plan = TrainingPlan(None, "all", None, {"reference": kept})
+        trained = training.TrainingResult("", 0, 0, 0, plan, everything.take(held_back))
         kept = training.measure(fit_model(data), trained).get("reference", kept)
     model = fit_model(everything)
     known = profiles.make_profiles(X[everything.newest], NUMBERS, TEXTS)

@@ -33,7 +33,7 @@ Has = Callable[["pd.Series[Any]"], np.ndarray]
 
 
 @dataclass(frozen=True)
-class Suspicion:
+class DataCheck:
     """One finding: a word for machines, a sentence for people, the columns it is about."""
 
     code: str
@@ -52,7 +52,7 @@ def shown(value: Any) -> str:
 # --- features ------------------------------------------------------------------------------------------
 
 
-def suspect_features(X: pd.DataFrame, y: np.ndarray, rows: np.ndarray) -> list[Suspicion]:
+def suspect_features(X: pd.DataFrame, y: np.ndarray, rows: np.ndarray) -> list[DataCheck]:
     """Look at every feature: constant, like an id, or knowing the answer.
 
     Parameters
@@ -72,16 +72,16 @@ def suspect_features(X: pd.DataFrame, y: np.ndarray, rows: np.ndarray) -> list[S
     return found
 
 
-def suspect_constant(column: pd.Series[Any], rows: np.ndarray) -> Suspicion | None:
+def suspect_constant(column: pd.Series[Any], rows: np.ndarray) -> DataCheck | None:
     """Find a column that says the same of every row; missing is something to say, too."""
     if column.iloc[rows].nunique(dropna=False) > 1 or column.nunique(dropna=False) > 1:
         return None
     said = "is empty" if column.isna().iloc[0] else f"is {shown(column.iloc[0])}"
     text = f"column {column.name!r} {said} in every row: it can tell nobody apart"
-    return Suspicion("constant", text, (str(column.name),))
+    return DataCheck("constant", text, (str(column.name),))
 
 
-def suspect_id(column: pd.Series[Any], rows: np.ndarray) -> Suspicion | None:
+def suspect_id(column: pd.Series[Any], rows: np.ndarray) -> DataCheck | None:
     """Find a column that names clients rather than describing them."""
     sample = column.iloc[rows].dropna()
     if len(sample) < ID_ROWS:
@@ -99,7 +99,7 @@ def suspect_id(column: pd.Series[Any], rows: np.ndarray) -> Suspicion | None:
         f"column {column.name!r} {how}, as an id does: what a model learns from it does not last; "
         "if it is one, name it in id_columns or ignore_columns"
     )
-    return Suspicion("like_an_id", text, (str(column.name),))
+    return DataCheck("like_an_id", text, (str(column.name),))
 
 
 def is_number(column: pd.Series[Any]) -> bool:
@@ -129,7 +129,7 @@ def counts_up(values: np.ndarray, sample: np.ndarray) -> bool:
     return bool(share >= (SORTED_GRID_SHARE if is_sorted else GRID_SHARE)) and looks_counted(values)
 
 
-def suspect_leak(column: pd.Series[Any], y: np.ndarray, rows: np.ndarray) -> Suspicion | None:
+def suspect_leak(column: pd.Series[Any], y: np.ndarray, rows: np.ndarray) -> DataCheck | None:
     """Find a column that alone tells leavers from stayers, or a group of rows that left to the last one.
 
     Nobody's behaviour says so much: such a column is written after the event, or is the label itself.
@@ -148,7 +148,7 @@ def suspect_leak(column: pd.Series[Any], y: np.ndarray, rows: np.ndarray) -> Sus
             return None
         said = f"all {pure[1]:,} rows with {pure[0]} in column {column.name!r} left"
     text = f"{said}: is it known before the client leaves? If not, name it in ignore_columns"
-    return Suspicion("leak", text, (str(column.name),))
+    return DataCheck("leak", text, (str(column.name),))
 
 
 def group_values(column: pd.Series[Any]) -> np.ndarray:
@@ -242,7 +242,7 @@ def is_value(value: object, column: pd.Series[Any]) -> np.ndarray:
 # --- scores --------------------------------------------------------------------------------------------
 
 
-def suspect_no_signal(auc: Mapping[str, float]) -> Suspicion | None:
+def suspect_no_signal(auc: Mapping[str, float]) -> DataCheck | None:
     """Find a model no better than chance: the interval of its cross-validated AUC reaches 0.5."""
     if auc["low"] > cross_validation.CHANCE_AUC:
         return None
@@ -251,10 +251,10 @@ def suspect_no_signal(auc: Mapping[str, float]) -> Suspicion | None:
         f"({auc['low']:.2f} to {auc['high']:.2f}) reaches {cross_validation.CHANCE_AUC}; "
         "its predictions say little"
     )
-    return Suspicion("no_signal", text)
+    return DataCheck("no_signal", text)
 
 
-def suspect_few_test_rows(n: int, n_positive: int, f1: float, low: float, high: float) -> Suspicion | None:
+def suspect_few_test_rows(n: int, n_positive: int, f1: float, low: float, high: float) -> DataCheck | None:
     """Find test data too small for a score, and show how far the score may be off.
 
     Parameters
@@ -271,10 +271,10 @@ def suspect_few_test_rows(n: int, n_positive: int, f1: float, low: float, high: 
         f"the score says little: {n:,} test rows, {n_positive:,} of them left; F1 {f1:.2f} may be anything "
         f"from {low:.2f} to {high:.2f}"
     )
-    return Suspicion("few_test_rows", text)
+    return DataCheck("few_test_rows", text)
 
 
-def suspect_overlap(train: np.ndarray, test: np.ndarray, n_common: int | None = None) -> Suspicion | None:
+def suspect_overlap(train: np.ndarray, test: np.ndarray, n_common: int | None = None) -> DataCheck | None:
     """Find test rows that are training rows, more of them than equal rows come by chance.
 
     Parameters
@@ -305,7 +305,7 @@ def suspect_overlap(train: np.ndarray, test: np.ndarray, n_common: int | None = 
         f"{n_common:,} of {len(test):,} test rows are training rows, too: the score counts what the model "
         "remembers; take them out of the test data"
     )
-    return Suspicion("test_rows_in_training", text)
+    return DataCheck("test_rows_in_training", text)
 
 
 def share_of_twins(digests: np.ndarray) -> float:

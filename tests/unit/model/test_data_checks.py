@@ -252,6 +252,6 @@ def test_rows_that_are_equal_by_chance_are_not_counted():
 
 
 def test_a_suspicion_is_written_as_json():
-    assert data_checks.Suspicion("leak", "said", ("a",)).to_json() == {
+    assert data_checks.DataCheck("leak", "said", ("a",)).to_json() == {
         "code": "leak", "text": "said", "columns": ["a"]
     }  # fmt: skip
