@@ -269,16 +269,11 @@ def post_csv(port: int, body: bytes) -> int:
     return n_lines
 
 
-def measure_slow(config: Path, n_slow: int = 40) -> None:
-    """Healthy clients beside slow ones, which send a byte a second of a head or a body, or nothing."""
-    asked = write_request("POST", "/prediction", json.dumps([{"corporation": "x", **ROW}]).encode())
-    server = make_ours(config)
-    with server.run(), contextlib.ExitStack() as stack:
-        alone = measure(server.port, asked, 4)
-        slow = [
-            stack.enter_context(socket.create_connection(("127.0.0.1", server.port))) for _ in range(n_slow)
-        ]
-        done = threading.Event()
+def measure_beside_slow(port: int, asked: bytes, n_slow: int, duration_s: float) -> dict[str, float]:
+    """Measure four healthy clients while others send a byte a second, or nothing."""
+    done = threading.Event()
+    with contextlib.ExitStack() as stack:
+        slow = [stack.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(n_slow)]
 
         def drip() -> None:
             for position in range(len(asked) - 1):
@@ -290,9 +285,19 @@ def measure_slow(config: Path, n_slow: int = 40) -> None:
 
         dripping = threading.Thread(target=drip)
         dripping.start()
-        beside = measure(server.port, asked, 4, 10.0)
+        measured = measure(port, asked, 4, duration_s)
         done.set()
         dripping.join()
+    return measured
+
+
+def measure_slow(config: Path, n_slow: int = 40) -> None:
+    """Healthy clients beside slow ones, which send a byte a second of a head or a body, or nothing."""
+    asked = write_request("POST", "/prediction", json.dumps([{"corporation": "x", **ROW}]).encode())
+    server = make_ours(config)
+    with server.run():
+        alone = measure(server.port, asked, 4)
+        beside = measure_beside_slow(server.port, asked, n_slow, 10.0)
     print(
         f"4 healthy clients beside {n_slow} slow ones: {beside['rate']:.0f} requests/s, "
         f"p99 {beside['p99_ms']:.1f} ms (aim: 250); alone {alone['rate']:.0f}, p99 {alone['p99_ms']:.1f} ms"
