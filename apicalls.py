@@ -14,13 +14,14 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 import requests
 
-from app import create_app, workspace_id
+from app import create_app
 from config import Config
 from risk.data.inputs import list_inputs
 from risk.errors import ServiceError
 from risk.files import put_text
 from risk.runtime import logs, runner
 from risk.serving import auth
+from risk.serving.settings import workspace_id
 
 LOG = logs.log("apicalls")
 TIMEOUT_S = (3.0, 60.0)  # to connect, and between two bytes
@@ -33,7 +34,7 @@ PATHS = ("/scoring", "/summarystats", "/diagnostics")
 
 
 @dataclass(frozen=True)
-class Result:
+class ApiCallsResult:
     """How many calls were made, how many were answered by an error, and who answered."""
 
     n_calls: int
@@ -176,7 +177,7 @@ def _is_figure(cell: str) -> bool:
 # --- run -------------------------------------------------------------------------------------------------
 
 
-def run(config: Config) -> Result:
+def run(config: Config) -> ApiCallsResult:
     """Call the running API, or our own for the time of the calls, and write apireturns.txt.
 
     Raises
@@ -201,7 +202,7 @@ def run(config: Config) -> Result:
     failed = [call for call in calls if call.failed]
     if failed:
         LOG.warning("%s of %s calls were refused; see %s", len(failed), len(calls), config.api_returns)
-    return Result(len(calls), len(failed), RUNNING if running else OWN)
+    return ApiCallsResult(len(calls), len(failed), RUNNING if running else OWN)
 
 
 def list_calls(config: Config) -> list[tuple[str, str, dict[str, Any] | None]]:
@@ -244,7 +245,7 @@ def find_running(config: Config, session: requests.Session) -> str | None:
         return None
     address = f"http://[{host}]:{config.port}" if ":" in host else f"http://{host}:{config.port}"
     found = make_call(session, address, "GET", "/health", None, HEALTH_TIMEOUT_S)
-    ours = isinstance(found.body, dict) and found.body.get("workspace") == workspace_id(config)
+    ours = isinstance(found.body, dict) and found.body.get("workspace") == workspace_id(config.path)
     return address if ours else None
 
 

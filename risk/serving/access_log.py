@@ -85,7 +85,7 @@ def note(method: str, route: str, status: int, duration_ms: float) -> None:
 def note_bug(where: str, error: BaseException) -> None:
     """Log a bug with its traceback, but without its text, in which there may be a piece of a request."""
     LOG.error(
-        "%s: a bug of ours: %s\n%s",
+        "%s: internal error: %s\n%s",
         where,
         type(error).__name__,
         "".join(traceback.format_tb(error.__traceback__)).rstrip(),

@@ -31,7 +31,7 @@ FORWARDING = (
 
 
 @dataclass(frozen=True)
-class Asker:
+class Caller:
     """Where a request comes from, and what it says about itself; `header` gives one by its name."""
 
     method: str
@@ -40,7 +40,7 @@ class Asker:
     header: Callable[[str], str | None]
 
 
-def check(asker: Asker, token: str | None) -> None:
+def check(asker: Caller, token: str | None) -> None:
     """Refuse who may not ask.
 
     Parameters
@@ -64,7 +64,7 @@ def check(asker: Asker, token: str | None) -> None:
     _refuse_foreign_page(asker)
 
 
-def is_near(asker: Asker) -> bool:
+def is_near(asker: Caller) -> bool:
     """Say whether a request comes from this machine itself, and was meant for it.
 
     A name in `Host` that only points here is the trick of a page elsewhere (DNS rebinding).
@@ -91,7 +91,7 @@ def is_token(shown: str, token: str) -> bool:
     return hmac.compare_digest(hashlib.sha256(given).digest(), hashlib.sha256(token.encode()).digest())
 
 
-def _refuse_foreign_page(asker: Asker) -> None:
+def _refuse_foreign_page(asker: Caller) -> None:
     """Let a browser send only what comes from a page of this very address."""
     origin = asker.header("Origin")
     if origin is None and (asker.method in READING or asker.header("Sec-Fetch-Site") is None):

@@ -17,7 +17,7 @@ MIB = 1024 * 1024
 _ALONG = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-class Confined:
+class DataFiles:
     """The folders whose files may be named, where they really lie when the server begins.
 
     A link that the operator made then is followed once, here; one that takes the place of a folder or a

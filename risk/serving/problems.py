@@ -1,15 +1,27 @@
-"""How is a request refused?
+"""Error answers by RFC 9457: a status, a detail in words, and members that locate the problem.
 
-By RFC 9457: a status, what is wrong in words, and members that say where. Standard library only.
+Standard library only.
 """
 
 from __future__ import annotations
 
+import re
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
+
+from risk.serving.settings import ServingSettings
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 60
+SAFE_HEADERS = (
+    ("X-Content-Type-Options", "nosniff"),
+    ("X-Frame-Options", "DENY"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+    ("Cache-Control", "no-store"),
+    ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
+)
 _HEADERS = {
     HTTPStatus.UNAUTHORIZED: [
         ("WWW-Authenticate", 'Bearer realm="risk"'),
@@ -20,7 +32,7 @@ _HEADERS = {
 
 
 class Refusal(Exception):
-    """An answer that is no success: its status, what is wrong, and members that say where."""
+    """A refused request: the status of its answer, what is wrong, and members that locate it."""
 
     def __init__(self, status: int, detail: str, **members: Any) -> None:
         super().__init__(detail)
@@ -36,5 +48,20 @@ def describe(status: int, detail: str, **members: Any) -> dict[str, Any]:
 
 
 def headers_of(status: int) -> list[tuple[str, str]]:
-    """Give the headers that belong to a status."""
+    """Return the headers that belong to a status."""
     return _HEADERS.get(HTTPStatus(status), [])
+
+
+_ABSOLUTE = re.compile(r"(?<![\w./])/(?:[^\s/:'\"]+/)+")
+
+
+def hide_paths(text: str, settings: ServingSettings, path: str = "") -> str:
+    """Shorten the configured folders to their names, and remove every other folder.
+
+    `path` is one that the text names; outside the workspace only its last part is shown.
+    """
+    if path and not path.startswith(tuple(map(str, [settings.root, *settings.folders]))):
+        text = text.replace(path, Path(path).name)
+    for folder in sorted(map(str, settings.folders), key=len, reverse=True):
+        text = text.replace(folder, Path(folder).name)
+    return _ABSOLUTE.sub("", text.replace(f"{settings.root}/", ""))

@@ -1,22 +1,76 @@
-"""How is an answer about clients written: one JSON document, or a CSV as it came with what was found?"""
+"""Answers in JSON, and predictions as one JSON document or as the CSV that came with three more columns."""
 
 from __future__ import annotations
 
 import csv
 import io
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from flask import Response, g, jsonify, request
+from flask.json.provider import DefaultJSONProvider
+
 from risk import text
+from risk.serving import problems
 from risk.serving.model_cache import Served
-from risk.serving.parsing import Asked, Clients
+from risk.serving.requested import ClientChunk, RequestedClients
 
 _SIGN = re.compile("[=+\\-@\t\r\uff1d\uff0b\uff0d\uff20]")  # those of `escapes`
 ADDED = ("predicted_class", "predicted_probability", "problem")
 
 
-def to_json(served: Served, asked: Asked) -> dict[str, Any]:
+# --- any answer -------------------------------------------------------------------------------------------
+
+
+def render_json(value: Any) -> str:
+    """Render JSON as its standard has it: no NaN, keys in our order, text as it is."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+class StrictJSON(DefaultJSONProvider):
+    """The JSON of every answer."""
+
+    def dumps(self, obj: Any, **_: Any) -> str:
+        return render_json(obj)
+
+
+def render_problem(status: int, detail: str, **members: Any) -> Response:
+    """Render an error by RFC 9457."""
+    answer = jsonify(problems.describe(status, detail, **members))
+    answer.status_code = status
+    answer.mimetype = problems.MEDIA_TYPE
+    answer.headers.extend(problems.headers_of(status))
+    return answer
+
+
+def answer_json(release: str, members: dict[str, Any]) -> Response:
+    """Answer with facts about one release, named in body and header."""
+    g.release = release
+    return jsonify({"release": release, **members})
+
+
+def answer_csv(release: str, pieces: Iterator[bytes]) -> Response:
+    """Answer with a CSV that is sent while it is written."""
+    g.release = release
+    answer = Response(pieces, mimetype="text/csv")
+    answer.headers["Content-Disposition"] = 'attachment; filename="predictions.csv"'
+    return answer
+
+
+def prefers_csv() -> bool:
+    """Report whether the client prefers a CSV to JSON."""
+    if "csv" not in request.headers.get("Accept", ""):
+        return False
+    accepted = request.accept_mimetypes
+    return accepted["text/csv"] > accepted["application/json"]
+
+
+# --- predictions ------------------------------------------------------------------------------------------
+
+
+def to_json(served: Served, asked: RequestedClients) -> dict[str, Any]:
     """Write class and probability of every good client in order, and the bad ones where they are listed."""
     predictions: list[dict[str, Any]] = []
     rejected: list[dict[str, Any]] = []
@@ -27,7 +81,7 @@ def to_json(served: Served, asked: Asked) -> dict[str, Any]:
     return {"predictions": predictions, **({"rejected": rejected} if asked.is_partial else {})}
 
 
-def to_csv(served: Served, asked: Asked) -> Iterator[bytes]:
+def to_csv(served: Served, asked: RequestedClients) -> Iterator[bytes]:
     """Write the clients as they came, bad ones too, with three columns more, a chunk at a time.
 
     No cell is such that a spreadsheet would run it. Columns of an earlier answer are replaced.
@@ -39,7 +93,7 @@ def to_csv(served: Served, asked: Asked) -> Iterator[bytes]:
         yield write_rows(zip(*columns, *_say(served, clients), strict=True))
 
 
-def _say(served: Served, clients: Clients) -> list[list[str]]:
+def _say(served: Served, clients: ClientChunk) -> list[list[str]]:
     """Say class, probability and problem of every client, good or bad."""
     classes, probability = served.say(clients.columns)
     said = [[str(c) for c in classes.tolist()], [repr(p) for p in probability.tolist()], [""] * len(classes)]

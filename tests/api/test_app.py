@@ -29,7 +29,7 @@ import app as api
 import deployment
 from config import load_config
 from risk.model import registry
-from risk.serving import file_access, parsing
+from risk.serving import file_access, requested, routes
 
 
 @pytest.fixture
@@ -149,7 +149,7 @@ def test_a_missing_column_is_named(client, lacking):
 
 def test_the_list_of_problems_is_cut(client):
     found = problem(ask(client, [{**GOOD, "activity": "x"}] * 1000), 422)
-    assert len(found["problems"]) == parsing.MAX_PROBLEMS
+    assert len(found["problems"]) == requested.MAX_PROBLEMS
     assert "many more" in found["detail"]
 
 
@@ -510,7 +510,7 @@ def test_no_path_of_this_machine_is_told_whatever_the_system_says(copy, monkeypa
     def fail(_):
         raise PermissionError(13, "Permission denied", "/var/lib/some body/else's/secret.json")
 
-    monkeypatch.setattr(api.outbox, "tell", fail)
+    monkeypatch.setattr(routes.outbox, "tell", fail)
     detail = problem(client_of(copy).get("/health"), 503)["detail"]
     assert detail == "secret.json: Permission denied; check owner and mode"
 
@@ -590,7 +590,7 @@ def test_every_answer_has_the_safe_headers(client):
 
 def test_a_bug_is_500_without_its_traceback(copy, monkeypatch, caplog):
     client = client_of(copy)
-    monkeypatch.setattr(api, "workspace_id", lambda _: 1 / 0)
+    monkeypatch.setattr(routes, "workspace_id", lambda _: 1 / 0)
     found = problem(client.get("/health"), 500)
     assert "division" not in json.dumps(found)
     assert "ZeroDivisionError" in caplog.text

@@ -84,7 +84,7 @@ def test_its_routes_are_those_of_the_application(served):
 def test_every_documented_status_is_given_and_looks_as_documented(
     served, tmp_path, monkeypatch, method, path
 ):
-    """Ask well, from elsewhere, without the token, with nothing deployed, and with a bug of ours."""
+    """Ask well, from elsewhere, without the token, with nothing deployed, and with an internal error."""
     (tmp_path / "config.json").write_text(json.dumps(KEYS))
     ask = ROWS if method == "post" else {}
     far = {**ask, "environ_overrides": {"REMOTE_ADDR": "10.0.0.1"}}

@@ -31,7 +31,7 @@ from api_kit import (
 
 import app as api
 import deployment
-from risk.serving import arrivals, worker
+from risk.serving import worker
 
 TOKEN = "canary-5d1f0c-in-no-answer-and-no-log"  # noqa: S105
 ROW = json.dumps([GOOD]).encode()
@@ -572,7 +572,7 @@ def test_the_token_opens_the_way_from_elsewhere_and_is_told_to_nobody(copy):
 
 
 def test_the_head_limit_is_what_gunicorn_takes_at_most():
-    assert arrivals.HEAD_LIMIT > 4094 + 8190
+    assert worker.HEAD_LIMIT > 4094 + 8190
 
 
 # --- releases --------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ import models
 from risk.data import csv_check, validation
 from risk.model import pickling, registry
 from risk.runtime import state
-from risk.serving import parsing
+from risk.serving import requested
 
 
 def test_mutated_files_are_taken_up_by_the_rules_or_refused_with_file_line_and_reason():
@@ -59,7 +59,7 @@ def test_the_full_form_finds_nothing(harness, n, capsys):
 
 
 def test_unchecked_cells_are_seen(monkeypatch):
-    for module in (validation, parsing):
+    for module in (validation, requested):
         monkeypatch.setattr(module, "find_problem", lambda *_: None)
     monkeypatch.setattr("intake.find_odd", lambda *_: set())
     with pytest.raises(AssertionError):

@@ -5,7 +5,7 @@ import base64
 import pytest
 
 from risk.serving import auth
-from risk.serving.auth import Asker
+from risk.serving.auth import Caller
 from risk.serving.problems import Refusal
 
 TOKEN = "päss:word"  # noqa: S105
@@ -16,7 +16,7 @@ def ask(address=HERE, host="127.0.0.1:8000", method="GET", token=None, **headers
     """Give the status of the refusal, 200 when there is none."""
     given = {name.replace("_", "-"): value for name, value in headers.items()}
     try:
-        auth.check(Asker(method, address, host, given.get), token)
+        auth.check(Caller(method, address, host, given.get), token)
     except Refusal as refusal:
         return refusal.status
     return 200

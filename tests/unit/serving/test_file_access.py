@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from risk.serving.file_access import Confined
+from risk.serving.file_access import DataFiles
 from risk.serving.problems import Refusal
 
 SECRET, HARMLESS = b"secret", b"harmless"
@@ -22,7 +22,7 @@ def root(tmp_path):
 
 
 def confine(root, max_bytes=1000):
-    return Confined(root, (root / "data",), max_bytes)
+    return DataFiles(root, (root / "data",), max_bytes)
 
 
 def refused(files, path):
@@ -61,7 +61,7 @@ def test_a_folder_above_that_becomes_a_link_later_is_not(root, tmp_path):
 
 
 def test_what_is_not_there_is_404_and_a_folder_made_later_is_found(root):
-    files = Confined(root, (root / "later",), 1000)
+    files = DataFiles(root, (root / "later",), 1000)
     assert refused(files, "later/x.csv") == 404
     (root / "data").rename(root / "later")
     assert files.read("later/x.csv") == HARMLESS

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from risk.data import schema
 from risk.data.schema import Schema
-from risk.serving import parsing
+from risk.serving import csv_body, json_rows
 from risk.serving.problems import Refusal
 
 SCHEMA = Schema(
@@ -54,7 +54,7 @@ ALPHABET = st.text(alphabet="0123456789+-.eE_ ", max_size=6)
 @settings(max_examples=400, deadline=None)
 def test_a_whole_column_is_read_as_each_of_its_cells(cells):
     one_by_one = [schema.parse_number(cell) for cell in cells]
-    found = parsing.read_numbers(cells)
+    found = csv_body.read_numbers(cells)
     if None in one_by_one:
         assert found is None
     else:
@@ -62,11 +62,11 @@ def test_a_whole_column_is_read_as_each_of_its_cells(cells):
 
 
 def read(text, max_rows=10**6):
-    return parsing.read_csv(text.encode(), SCHEMA, None, max_rows)
+    return csv_body.read_csv(text.encode(), SCHEMA, None, max_rows)
 
 
 def test_rows_and_lines_are_counted_across_chunks(monkeypatch):
-    monkeypatch.setattr(parsing, "CHUNK_ROWS", 3)
+    monkeypatch.setattr(csv_body, "CHUNK_ROWS", 3)
     text = 'client,size,plan\na,1,x\n"b\nb",2,x\n\nc,seven,x\nd,4\ne,5,x\nf,1e200,y\ng,7,\n'
     asked = read(text)
     labels, problems, sizes, plans = [], [], [], []
@@ -96,15 +96,15 @@ def test_rows_and_lines_are_counted_across_chunks(monkeypatch):
 @settings(max_examples=150, deadline=None)
 def test_chunks_of_any_size_give_the_same(rows, size):
     text = "client,size,plan\n" + "".join(f"c,{cell},{plan}\n" for cell, plan in rows)
-    before, found = parsing.CHUNK_ROWS, []
+    before, found = csv_body.CHUNK_ROWS, []
     for n in (size, 1000):
-        parsing.CHUNK_ROWS = n
+        csv_body.CHUNK_ROWS = n
         chunks = list(read(text).chunks)
         sizes = [repr(float(v)) for c in chunks for v in c.columns["size"]]
         plans = [v for c in chunks for v in c.columns["plan"]]
         labels = [c.labels(k) for c in chunks for k in range(len(c.columns["size"]))]
         found.append((sizes, plans, labels, [p for c in chunks for p in c.problems.values()]))
-    parsing.CHUNK_ROWS = before
+    csv_body.CHUNK_ROWS = before
     assert found[0] == found[1]
     assert len(found[0][2]) + len(found[0][3]) == len(rows)
 
@@ -113,7 +113,7 @@ def test_json_and_csv_read_a_cell_the_same():
     rows = [
         {"client": "a", "size": size, "plan": plan} for size, plan in [(1.5, "x"), (None, None), (True, "")]
     ]
-    (from_json,) = parsing.read_rows(rows, SCHEMA, 10).chunks
+    (from_json,) = json_rows.read_rows(rows, SCHEMA, 10).chunks
     (from_csv,) = read("client,size,plan\na,1.5,x\na,,\na,true,\n").chunks
     assert [repr(float(v)) for v in from_json.columns["size"]] == ["1.5", "nan", "1.0"]
     assert [repr(float(v)) for v in from_csv.columns["size"]] == ["1.5", "nan", "1.0"]
@@ -125,7 +125,7 @@ def test_json_and_csv_read_a_cell_the_same():
 def test_the_limit_of_rows_itself_is_allowed(n, status):
     row = {"size": 1, "plan": "x"}
     asks = [
-        lambda: parsing.read_rows([row] * n, SCHEMA, 3),
+        lambda: json_rows.read_rows([row] * n, SCHEMA, 3),
         lambda: read("size,plan\n" + "1,x\n" * n, 3),
     ]
     for ask in asks:
@@ -137,15 +137,17 @@ def test_the_limit_of_rows_itself_is_allowed(n, status):
             assert caught.value.status == status
 
 
-@pytest.mark.parametrize(("depth", "is_deep"), [(parsing.MAX_DEPTH, False), (parsing.MAX_DEPTH + 1, True)])
+@pytest.mark.parametrize(
+    ("depth", "is_deep"), [(json_rows.MAX_DEPTH, False), (json_rows.MAX_DEPTH + 1, True)]
+)
 @pytest.mark.parametrize("brackets", ["[]", '{"a":}'], ids=["lists", "objects"])
 def test_the_limit_of_depth_itself_is_allowed(depth, is_deep, brackets):
     body = (brackets[:-1] * depth + ("1" if brackets != "[]" else "") + brackets[-1] * depth).encode()
     if is_deep:
         with pytest.raises(Refusal, match="too deeply"):
-            parsing.parse_json(body, 10**6)
+            json_rows.parse_json(body, 10**6)
     else:
-        parsing.parse_json(body, 10**6)
+        json_rows.parse_json(body, 10**6)
 
 
 @pytest.mark.parametrize(
@@ -153,12 +155,12 @@ def test_the_limit_of_depth_itself_is_allowed(depth, is_deep, brackets):
 )
 def test_more_lists_and_objects_than_rows_are_refused_before_they_are_made(body):
     with pytest.raises(Refusal, match="over 6 rows") as caught:
-        parsing.parse_json(body, 6)
+        json_rows.parse_json(body, 6)
     assert caught.value.status == 413
-    assert parsing.parse_json(body, 7) is not None
+    assert json_rows.parse_json(body, 7) is not None
 
 
 def test_a_cell_beyond_a_double_is_refused_by_column_and_row():
     with pytest.raises(Refusal, match="row 2: 'size' is too large") as caught:
-        parsing.read_rows([{"size": 1, "plan": ""}, {"size": 1e101, "plan": ""}], SCHEMA, 10)
+        json_rows.read_rows([{"size": 1, "plan": ""}, {"size": 1e101, "plan": ""}], SCHEMA, 10)
     assert caught.value.status == 422 and math.isfinite(1e101)

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from risk.serving import arrivals
-from risk.serving.arrivals import Arrival
+from risk.serving import worker
 from risk.serving.problems import Refusal
+from risk.serving.worker import Arrival
 
 MAX_BODY = 1000
 
@@ -118,9 +118,9 @@ def test_any_bytes_end_in_a_request_a_refusal_or_a_wait(raw):
         (head(b"Transfer-Encoding: chunked") + b"1" * 300, 400),
         (head(b"Transfer-Encoding: chunked") + b"1\r\nab\r\n", 400),
         (head(b"Transfer-Encoding: chunked") + b"3E9\r\n", 413),
-        (head(b"Transfer-Encoding: chunked") + b"0\r\n" + b"x: y\r\n" * arrivals.HEAD_LIMIT, 431),
-        (b"x" * (arrivals.HEAD_LIMIT + 1), 431),
-        (head(b"x: " + b"y" * arrivals.HEAD_LIMIT), 431),
+        (head(b"Transfer-Encoding: chunked") + b"0\r\n" + b"x: y\r\n" * worker.HEAD_LIMIT, 431),
+        (b"x" * (worker.HEAD_LIMIT + 1), 431),
+        (head(b"x: " + b"y" * worker.HEAD_LIMIT), 431),
     ],
     ids=lambda value: repr(value[:90]) if isinstance(value, bytes) else str(value),
 )
