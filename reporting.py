@@ -26,7 +26,7 @@ PICTURE_DPI = 150
 
 
 @dataclass(frozen=True)
-class Result:
+class ReportingResult:
     """What was reported on."""
 
     release: str
@@ -69,7 +69,7 @@ def make_report(
             "estimator": card["estimator"],
             "deployed_by": manifest["deployed_by"],
         },
-        "summary": summary.summarise(listed, metrics, card, verdict, release.id, manifest.get("why", {})),
+        "summary": summary.make_summary(listed, metrics, card, verdict, release.id, manifest.get("why", {})),
         "clients": client_rows.describe_clients(listed),
         "subtitle": (
             f"{date}. Release {release.id}, {card['estimator'].replace('_', ' ')}, trained on "
@@ -78,19 +78,19 @@ def make_report(
         ),
         "score": metrics,
         "matrix": details.make_matrix(metrics),
-        "score_said": details.say_score(metrics),
-        "warnings": details.warn(metrics, card),
+        "score_said": details.describe_score(metrics),
+        "warnings": details.describe_warnings(metrics, card),
         "verdict": verdict,
         "verdict_said": [
-            *details.say_verdict(verdict, release.id, manifest),
-            *details.say_estimates(verdict, moved),
+            *details.describe_verdict(verdict, release.id, manifest),
+            *details.describe_estimates(verdict, moved),
         ],
         "calibration": details.describe_calibration(card),
         "tables": [
             *details.make_evidence_tables(verdict),
             *details.make_tables(files, diagnostics, release.id),
         ],
-        "trends_said": details.say_marks(moved),
+        "trends_said": details.describe_marks(moved),
         "trends_table": details.make_trends_table(moved),
         "trends": moved,
         "card": model_card.make_card(card, metrics, moved),
@@ -100,7 +100,9 @@ def make_report(
 # --- run -------------------------------------------------------------------------------------------------
 
 
-def run(config: Config, *, verdict: Mapping[str, Any] | None = None, today: str | None = None) -> Result:
+def run(
+    config: Config, *, verdict: Mapping[str, Any] | None = None, today: str | None = None
+) -> ReportingResult:
     """Write report.json, and draw PDF, HTML and pictures from it alone.
 
     Parameters
@@ -124,7 +126,7 @@ def run(config: Config, *, verdict: Mapping[str, Any] | None = None, today: str 
     date = today or datetime.datetime.now(datetime.UTC).date().isoformat()
     report = make_report(release, ledger.files, diagnostics, moved, verdict, date)
     put_json(config.report, report)
-    return Result(release.id, date, draw(config, report))
+    return ReportingResult(release.id, date, draw(config, report))
 
 
 def draw(config: Config, report: Mapping[str, Any]) -> int:

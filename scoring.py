@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from risk.data.profiles import Counts, Profile
     from risk.model.data_checks import DataCheck
     from risk.model.registry import Release
-    from risk.monitoring.delayed_labels import Outlook
+    from risk.monitoring.delayed_labels import UnlabelledOutlook
     from risk.monitoring.verdict import Verdict
 
 LOG = logs.log("scoring")
@@ -186,7 +186,7 @@ def judge(config: Config, ledger: Ledger, start: int) -> Verdict:
         y_pred,
         probability,
         recorded_score=float(release.files["latestscore.txt"]),
-        kept=card.get("reference"),  # an earlier version kept none, and no profiles
+        release_reference=card.get("reference"),  # an earlier version kept none, and no profiles
         shifts=column_drift.compare_columns(kept, now),
         alpha=config.alpha,
     )
@@ -199,7 +199,7 @@ def judge(config: Config, ledger: Ledger, start: int) -> Verdict:
         import pandas as pd
 
         named = {name: pd.Series(taken.texts[name], dtype="str") for name in ids}
-        return delayed_labels.identify(pd.DataFrame(named, index=X.index), X)
+        return delayed_labels.compute_row_keys(pd.DataFrame(named, index=X.index), X)
 
     outlook = look_ahead(config, release, identify, y, y_pred, probability)
     return verdict.judge(config.drift_rule, found, release.id, outlook)
@@ -223,25 +223,25 @@ def look_ahead(
     y: np.ndarray,
     y_pred: np.ndarray,
     probability: np.ndarray,
-) -> Outlook:
+) -> UnlabelledOutlook:
     """Estimate the rows without a label, and audit earlier estimates of rows that have one now."""
     from risk.monitoring import delayed_labels, performance_estimation
 
-    before = delayed_labels.read(config.awaited)
+    before = delayed_labels.load_pending(config.awaited)
     if not len(before.rows) and not (y != y).any():
         return delayed_labels.NOTHING
     card = release.json("modelcard.json")
-    outlook, after = delayed_labels.look(
+    outlook, after = delayed_labels.estimate_and_audit(
         before,
         identify(),
         y,
         y_pred,
         probability,
         release=release.id,
-        reliability=performance_estimation.find_reliability(card.get("reference"), card),
+        reliability=performance_estimation.load_reliability(card.get("reference"), card),
     )
     if outlook.estimate:
-        delayed_labels.write(config.awaited, after)
+        delayed_labels.write_pending(config.awaited, after)
     return outlook
 
 

@@ -19,7 +19,7 @@ from risk.errors import ArtifactError, DatasetError, MissingArtifactError, Pipel
 from risk.files import put_json, read_bytes, read_json, render_json
 from risk.model import publishing, registry
 from risk.monitoring import alerts
-from risk.monitoring.alerts import Standing as Alarms
+from risk.monitoring.alerts import RunOutcome as Alarms
 from risk.runtime import deliveries, logs, permissions, runner
 from risk.runtime.state import State, content, find_new, newest, next_pause, save_state
 
@@ -68,7 +68,7 @@ class Result(NamedTuple):
             return None
         found, pending = dict(self.state.alarms), self.state.pending
         if pending is not None and pending["tries"] >= TRIES_BEFORE_ALARM:
-            alarm = alerts.of_pending(pending["steps"], pending["tries"])
+            alarm = alerts.alarm_of_pending_steps(pending["steps"], pending["tries"])
             found.setdefault(alerts.FAILED, alarm.to_json())
         return Alarms(found, newest(self.state.files), self.brought)
 
@@ -469,10 +469,14 @@ class Tick:
         """Say what is wrong now, by topic; what this tick says nothing about stays as it was."""
         gate = (result.verdict or {}).get("gate") or {}
         held = result.gate == "HOLD"
-        found: dict[str, Alarm | None] = {alerts.FAILED: alerts.of_impossible() if is_impossible else None}
+        found: dict[str, Alarm | None] = {
+            alerts.FAILED: alerts.alarm_of_impossible_training() if is_impossible else None
+        }
         if self.refused is not None:
             lost = bool(self.refused) or not self.n_files  # no new file, and what is there makes no table
-            found[alerts.REFUSED] = alerts.of_refused(self.refused, self.n_files) if lost else None
+            found[alerts.REFUSED] = (
+                alerts.alarm_of_refused_files(self.refused, self.n_files) if lost else None
+            )
         if result.drift is not None and result.verdict is not None:
             if result.deployed:
                 outcome = f"A model was trained anew and deployed as release {release}."
@@ -480,10 +484,10 @@ class Tick:
                 outcome = f"The model that was trained anew is held back, release {release} stays."
             else:
                 outcome = f"No new model could be trained, release {release} stays."
-            drift = alerts.of_drift(result.verdict, result.deployed, outcome)
+            drift = alerts.alarm_of_drift(result.verdict, result.deployed, outcome)
             found[alerts.DRIFT] = drift if result.drift else None
         if held:
-            found[alerts.HOLD] = alerts.of_hold(
+            found[alerts.HOLD] = alerts.alarm_of_hold(
                 release, gate.get("reasons") or ("it does not pass the gate",)
             )
         elif result.deployed or result.drift is not None:

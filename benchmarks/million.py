@@ -63,7 +63,7 @@ def main(argv: list[str] | None = None) -> int:
         called_new,
         probability_new,
         recorded_score=kept["f1"],
-        kept=kept,
+        release_reference=kept,
         shifts=column_drift.compare_columns(known, profiles.count_columns(known, X_new)),
     )
     took = {"wall_s": time.perf_counter() - wall, "cpu_s": time.process_time() - cpu}

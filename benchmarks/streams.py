@@ -167,7 +167,7 @@ def watch_cell(seed: int, number: int) -> Counter[Any]:
 def ask_methods(before: np.ndarray, now: np.ndarray) -> dict[str, bool]:
     """Ask who sees a shift; `equal bins`: PSI as the best-known monitor bins it, over both samples."""
     profile = profiles.profile_numbers(before)
-    found = column_drift.compare(profile, profiles.count(profile, now))
+    found = column_drift.compare_column(profile, profiles.count(profile, now))
     edges = np.histogram_bin_edges(np.concatenate([before, now]), "sturges")
     binned = (np.histogram(values, edges)[0] for values in (before, now))
     significant = found.p_value <= ALPHA

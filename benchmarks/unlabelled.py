@@ -17,7 +17,7 @@ from worlds import Rows, World
 
 from risk.metrics import classification
 from risk.monitoring import performance_estimation
-from risk.monitoring.performance_estimation import Estimate
+from risk.monitoring.performance_estimation import PerformanceEstimate
 
 SHARE, BATCHES = 0.25, (200, 2_000)
 WORLDS = {
@@ -50,11 +50,11 @@ def audit(release: worlds.Release, rows: Rows, seed: int) -> dict[str, float | b
     """Estimate without labels; then say whether the bands held, by how much it was wrong, and the sums."""
     X, y = rows
     called, probability = release.model.answer(X)
-    known = performance_estimation.find_reliability(release.kept, {})
-    found = performance_estimation.estimate(
+    known = performance_estimation.load_reliability(release.kept, {})
+    found = performance_estimation.estimate_performance(
         probability, called, known, n_resamples=N_RESAMPLES, random_state=seed
     )
-    told = performance_estimation.audit(found, classification.compute_score(y, called, probability))
+    told = performance_estimation.audit_estimate(found, classification.compute_score(y, called, probability))
     return {
         "F1": told.f1_held,
         "AUC": told.auc_held,
@@ -65,7 +65,9 @@ def audit(release: worlds.Release, rows: Rows, seed: int) -> dict[str, float | b
     }
 
 
-def is_plain_sum(found: Estimate, honest: np.ndarray, called: np.ndarray, score: np.ndarray) -> bool:
+def is_plain_sum(
+    found: PerformanceEstimate, honest: np.ndarray, called: np.ndarray, score: np.ndarray
+) -> bool:
     """Hold an estimate against the closed forms, summed row by row and pair by pair."""
     f1 = 2 * honest[called == 1].sum() / (called.sum() + honest.sum())
     if len(score) > BATCHES[0]:

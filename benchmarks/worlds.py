@@ -158,7 +158,7 @@ class Release:
             y,
             *self.model.answer(X),
             recorded_score=self.recorded_score,
-            kept=self.kept,
+            release_reference=self.kept,
             shifts=column_drift.compare_columns(self.known, profiles.count_columns(self.known, X)),
         )
 

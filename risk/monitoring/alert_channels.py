@@ -19,7 +19,7 @@ from risk import text
 from risk.errors import ServiceError
 from risk.history import outbox
 from risk.monitoring import alerts
-from risk.monitoring.alerts import Alarm, Settings, Standing
+from risk.monitoring.alerts import Alarm, AlertSettings, RunOutcome
 
 NAMES = {alerts.WEBHOOK: "the webhook", alerts.COMMAND: "alerts.command"}
 LONGEST_COMPLAINT = 200
@@ -27,8 +27,8 @@ DEBUG, INFO, WARNING = 10, 20, 30
 Said = tuple[int, str]
 
 
-def tell(
-    settings: Settings, standing: Standing | None, failure: Alarm | None, now: float, at: str
+def deliver_alerts(
+    settings: AlertSettings, standing: RunOutcome | None, failure: Alarm | None, now: float, at: str
 ) -> list[Said]:
     """Put what is new to say into the queues, and send what is due.
 
@@ -45,15 +45,15 @@ def tell(
     OSError
         When the disk takes nothing and no failure is to be told; one is told without memory, once a day.
     """
-    before = alerts.load(settings)
-    memory = alerts.renew(before, settings, standing, failure, now, at) if settings.targets else before
+    before = alerts.load_state(settings)
+    memory = alerts.update_state(before, settings, standing, failure, now, at) if settings.targets else before
     said: list[Said] = []
     try:
         if memory != before:
-            alerts.save(settings, memory)
+            alerts.write_state(settings, memory)
         if memory.outgoing:
             said += _queue(settings, memory.outgoing)
-            alerts.save(settings, memory._replace(outgoing=()))
+            alerts.write_state(settings, memory._replace(outgoing=()))
     except OSError:
         if failure is None:
             raise
@@ -66,7 +66,7 @@ def tell(
     return said
 
 
-def _queue(settings: Settings, outgoing: Sequence[Mapping[str, str]]) -> list[Said]:
+def _queue(settings: AlertSettings, outgoing: Sequence[Mapping[str, str]]) -> list[Said]:
     for number, message in enumerate(outgoing):
         for target in settings.targets:
             name = f"{message['at']}-{number:06d}-{message['id']}"
@@ -83,7 +83,7 @@ def _drop(folder: Path) -> None:
         folder.rmdir()
 
 
-def _send_waiting(settings: Settings, target: str, folder: Path) -> list[Said]:
+def _send_waiting(settings: AlertSettings, target: str, folder: Path) -> list[Said]:
     """Send what waits for one target, oldest first, within its time; what is left waits for the next tick."""
     if not outbox.is_due(folder):
         return []
@@ -117,7 +117,9 @@ def _read(path: Path) -> Mapping[str, str] | None:
     return None
 
 
-def _tell_without_memory(settings: Settings, outgoing: Sequence[Mapping[str, str]], now: float) -> list[Said]:
+def _tell_without_memory(
+    settings: AlertSettings, outgoing: Sequence[Mapping[str, str]], now: float
+) -> list[Said]:
     """Tell of a failure where nothing can be written; an empty file, if one can be made, is the memory."""
     with contextlib.suppress(OSError):
         if 0 <= now - settings.unsaved.stat().st_mtime < alerts.DAY_S:
@@ -138,7 +140,7 @@ def _tell_without_memory(settings: Settings, outgoing: Sequence[Mapping[str, str
 # --- sending -----------------------------------------------------------------------------------------------
 
 
-def send(settings: Settings, target: str, message: Mapping[str, str], timeout_s: float) -> None:
+def send(settings: AlertSettings, target: str, message: Mapping[str, str], timeout_s: float) -> None:
     """Send one message to one target.
 
     Raises
@@ -149,7 +151,7 @@ def send(settings: Settings, target: str, message: Mapping[str, str], timeout_s:
     if target == alerts.WEBHOOK:
         from risk import timeouts
 
-        body = json.dumps(alerts.fill(settings.template, message), ensure_ascii=True).encode()
+        body = json.dumps(alerts.fill_template(settings.template, message), ensure_ascii=True).encode()
         status = timeouts.within(timeout_s, _posting(settings.webhook or "", body, timeout_s), NAMES[target])
         if not 200 <= status < 300:
             raise ServiceError(f"{NAMES[target]} answered {status}{_advise(status)}")

@@ -48,7 +48,7 @@ _SEE_LOG = "see the last lines of logs/pipeline.log"
 _TELLABLE = (ConfigError, AccessError, StorageError, ArtifactError)
 
 
-class Settings(NamedTuple):
+class AlertSettings(NamedTuple):
     """Whom to tell and how; nobody without `webhook` and `command`.
 
     `template` is any JSON value; `{title}` and the like in its texts are filled in. `stale_days` is after
@@ -105,19 +105,19 @@ class Alarm(NamedTuple):
         return self._asdict()
 
 
-class Standing(NamedTuple):
+class RunOutcome(NamedTuple):
     """How things stand after a tick that did not fail.
 
     `alarms` holds what is wrong by topic; `arrived_at` when the newest input came, in seconds since 1970,
-    None when there is none; `brought` whether this tick met a new file.
+    None when there is none; `has_new_files` whether this run met a new file.
     """
 
     alarms: Mapping[str, Mapping[str, str]]
     arrived_at: float | None
-    brought: bool
+    has_new_files: bool
 
 
-class Memory(NamedTuple):
+class AlertState(NamedTuple):
     """What was said: by topic the key of what is not over yet, and when a trouble was told last.
 
     `fed_at` is when a tick met a new file; `outgoing` are messages that are in no queue yet.
@@ -132,9 +132,14 @@ class Memory(NamedTuple):
 # --- when to speak -----------------------------------------------------------------------------------------
 
 
-def renew(
-    memory: Memory, settings: Settings, standing: Standing | None, failure: Alarm | None, now: float, at: str
-) -> Memory:
+def update_state(
+    memory: AlertState,
+    settings: AlertSettings,
+    standing: RunOutcome | None,
+    failure: Alarm | None,
+    now: float,
+    at: str,
+) -> AlertState:
     """Compare how things stand with what was said; new messages are `outgoing`.
 
     What is over is told at once; a trouble not within the cool-down after the last of its topic. A clock
@@ -145,11 +150,11 @@ def renew(
     if standing is not None:
         alarms = {topic: standing.alarms.get(topic) for topic in TOPICS}
         found = {topic: Alarm(**alarm) if alarm else None for topic, alarm in alarms.items()}
-        fed_at = now if standing.brought or fed_at is None else fed_at
-        if memory.fed_at is None and standing.arrived_at is not None and not standing.brought:
+        fed_at = now if standing.has_new_files or fed_at is None else fed_at
+        if memory.fed_at is None and standing.arrived_at is not None and not standing.has_new_files:
             fed_at = standing.arrived_at
         fed_at = min(fed_at, now)
-        found[STALE] = of_stale(fed_at, now, settings.stale_days)
+        found[STALE] = alarm_of_stale_data(fed_at, now, settings.stale_days)
     told, told_at, outgoing = dict(memory.told), dict(memory.told_at), list(memory.outgoing)
     for topic, alarm in found.items():
         if alarm is None and topic in told:
@@ -160,22 +165,22 @@ def renew(
                 continue
             told[topic], told_at[topic] = alarm.key, now
             outgoing.append(compose(settings.root.name, topic, topic, alarm, at))
-    return Memory(told, told_at, fed_at, outgoing)
+    return AlertState(told, told_at, fed_at, outgoing)
 
 
-def load(settings: Settings) -> Memory:
+def load_state(settings: AlertSettings) -> AlertState:
     """Load what was said; one that cannot be read is none, and things may be said twice."""
     try:
         raw = files.read_json_or_none(settings.memory) or {}
-        memory = Memory(**raw)
+        memory = AlertState(**raw)
     except (ArtifactError, TypeError, OSError):
-        memory = Memory()
+        memory = AlertState()
     if settings.unsaved.exists():  # a failure was told, and nothing could be written then
         memory = memory._replace(told={**memory.told, FAILED: "unsaved"})
     return memory
 
 
-def save(settings: Settings, memory: Memory) -> None:
+def write_state(settings: AlertSettings, memory: AlertState) -> None:
     """Put what was said."""
     files.put_json(settings.memory, memory._asdict())
     settings.unsaved.unlink(missing_ok=True)
@@ -218,7 +223,7 @@ def enumerate_names(names: Sequence[str]) -> str:
     return f"{shown} and {len(names) - N_NAMED:,} more" if len(names) > N_NAMED else shown
 
 
-def of_drift(verdict: Mapping[str, Any], deployed: bool | None, outcome: str) -> Alarm:
+def alarm_of_drift(verdict: Mapping[str, Any], deployed: bool | None, outcome: str) -> Alarm:
     """Tell of drift against one release; `outcome` says what came of it."""
     release = str(verdict["release"])
     told = []
@@ -239,7 +244,7 @@ def of_drift(verdict: Mapping[str, Any], deployed: bool | None, outcome: str) ->
     )
 
 
-def of_hold(release: str | None, reasons: Sequence[str]) -> Alarm:
+def alarm_of_hold(release: str | None, reasons: Sequence[str]) -> Alarm:
     """Tell that the gate holds a candidate back."""
     return Alarm(
         key=f"release {release}",
@@ -250,7 +255,7 @@ def of_hold(release: str | None, reasons: Sequence[str]) -> Alarm:
     )
 
 
-def of_refused(refused: Sequence[str], n_files: int) -> Alarm:
+def alarm_of_refused_files(refused: Sequence[str], n_files: int) -> Alarm:
     """Tell of input files of which nothing could be taken up."""
     names = sorted(refused)
     many = f"{len(names)} of {n_files} new files" if n_files else "what is in the input folder"
@@ -262,7 +267,7 @@ def of_refused(refused: Sequence[str], n_files: int) -> Alarm:
     )
 
 
-def of_impossible() -> Alarm:
+def alarm_of_impossible_training() -> Alarm:
     """Tell that no model could be trained."""
     return Alarm(
         key="training",
@@ -272,7 +277,7 @@ def of_impossible() -> Alarm:
     )
 
 
-def of_pending(steps: Sequence[str], tries: int) -> Alarm:
+def alarm_of_pending_steps(steps: Sequence[str], tries: int) -> Alarm:
     """Tell of steps behind a decision that fail again and again."""
     return Alarm(
         key="pending",
@@ -282,7 +287,7 @@ def of_pending(steps: Sequence[str], tries: int) -> Alarm:
     )
 
 
-def of_failure(error: BaseException, exit_code: int, root: Path) -> Alarm:
+def alarm_of_failure(error: BaseException, exit_code: int, root: Path) -> Alarm:
     """Tell of a tick that failed; only texts of ours are told, of a bug none."""
     meaning = _MEANINGS.get(exit_code, "it failed")
     told = "Nothing was deployed by half."
@@ -297,7 +302,7 @@ def of_failure(error: BaseException, exit_code: int, root: Path) -> Alarm:
     )
 
 
-def of_death() -> Alarm:
+def alarm_of_killed_run() -> Alarm:
     """Tell that a run ended without a word."""
     return Alarm(
         key="killed",
@@ -307,7 +312,7 @@ def of_death() -> Alarm:
     )
 
 
-def of_stale(fed_at: float, now: float, stale_days: int | None) -> Alarm | None:
+def alarm_of_stale_data(fed_at: float, now: float, stale_days: int | None) -> Alarm | None:
     """Tell of data that have become old; None when they have not."""
     if stale_days is None or now - fed_at < stale_days * DAY_S:
         return None
@@ -331,20 +336,20 @@ _OVER = {
 # --- how to say it -----------------------------------------------------------------------------------------
 
 
-def fill(template: Any, message: Mapping[str, str]) -> Any:
+def fill_template(template: Any, message: Mapping[str, str]) -> Any:
     """Fill `{title}` and the like into every text of a JSON value."""
     if isinstance(template, str):
         return _PLACE.sub(lambda found: message.get(found[1], found[0]), template)
     if isinstance(template, Mapping):
-        return {key: fill(value, message) for key, value in template.items()}
+        return {key: fill_template(value, message) for key, value in template.items()}
     if isinstance(template, list):
-        return [fill(value, message) for value in template]
+        return [fill_template(value, message) for value in template]
     return template
 
 
-def places(template: Any) -> set[str]:
+def find_placeholders(template: Any) -> set[str]:
     """Name everything that a template wants filled in."""
     if isinstance(template, str):
         return set(_PLACE.findall(template))
     parts = template.values() if isinstance(template, Mapping) else template
-    return set().union(*map(places, parts)) if isinstance(template, Mapping | list) else set()
+    return set().union(*map(find_placeholders, parts)) if isinstance(template, Mapping | list) else set()

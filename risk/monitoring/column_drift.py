@@ -53,7 +53,7 @@ class ColumnShift:
 
 def compare_columns(profiles: Mapping[str, Profile], now: Mapping[str, Counts]) -> tuple[ColumnShift, ...]:
     """Compare each profiled column of new rows; p-values adjusted over all of them."""
-    shifts = [compare(profile, now[name], column=name) for name, profile in profiles.items()]
+    shifts = [compare_column(profile, now[name], column=name) for name, profile in profiles.items()]
     tested = [i for i, shift in enumerate(shifts) if shift.p_value is not None]
     adjusted = two_sample.benjamini_hochberg([float(shifts[i].p_value or 0.0) for i in tested])
     for i, p in zip(tested, adjusted, strict=True):
@@ -61,7 +61,7 @@ def compare_columns(profiles: Mapping[str, Profile], now: Mapping[str, Counts]) 
     return tuple(shifts)
 
 
-def compare(profile: Profile, now: Counts, *, column: str = "") -> ColumnShift:
+def compare_column(profile: Profile, now: Counts, *, column: str = "") -> ColumnShift:
     """Compare new rows of a column with its profile.
 
     Raises

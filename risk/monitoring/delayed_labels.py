@@ -22,7 +22,7 @@ from risk.metrics import classification, cross_validation
 from risk.metrics.calibration import Reliability
 from risk.metrics.classification import Score
 from risk.monitoring import performance_estimation
-from risk.monitoring.performance_estimation import Audit, Estimate
+from risk.monitoring.performance_estimation import EstimateAudit, PerformanceEstimate
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,7 +33,7 @@ ROW = np.dtype([("key", "<u8"), ("probability", "<f8"), ("called", "?"), ("relea
 
 
 @dataclass(frozen=True)
-class Awaited:
+class PendingPredictions:
     """What was said of rows without a label, the oldest first.
 
     `rows` has the fields of `ROW`; `release` is a position in `releases`, which holds by release what
@@ -45,21 +45,21 @@ class Awaited:
 
 
 @dataclass(frozen=True)
-class Answer:
+class LabelledEstimate:
     """Rows that one release estimated, and that have labels now."""
 
     release: str
-    estimate: Estimate
+    estimate: PerformanceEstimate
     score: Score
-    audit: Audit
+    audit: EstimateAudit
 
 
 @dataclass(frozen=True)
-class Outlook:
+class UnlabelledOutlook:
     """What is probably true of rows without a label, and what became of those estimated before."""
 
-    estimate: Estimate | None
-    answers: tuple[Answer, ...]
+    estimate: PerformanceEstimate | None
+    answers: tuple[LabelledEstimate, ...]
 
     def to_json(self) -> dict[str, Any]:
         estimate = self.estimate.to_json() if self.estimate else None
@@ -84,10 +84,10 @@ class Outlook:
         return rows
 
 
-NOTHING = Outlook(None, ())
+NOTHING = UnlabelledOutlook(None, ())
 
 
-def _record(release: str, estimate: Estimate, told: str) -> dict[str, Any]:
+def _record(release: str, estimate: PerformanceEstimate, told: str) -> dict[str, Any]:
     names = ("n", "f1", "f1_low", "f1_high", "auc", "auc_low", "auc_high")
     return {"release": release, "told": told, **{name: getattr(estimate, name) for name in names}}
 
@@ -95,8 +95,8 @@ def _record(release: str, estimate: Estimate, told: str) -> dict[str, Any]:
 # --- compute -----------------------------------------------------------------------------------------------
 
 
-def look(
-    before: Awaited,
+def estimate_and_audit(
+    before: PendingPredictions,
     keys: np.ndarray,
     y: np.ndarray,
     y_pred: np.ndarray,
@@ -104,7 +104,7 @@ def look(
     *,
     release: str,
     reliability: Reliability | None,
-) -> tuple[Outlook, Awaited]:
+) -> tuple[UnlabelledOutlook, PendingPredictions]:
     """Estimate new rows without a label, keep what was said of them, and audit those that have one now.
 
     Parameters
@@ -112,16 +112,16 @@ def look(
     keys, y, y_pred, probability : ndarray of shape (n_samples,)
         What `identify` says of the new rows; 1 leaves, 0 stays, NaN no label; what the release says.
     """
-    is_open = find_open(keys, y)
+    is_open = find_unlabelled(keys, y)
     estimate, after = None, before
     if is_open.any():
         said = probability[is_open], y_pred[is_open]
-        estimate = performance_estimation.estimate(*said, reliability)
-        after = keep(before, keys[is_open], *said, release, reliability)
-    return Outlook(estimate, tuple(find_answers(after, keys, y))), after
+        estimate = performance_estimation.estimate_performance(*said, reliability)
+        after = add_predictions(before, keys[is_open], *said, release, reliability)
+    return UnlabelledOutlook(estimate, tuple(audit_labelled(after, keys, y))), after
 
 
-def identify(ids: pd.DataFrame, X: pd.DataFrame) -> np.ndarray:
+def compute_row_keys(ids: pd.DataFrame, X: pd.DataFrame) -> np.ndarray:
     """Digest ids and features of each row.
 
     Parameters
@@ -142,20 +142,20 @@ def identify(ids: pd.DataFrame, X: pd.DataFrame) -> np.ndarray:
     return np.asarray(np.where(ids.notna().any(axis=1), keys, 0), dtype="uint64")
 
 
-def find_open(keys: np.ndarray, y: np.ndarray) -> np.ndarray:
+def find_unlabelled(keys: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Find the rows without a label whose label is not beside them either; bool, shape (n_samples,)."""
     labelled = y == y
     return np.asarray(~labelled & ((keys == 0) | ~np.isin(keys, keys[labelled])))
 
 
-def keep(
-    before: Awaited,
+def add_predictions(
+    before: PendingPredictions,
     keys: np.ndarray,
     probability: np.ndarray,
     y_pred: np.ndarray,
     release: str,
     reliability: Reliability | None,
-) -> Awaited:
+) -> PendingPredictions:
     """Keep what a release says of rows; of the same row the last word, of too many the newest.
 
     Doing it twice is doing it once, so a tick that is run again ends in the same bytes.
@@ -169,10 +169,12 @@ def keep(
     kept = both[np.sort(last)[-MOST_ROWS:]]
     used, kept["release"] = np.unique(kept["release"], return_inverse=True)
     names = list(releases)
-    return Awaited(kept, {names[number]: releases[names[number]] for number in used})
+    return PendingPredictions(kept, {names[number]: releases[names[number]] for number in used})
 
 
-def find_answers(awaited: Awaited, keys: np.ndarray, y: np.ndarray) -> Iterator[Answer]:
+def audit_labelled(
+    awaited: PendingPredictions, keys: np.ndarray, y: np.ndarray
+) -> Iterator[LabelledEstimate]:
     """Set what was estimated for rows that have labels now beside their scores, release by release.
 
     Parameters
@@ -192,17 +194,19 @@ def find_answers(awaited: Awaited, keys: np.ndarray, y: np.ndarray) -> Iterator[
             yield _answer(release, reliability, rows[mine], labels[mine])
 
 
-def _answer(release: str, reliability: Reliability | None, rows: np.ndarray, y: np.ndarray) -> Answer:
+def _answer(
+    release: str, reliability: Reliability | None, rows: np.ndarray, y: np.ndarray
+) -> LabelledEstimate:
     said, called = rows["probability"], rows["called"].astype(np.int64)
-    estimate = performance_estimation.estimate(said, called, reliability)
+    estimate = performance_estimation.estimate_performance(said, called, reliability)
     score = classification.compute_score(y, called, said)
-    return Answer(release, estimate, score, performance_estimation.audit(estimate, score))
+    return LabelledEstimate(release, estimate, score, performance_estimation.audit_estimate(estimate, score))
 
 
 # --- on disk -----------------------------------------------------------------------------------------------
 
 
-def write(path: Path, awaited: Awaited) -> None:
+def write_pending(path: Path, awaited: PendingPredictions) -> None:
     """Put what is awaited: one line of JSON, then the rows as they lie in memory."""
     releases = {name: found and found.to_json() for name, found in awaited.releases.items()}
     head = {"format": FORMAT, "n": len(awaited.rows), "releases": releases}
@@ -210,7 +214,7 @@ def write(path: Path, awaited: Awaited) -> None:
         handle.write(json.dumps(head).encode() + b"\n" + awaited.rows.tobytes())
 
 
-def read(path: Path) -> Awaited:
+def load_pending(path: Path) -> PendingPredictions:
     """Read what is awaited; nothing when there is no such file, or another version wrote it.
 
     Raises
@@ -219,14 +223,16 @@ def read(path: Path) -> Awaited:
         When it is damaged.
     """
     if not path.exists():
-        return Awaited()
+        return PendingPredictions()
     line, _, data = path.read_bytes().partition(b"\n")
     try:
         head = json.loads(line)
         if head["format"] != FORMAT:
-            return Awaited()
+            return PendingPredictions()
         rows = np.frombuffer(data, ROW, count=head["n"])
     except (ValueError, KeyError, TypeError) as error:
         raise ArtifactError(f"{path}: is damaged ({error}); remove it and run again") from error
     raw: Mapping[str, Any] = head["releases"]
-    return Awaited(rows, {name: facts and Reliability.from_json(facts) for name, facts in raw.items()})
+    return PendingPredictions(
+        rows, {name: facts and Reliability.from_json(facts) for name, facts in raw.items()}
+    )

@@ -31,12 +31,12 @@ UNKNOWN = (
     f"{MIN_PER_CLASS} of each class, to say whether its probabilities are right"
 )
 NO_ROW = "no row is without a label"
-Band = tuple[float | None, float | None, float | None]  # estimate, low, high
-NONE: Band = (None, None, None)
+Interval = tuple[float | None, float | None, float | None]  # estimate, low, high
+NONE: Interval = (None, None, None)
 
 
 @dataclass(frozen=True)
-class Estimate:
+class PerformanceEstimate:
     """Quality of one model on rows without labels; None where it cannot be estimated.
 
     The realised score of such rows lies between low and high with probability `LEVEL`, as long as clients
@@ -58,7 +58,7 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Audit:
+class EstimateAudit:
     """An estimate beside the score of the same rows, once their labels are known.
 
     An error is the realised score less the estimated one; `held`: the realised score lies in the band.
@@ -130,7 +130,7 @@ def expect_auc(probability: np.ndarray, score: np.ndarray) -> float | None:
 # --- the band ----------------------------------------------------------------------------------------------
 
 
-def estimate(
+def estimate_performance(
     probability: np.ndarray,
     y_pred: np.ndarray,
     reliability: Reliability | None,
@@ -138,7 +138,7 @@ def estimate(
     level: float = LEVEL,
     n_resamples: int = N_RESAMPLES,
     random_state: int = 0,
-) -> Estimate:
+) -> PerformanceEstimate:
     """Estimate F1 and AUC of rows without labels, with a band for their realised values.
 
     1. Correct the probabilities by what rows with known outcome say of them.
@@ -159,8 +159,8 @@ def estimate(
         Without numbers when too few rows with known outcome are behind `reliability`.
     """
     n = len(probability)
-    if not n or not is_enough(reliability) or reliability is None:
-        return Estimate(n, *NONE, *NONE, None, UNKNOWN if n else NO_ROW)
+    if not n or not has_enough_outcomes(reliability) or reliability is None:
+        return PerformanceEstimate(n, *NONE, *NONE, None, UNKNOWN if n else NO_ROW)
     honest = reliability.correct(probability)
     f1, auc = expect_f1(honest, y_pred), expect_auc(honest, probability)
     groups = _group(probability, y_pred)
@@ -170,10 +170,10 @@ def estimate(
     drawn_auc += 0.0 if auc is None or grouped is None else auc - grouped
     bands = [_band(f1, drawn_f1, level), _band(auc, drawn_auc, level)]
     said = f"{_say(n, bands)}; {_say_trust(reliability)}; {BLIND}"
-    return Estimate(n, *bands[0], *bands[1], float(honest.mean()), said)
+    return PerformanceEstimate(n, *bands[0], *bands[1], float(honest.mean()), said)
 
 
-def is_enough(reliability: Reliability | None) -> bool:
+def has_enough_outcomes(reliability: Reliability | None) -> bool:
     """Say whether enough rows with known outcome stand behind a correction."""
     if reliability is None:
         return False
@@ -181,7 +181,7 @@ def is_enough(reliability: Reliability | None) -> bool:
     return reliability.n >= MIN_ROWS and smaller >= MIN_PER_CLASS
 
 
-def find_reliability(kept: Mapping[str, Any] | None, card: Mapping[str, Any]) -> Reliability | None:
+def load_reliability(kept: Mapping[str, Any] | None, card: Mapping[str, Any]) -> Reliability | None:
     """Find what known outcomes say of a release's probabilities.
 
     Parameters
@@ -193,7 +193,7 @@ def find_reliability(kept: Mapping[str, Any] | None, card: Mapping[str, Any]) ->
     """
     kept = kept or {}
     found = Reliability.from_json(kept["reliability"]) if kept.get("reliability") else None
-    if found is not None and is_enough(found):
+    if found is not None and has_enough_outcomes(found):
         crossed = kept.get("rows") == cross_validation.CROSS_VALIDATED
         return found.widen(CROSS_VALIDATION_FACTOR) if crossed else found
     facts = card.get("calibration", {})
@@ -257,7 +257,7 @@ def _spread(groups: _Groups, reliability: Reliability) -> tuple[np.ndarray, np.n
     return np.repeat(honest, n), np.repeat(groups.log_odds, n)
 
 
-def _band(expected: float | None, drawn: np.ndarray, level: float) -> Band:
+def _band(expected: float | None, drawn: np.ndarray, level: float) -> Interval:
     """Give the estimate and the quantiles of what was drawn around it."""
     if expected is None or not len(drawn):
         return NONE
@@ -268,7 +268,7 @@ def _band(expected: float | None, drawn: np.ndarray, level: float) -> Band:
 # --- what became of it -------------------------------------------------------------------------------------
 
 
-def audit(estimated: Estimate, realised: Score) -> Audit:
+def audit_estimate(estimated: PerformanceEstimate, realised: Score) -> EstimateAudit:
     """Set the realised score of exactly the estimated rows beside the estimate.
 
     Raises
@@ -281,7 +281,7 @@ def audit(estimated: Estimate, realised: Score) -> Audit:
     f1 = _compare("F1", (estimated.f1, estimated.f1_low, estimated.f1_high), realised.f1)
     auc = _compare("AUC", (estimated.auc, estimated.auc_low, estimated.auc_high), realised.auc)
     told = "; ".join(sentence for *_, sentence in (f1, auc) if sentence) or "nothing can be compared"
-    return Audit(
+    return EstimateAudit(
         n=estimated.n,
         f1=realised.f1,
         f1_error=f1[0],
@@ -293,7 +293,7 @@ def audit(estimated: Estimate, realised: Score) -> Audit:
     )
 
 
-def _compare(name: str, band: Band, found: float | None) -> tuple[float | None, bool | None, str]:
+def _compare(name: str, band: Interval, found: float | None) -> tuple[float | None, bool | None, str]:
     """Compute the error of one estimate, say whether its band held, and tell both."""
     expected, low, high = band
     if expected is None or low is None or high is None or found is None:
@@ -307,7 +307,7 @@ def _compare(name: str, band: Band, found: float | None) -> tuple[float | None, 
 # --- words -------------------------------------------------------------------------------------------------
 
 
-def _say(n: int, bands: list[Band]) -> str:
+def _say(n: int, bands: list[Interval]) -> str:
     parts = [
         f"{name} {expected:.2f} ({low:.2f} to {high:.2f})"
         for name, (expected, low, high) in zip(("F1", "AUC"), bands, strict=True)

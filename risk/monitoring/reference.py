@@ -41,7 +41,7 @@ class ScoreTest:
 
 
 @dataclass(frozen=True)
-class Leavers:
+class LeaverShare:
     """Share of leavers then and now, with the p-value of a difference; None without labelled rows."""
 
     share_reference: float | None
@@ -77,7 +77,7 @@ def make_reference(
     }
 
 
-def show(reference: Reference | None) -> dict[str, Any] | None:
+def drop_machine_fields(reference: Reference | None) -> dict[str, Any] | None:
     """Leave out of a reference what only machines read."""
     return None if reference is None else {k: v for k, v in reference.items() if k not in MACHINE_ONLY}
 
@@ -119,14 +119,14 @@ def _confusion(facts: Mapping[str, Any]) -> tuple[int, int, int, int]:
     )
 
 
-def compare_leavers(reference: Reference | None, n_positive: int, n: int) -> Leavers:
+def compare_leaver_shares(reference: Reference | None, n_positive: int, n: int) -> LeaverShare:
     """Test whether the share of leavers has changed, exactly."""
     before = reference["leavers"] if reference else {"n": 0, "n_positive": 0}
     share_reference = before["n_positive"] / before["n"] if before["n"] else None
     if not n or share_reference is None:
-        return Leavers(share_reference, n_positive / n if n else None, None)
+        return LeaverShare(share_reference, n_positive / n if n else None, None)
     p_value = two_sample.compare_shares(before["n_positive"], before["n"], n_positive, n)
-    return Leavers(share_reference, n_positive / n, p_value)
+    return LeaverShare(share_reference, n_positive / n, p_value)
 
 
 def compare_predictions(reference: Reference | None, probability: np.ndarray) -> ColumnShift | None:
@@ -134,4 +134,4 @@ def compare_predictions(reference: Reference | None, probability: np.ndarray) ->
     if reference is None:
         return None
     profile = profiles.from_json(reference["score_profile"])
-    return column_drift.compare(profile, profiles.count(profile, probability), column="probability")
+    return column_drift.compare_column(profile, profiles.count(profile, probability), column="probability")

@@ -15,9 +15,17 @@ import numpy as np
 
 from risk.metrics import auc, classification, two_sample
 from risk.metrics.classification import Score
-from risk.monitoring import reference
 from risk.monitoring.column_drift import ColumnShift
-from risk.monitoring.reference import Leavers, Reference, ScoreTest
+from risk.monitoring.reference import (
+    LeaverShare,
+    Reference,
+    ScoreTest,
+    compare_f1,
+    compare_leaver_shares,
+    compare_predictions,
+    compare_skill,
+    drop_machine_fields,
+)
 
 RULES = ("score", "score_margin", "auto")
 ALPHA = 0.05
@@ -27,7 +35,7 @@ NO_REFERENCE = "the release keeps no reference score to hold the new rows agains
 
 
 @dataclass(frozen=True)
-class Opinion:
+class RuleResult:
     """What one rule says; `drift` is None when it cannot be judged.
 
     `margin` is by how much the score is lower than the one it is held against. `p_value` is the chance
@@ -56,12 +64,12 @@ class Evidence:
     recorded_score: float
     score: Score | None
     reference: Mapping[str, Any] | None
-    leavers: Leavers
+    leavers: LeaverShare
     label_share_alone: bool
     shifts: tuple[ColumnShift, ...]
     moved: tuple[str, ...]
     prediction: ColumnShift | None
-    rules: Mapping[str, Opinion]
+    rules: Mapping[str, RuleResult]
     sentences: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -77,7 +85,7 @@ def compute_evidence(
     probability: np.ndarray,
     *,
     recorded_score: float,
-    kept: Reference | None,
+    release_reference: Reference | None,
     shifts: tuple[ColumnShift, ...],
     alpha: float = ALPHA,
 ) -> Evidence:
@@ -91,7 +99,7 @@ def compute_evidence(
         What the deployed model says of each row.
     recorded_score : float
         F1 of the deployed model on the test data, as deployed.
-    kept : mapping or None
+    release_reference : mapping or None
         What `reference.make_reference` made for the deployed release; None when it has none.
     shifts : tuple of ColumnShift
         How far each feature has moved; empty when the release keeps no profiles.
@@ -102,15 +110,15 @@ def compute_evidence(
         truth, risk = y[labelled], probability[labelled]
         ranked = auc.rank(truth, risk)
         score = classification.compute_score(truth, y_pred[labelled], risk, ranked=ranked)
-        skill = reference.compare_skill(kept, score, ranked)
-    leavers = reference.compare_leavers(kept, score.n_positive if score else 0, int(labelled.sum()))
+        skill = compare_skill(release_reference, score, ranked)
+    leavers = compare_leaver_shares(release_reference, score.n_positive if score else 0, int(labelled.sum()))
     moved, auto = apply_auto(skill, score, shifts, alpha)
     rules = {
         "score": apply_score(recorded_score, score),
-        "score_margin": _apply_score_margin(kept, score, alpha),
+        "score_margin": _apply_score_margin(release_reference, score, alpha),
         "auto": auto,
     }
-    prediction = reference.compare_predictions(kept, probability)
+    prediction = compare_predictions(release_reference, probability)
     alone = leavers.p_value is not None and leavers.p_value <= alpha and auto.drift is False
     sentences = [*(opinion.sentence for opinion in rules.values()), *_say_leavers(leavers, alpha, alone)]
     return Evidence(
@@ -119,7 +127,7 @@ def compute_evidence(
         n_labelled=int(labelled.sum()),
         recorded_score=recorded_score,
         score=score,
-        reference=reference.show(kept),
+        reference=drop_machine_fields(release_reference),
         leavers=leavers,
         label_share_alone=alone,
         shifts=shifts,
@@ -130,53 +138,53 @@ def compute_evidence(
     )
 
 
-def apply_score(recorded_score: float, score: Score | None) -> Opinion:
+def apply_score(recorded_score: float, score: Score | None) -> RuleResult:
     """Apply the document's rule: drift when F1 is lower than the recorded one. An equal one is not."""
     if score is None or score.f1 is None or score.n_positive == score.n:
-        return Opinion(None, None, None, explain_null(score))
+        return RuleResult(None, None, None, explain_null(score))
     drift = score.f1 < recorded_score
     sign = "is lower than" if drift else "is not lower than"
     sentence = (
         f"F1 {score.f1:.4g} on {score.n:,} new rows ({score.f1_low:.2f} to {score.f1_high:.2f}) {sign} "
         f"the recorded {recorded_score:.4g}"
     )
-    return Opinion(drift, recorded_score - score.f1, None, sentence)
+    return RuleResult(drift, recorded_score - score.f1, None, sentence)
 
 
-def _apply_score_margin(kept: Reference | None, score: Score | None, alpha: float) -> Opinion:
+def _apply_score_margin(release_reference: Reference | None, score: Score | None, alpha: float) -> RuleResult:
     """Apply `score_margin`: drift when F1 is lower by more than the noise of both scores."""
     if score is None or score.f1 is None or score.n_positive == score.n:
-        return Opinion(None, None, None, explain_null(score))
-    tested = reference.compare_f1(kept, score)
+        return RuleResult(None, None, None, explain_null(score))
+    tested = compare_f1(release_reference, score)
     if tested is None:
-        return Opinion(None, None, None, NO_REFERENCE)
+        return RuleResult(None, None, None, NO_REFERENCE)
     drift = tested.p_value <= alpha
-    return Opinion(drift, tested.margin, tested.p_value, _say_score(tested, drift))
+    return RuleResult(drift, tested.margin, tested.p_value, _say_score(tested, drift))
 
 
 def apply_auto(
     skill: ScoreTest | None, score: Score | None, shifts: Sequence[ColumnShift], alpha: float
-) -> tuple[list[ColumnShift], Opinion]:
+) -> tuple[list[ColumnShift], RuleResult]:
     """Apply `auto`: drift when a score is lower by more than noise, or when columns have moved.
 
     The two share alpha by Holm's method: each has half of it, and all of it when the other is found at
     half. A column that moved materially counts with its p-value among all columns, which holds their
     family to its part of alpha. Where only one of the two can be tested, alpha is its own.
     """
-    p_shift = find_shift_p_value(shifts)
+    p_shift = compute_shift_p_value(shifts)
     p_values = [p for p in (skill.p_value if skill else None, p_shift) if p is not None]
     if not p_values:
         judged = score is not None and 0 < score.n_positive < score.n
-        return [], Opinion(None, None, None, NO_REFERENCE if judged else explain_null(score))
+        return [], RuleResult(None, None, None, NO_REFERENCE if judged else explain_null(score))
     adjusted = two_sample.holm(p_values)
     parts: list[str] = []
     if skill:
         parts.append(_say_score(skill, bool(adjusted[0] <= alpha)))
     alone = len(p_values) == 1 or (skill is not None and skill.p_value <= alpha / 2)
-    moved = find_moved(shifts, alpha if alone else alpha / 2)
+    moved = select_shifted(shifts, alpha if alone else alpha / 2)
     if p_shift is not None:
         parts.append(_say_moved(moved, len(shifts)))
-    opinion = Opinion(
+    opinion = RuleResult(
         drift=bool(adjusted.min() <= alpha),
         margin=skill.margin if skill else None,
         p_value=float(adjusted.min()),
@@ -185,14 +193,14 @@ def apply_auto(
     return moved, opinion
 
 
-def find_shift_p_value(shifts: Sequence[ColumnShift]) -> float | None:
+def compute_shift_p_value(shifts: Sequence[ColumnShift]) -> float | None:
     """Take the smallest p-value of a column that moved materially; None when none could be tested."""
     if all(found.p_adjusted is None for found in shifts):
         return None
     return min((s.p_adjusted for s in shifts if s.material and s.p_adjusted is not None), default=1.0)
 
 
-def find_moved(shifts: Sequence[ColumnShift], alpha: float) -> list[ColumnShift]:
+def select_shifted(shifts: Sequence[ColumnShift], alpha: float) -> list[ColumnShift]:
     """Find the columns that moved significantly among all, and materially; most surprising first."""
     moved = [s for s in shifts if s.material and s.p_adjusted is not None and s.p_adjusted <= alpha]
     return sorted(moved, key=lambda s: (s.p_adjusted or 0.0, -(s.psi or 0.0)))
@@ -216,7 +224,7 @@ def _say_score(tested: ScoreTest, drift: bool) -> str:
         return f"{tested.metric} {tested.after:.3f} is not lower than the {tested.before:.3f} before"
     how = "by more than chance explains" if drift else "by no more than chance explains"
     lower = f"{tested.metric} {tested.after:.3f} is lower than the {tested.before:.3f} before"
-    return f"{lower} {how} ({say_p(tested.p_value)})"
+    return f"{lower} {how} ({format_p_value(tested.p_value)})"
 
 
 def _say_moved(moved: Sequence[ColumnShift], n_columns: int) -> str:
@@ -227,12 +235,12 @@ def _say_moved(moved: Sequence[ColumnShift], n_columns: int) -> str:
     return f"{len(moved)} of {n_columns} columns moved: {told}{more}"
 
 
-def _say_leavers(leavers: Leavers, alpha: float, alone: bool) -> list[str]:
+def _say_leavers(leavers: LeaverShare, alpha: float, alone: bool) -> list[str]:
     if leavers.p_value is None or leavers.p_value > alpha:
         return []
     said = (
         f"the share of leavers went from {100 * (leavers.share_reference or 0):.1f} % to "
-        f"{100 * (leavers.share or 0):.1f} % ({say_p(leavers.p_value)})"
+        f"{100 * (leavers.share or 0):.1f} % ({format_p_value(leavers.p_value)})"
     )
     if alone:
         said += "; nothing else changed, and F1 moves with this share by itself"
@@ -245,5 +253,5 @@ def _say_prediction(prediction: ColumnShift | None, alpha: float) -> list[str]:
     return [f"the predicted probabilities moved ({prediction.change}, PSI {prediction.psi:.2f})"]
 
 
-def say_p(p_value: float) -> str:
+def format_p_value(p_value: float) -> str:
     return f"p < {LEAST_P}" if p_value < LEAST_P else f"p {p_value:.2g}"

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from risk.monitoring import delayed_labels, rules
-from risk.monitoring.delayed_labels import Outlook
+from risk.monitoring.delayed_labels import UnlabelledOutlook
 from risk.monitoring.rules import Evidence
 
 LINE = 'set "drift": {"rule": "auto"} in config.json'
@@ -33,7 +33,7 @@ class Verdict:
     release: str
     advice: str | None
     evidence: Evidence = field(repr=False)
-    outlook: Outlook = delayed_labels.NOTHING
+    outlook: UnlabelledOutlook = delayed_labels.NOTHING
 
     def to_json(self) -> dict[str, Any]:
         """Give the facts with all the evidence."""
@@ -81,7 +81,9 @@ class Verdict:
         ]
 
 
-def judge(rule: str, evidence: Evidence, release: str, outlook: Outlook = delayed_labels.NOTHING) -> Verdict:
+def judge(
+    rule: str, evidence: Evidence, release: str, outlook: UnlabelledOutlook = delayed_labels.NOTHING
+) -> Verdict:
     """Give the verdict of one rule, with what the others say.
 
     Raises

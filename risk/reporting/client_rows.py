@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
+
+from risk.reporting import formats
 
 ROW = "row"
 NAMELESS = "without a name"
@@ -35,11 +37,11 @@ def describe_line(line: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "rank": f"{line['rank']:,}",
         "name": name_client(line["id"]),
-        "probability": say_percent(line["probability"]),
-        "band": "" if low is None else f"{say_percent(low, '')} to {say_percent(high)}",
+        "probability": formats.format_percent(line["probability"]),
+        "band": "" if low is None else f"{formats.format_percent(low, '')} to {formats.format_percent(high)}",
         "risk": line["risk"],
         "loss": "" if loss is None else f"{loss:,.0f}",
-        "change": say_change(line["rank_change"]),
+        "change": formats.format_rank_change(line["rank_change"]),
         "reasons": [one if isinstance(one, str) else one["text"] for one in line["reasons"]],
     }
 
@@ -49,21 +51,3 @@ def name_client(ids: Mapping[str, str | None]) -> str:
     if list(ids) == [ROW]:
         return f"row {ids[ROW]}"
     return " · ".join(filter(None, ids.values())) or NAMELESS
-
-
-def say_percent(share: float, sign: str = " %") -> str:
-    """Write a share in whole percent; none is certain."""
-    percent = round(100 * share)
-    return f"{'over 99' if percent >= 100 else 'under 1' if percent < 1 else percent}{sign}"
-
-
-def say_change(change: int | None) -> str:
-    """Say how many places a client has moved in the list."""
-    if change is None:
-        return "new"
-    return "same" if not change else f"{abs(change):,} {'up' if change > 0 else 'down'}"
-
-
-def count_levels(risk: Mapping[str, int]) -> Sequence[str]:
-    """Count the clients of each level of risk."""
-    return [f"{n:,} {level}" for level, n in risk.items()]

@@ -11,11 +11,12 @@ from typing import Any
 
 from risk.data.ledger import FileEntry
 from risk.history import trends
+from risk.reporting import formats
 
 MOST_FILES, MOST_COLUMNS = 500, 40
 
 
-def say_score(metrics: Mapping[str, Any]) -> list[str]:
+def describe_score(metrics: Mapping[str, Any]) -> list[str]:
     """Say how good the model is, with its interval and what it must beat."""
     said = [
         f"F1 {metrics['f1']:.3f} on {metrics['n']:,} test rows, {metrics['n_positive']:,} of them leavers. "
@@ -30,7 +31,7 @@ def say_score(metrics: Mapping[str, Any]) -> list[str]:
     return said
 
 
-def warn(metrics: Mapping[str, Any], card: Mapping[str, Any]) -> list[str]:
+def describe_warnings(metrics: Mapping[str, Any], card: Mapping[str, Any]) -> list[str]:
     """Say in plain words what makes the score or the model say little, or too much."""
     found = [*metrics.get("warnings", ()), *card.get("warnings", ())]
     warnings = [f"{one['text'][0].upper()}{one['text'][1:]}." for one in found]
@@ -39,12 +40,14 @@ def warn(metrics: Mapping[str, Any], card: Mapping[str, Any]) -> list[str]:
     return warnings
 
 
-def say_verdict(verdict: Mapping[str, Any] | None, release: str, manifest: Mapping[str, Any]) -> list[str]:
+def describe_verdict(
+    verdict: Mapping[str, Any] | None, release: str, manifest: Mapping[str, Any]
+) -> list[str]:
     """Say what the drift check found, with both scores, and what became of the judged release."""
     if verdict is None:
         return ["Not judged yet: no new rows have come since a model was deployed."]
     if verdict["drift"] is None:
-        return [f"Not judged: {verdict['reason']}.", *say_advice(verdict)]
+        return [f"Not judged: {verdict['reason']}.", *describe_advice(verdict)]
     word = "Drift" if verdict["drift"] else "No drift"
     judged, share, auc = verdict["release"], verdict["leaver_share"], verdict["auc"]
     if judged == release:
@@ -56,16 +59,16 @@ def say_verdict(verdict: Mapping[str, Any] | None, release: str, manifest: Mappi
     leavers = f" Of the new rows {100 * share:.1f} % are leavers." if share is not None else ""
     order = f" AUC on them is {auc:.3f}." if auc is not None else ""
     said = [f"{word} by the rule {verdict['rule']!r}: {verdict['reason']}.{leavers}{order}"]
-    said += [say_gate(verdict["gate"])] if verdict.get("gate") else []
-    return [*said, after, *say_advice(verdict)]
+    said += [describe_gate(verdict["gate"])] if verdict.get("gate") else []
+    return [*said, after, *describe_advice(verdict)]
 
 
-def say_advice(verdict: Mapping[str, Any]) -> list[str]:
+def describe_advice(verdict: Mapping[str, Any]) -> list[str]:
     """Say what to do where rule and evidence disagree."""
     return [f"{verdict['advice'][0].upper()}{verdict['advice'][1:]}."] if verdict.get("advice") else []
 
 
-def say_gate(gate: Mapping[str, Any]) -> str:
+def describe_gate(gate: Mapping[str, Any]) -> str:
     """Say whether the candidate was deployed, and why."""
     word = "was deployed" if gate["decision"] == "PROMOTE" else "was held, the deployed model stays"
     return f"The model trained anew {word}: {'; '.join(gate['reasons'])} (gate {gate['rule']!r})."
@@ -88,7 +91,11 @@ def make_evidence_tables(verdict: Mapping[str, Any] | None) -> list[dict[str, An
     ]
     moved = sorted(found["shifts"], key=lambda s: (-(s["psi"] or 0.0), s["column"]))
     columns = [
-        [s["column"], *(figure(s[name]) for name in ("psi", "psi_critical", "p_adjusted")), s["change"]]
+        [
+            s["column"],
+            *(formats.format_figure(s[name]) for name in ("psi", "psi_critical", "p_adjusted")),
+            s["change"],
+        ]
         for s in moved[:MOST_COLUMNS]
     ]
     cut = f" The {MOST_COLUMNS} of {len(moved):,} that moved most." if len(moved) > MOST_COLUMNS else ""
@@ -97,14 +104,14 @@ def make_evidence_tables(verdict: Mapping[str, Any] | None) -> list[dict[str, An
         f"without any. p is among all columns.{cut}"
     )
     return [
-        part("What each rule says", "", ["rule", "says", "p", "because"], rules, [1.4, 1.2, -0.8, 7]),
-        part(
+        make_part("What each rule says", "", ["rule", "says", "p", "because"], rules, [1.4, 1.2, -0.8, 7]),
+        make_part(
             "Columns", said, ["column", "PSI", "limit", "p", "change"], columns, [2.8, -1.2, -1.4, -1.4, 4.6]
         ),
     ]
 
 
-def say_estimates(verdict: Mapping[str, Any] | None, moved: Mapping[str, Any]) -> list[str]:
+def describe_estimates(verdict: Mapping[str, Any] | None, moved: Mapping[str, Any]) -> list[str]:
     """Say what is probably true of new rows without a label, and how such estimates have done so far."""
     found = verdict or {}  # an earlier version kept neither
     told = [found["estimate"]["sentence"]] if found.get("estimate") else []
@@ -113,7 +120,7 @@ def say_estimates(verdict: Mapping[str, Any] | None, moved: Mapping[str, Any]) -
     return [f"{sentence}." for sentence in [*told, *([held] if held else [])]]
 
 
-def say_predictions(predictions: Mapping[str, Any] | None, release: str) -> str:
+def describe_predictions(predictions: Mapping[str, Any] | None, release: str) -> str:
     """Say how many clients are called leavers, and by which release."""
     if predictions is None:
         return "None yet; run diagnostics.py."
@@ -123,31 +130,20 @@ def say_predictions(predictions: Mapping[str, Any] | None, release: str) -> str:
     return f"{n_leaving:,} of {n:,} clients are called leavers, said release {by}{other}."
 
 
-def say_files(taken: Sequence[FileEntry], diagnostics: Mapping[str, Any]) -> str:
+def describe_files(taken: Sequence[FileEntry], diagnostics: Mapping[str, Any]) -> str:
     """Count rows and files."""
     said = (
         f"{diagnostics['n_rows']:,} unique rows, {diagnostics['n_unlabelled']:,} without a label, "
         f"from {sum(e.read for e in taken):,} rows of {len(taken):,} files."
     )
-    return said + say_cut(len(taken), "ingestedfiles.txt")
+    return said + describe_cut(len(taken), "ingestedfiles.txt")
 
 
-def say_cut(n_files: int, whole: str) -> str:
+def describe_cut(n_files: int, whole: str) -> str:
     """Say when not every file is listed, and where all of them are."""
     if n_files <= MOST_FILES:
         return ""
     return f" The latest {MOST_FILES} are listed here, all of them in {whole}."
-
-
-def figure(value: float | int | None) -> str:
-    """Write a figure for a reader: four digits that matter, thousands apart."""
-    if value is None:
-        return "-"
-    if isinstance(value, int) or (value == int(value) and abs(value) < 1e15):
-        return f"{int(value):,}"
-    if 1000 <= abs(value) < 1e15:
-        return f"{value:,.0f}"
-    return f"{value:.4g}"
 
 
 def make_tables(
@@ -161,7 +157,7 @@ def make_tables(
     ]
     refused = [[e.name, e.refused] for e in files if e.refused]
     refused_said = (
-        f"Not one row of these {len(refused):,} was taken.{say_cut(len(refused), '.finaldata.json')}"
+        f"Not one row of these {len(refused):,} was taken.{describe_cut(len(refused), '.finaldata.json')}"
     )
     statistics = diagnostics["statistics"]
     keys = ("n", "mean", "median", "mode", "std", "min", "max")
@@ -172,30 +168,36 @@ def make_tables(
         for name, t in diagnostics["timings"].items()
     ]
     packages = [
-        [p["module"], p["installed"], p["latest"] + note(p["installed"], p["latest"])]
+        [p["module"], p["installed"], p["latest"] + describe_version(p["installed"], p["latest"])]
         for p in diagnostics["dependencies"]
     ]
-    missing = [[k, figure(v["count"]), f"{v['percent']:.2f} %"] for k, v in diagnostics["missing"].items()]
+    missing = [
+        [k, formats.format_figure(v["count"]), f"{v['percent']:.2f} %"]
+        for k, v in diagnostics["missing"].items()
+    ]
     tables = [
-        part(
+        make_part(
             "Ingested files",
-            say_files(taken, diagnostics),
+            describe_files(taken, diagnostics),
             ["file", "rows", "new", "duplicate", "rejected"],
             listed,
             [4, -1, -1, -1, -1],
         ),
-        part("Refused files", refused_said, ["file", "reason"], refused[-MOST_FILES:], [2, 3]),
-        part("Predictions on the test data", say_predictions(diagnostics["predictions"], release)),
-        part(
+        make_part("Refused files", refused_said, ["file", "reason"], refused[-MOST_FILES:], [2, 3]),
+        make_part("Predictions on the test data", describe_predictions(diagnostics["predictions"], release)),
+        make_part(
             "Summary statistics",
             "Missing cells count nowhere; std is that of a sample.",
             ["column", *keys],
-            [[name, *(figure(found[key]) for key in keys)] for name, found in statistics.items()],
+            [
+                [name, *(formats.format_figure(found[key]) for key in keys)]
+                for name, found in statistics.items()
+            ],
             [3, *[-1.2] * len(keys)],
         ),
-        part("Missing data", "", ["column", "missing cells", "percent"], missing, [3, -1, -1]),
-        part("Timings", "", ["stage", "last run", "runs", "when"], timings, [3, -1, -1, -2]),
-        part(
+        make_part("Missing data", "", ["column", "missing cells", "percent"], missing, [3, -1, -1]),
+        make_part("Timings", "", ["stage", "last run", "runs", "when"], timings, [3, -1, -1, -2]),
+        make_part(
             "Packages",
             f"As the package index said on {diagnostics['dependencies_at'][:10]}.",
             ["module", "installed", "latest"],
@@ -215,7 +217,7 @@ def make_matrix(metrics: Mapping[str, Any]) -> dict[str, Any]:
     rows = [[word, *(f"{metrics[name]:,}" for name in names)] for word, names in counts.items()]
     header = ["the client", "said to stay", "said to leave"]
     said = f"On {metrics['n']:,} test rows."
-    return part("Right and wrong on the test data", said, header, rows, [2, -1, -1])
+    return make_part("Right and wrong on the test data", said, header, rows, [2, -1, -1])
 
 
 def describe_calibration(card: Mapping[str, Any]) -> dict[str, Any]:
@@ -233,7 +235,7 @@ def describe_calibration(card: Mapping[str, Any]) -> dict[str, Any]:
     return {"said": said, "curve": curve}
 
 
-def say_marks(moved: Mapping[str, Any]) -> str:
+def describe_marks(moved: Mapping[str, Any]) -> str:
     """Count what the marks in the picture of the trends stand for."""
     counts = Counter(mark["kind"] for mark in moved["marks"])
     words = {"deployed": "deployment", "rollback": "rollback", "alarm": "drift alarm"}
@@ -247,23 +249,24 @@ def say_marks(moved: Mapping[str, Any]) -> str:
 def make_trends_table(moved: Mapping[str, Any]) -> dict[str, Any]:
     """Make the table of last values and changes."""
     rows = [
-        [key, f"{t['n']:,}", figure(t["last"]), change(t["change_previous"]), change(t["change_first"])]
+        [
+            key,
+            f"{t['n']:,}",
+            formats.format_figure(t["last"]),
+            formats.format_change(t["change_previous"]),
+            formats.format_change(t["change_first"]),
+        ]
         for key, t in trends.latest(moved).items()
     ]
     header = ["trend", "points", "last", "against the one before", "against the first"]
-    return part("Latest values", "", header, rows, [3, -1, -1.3, -1.6, -1.6])
+    return make_part("Latest values", "", header, rows, [3, -1, -1.3, -1.6, -1.6])
 
 
-def change(value: float | int | None) -> str:
-    """Write a change with its sign."""
-    return "-" if value is None else f"{'+' if value > 0 else ''}{figure(value)}"
-
-
-def part(title: str, said: str, header: Any = (), rows: Any = (), widths: Any = ()) -> dict[str, Any]:
+def make_part(title: str, said: str, header: Any = (), rows: Any = (), widths: Any = ()) -> dict[str, Any]:
     """Make one table of the report."""
     return {"title": title, "said": said, "header": list(header), "rows": list(rows), "widths": list(widths)}
 
 
-def note(installed: str, latest: str) -> str:
+def describe_version(installed: str, latest: str) -> str:
     """Mark a package of which there is another version."""
     return "" if latest in (installed, "unknown") else " (installed is another)"

@@ -67,5 +67,5 @@ def draw_charts(report: Mapping[str, Any]) -> dict[str, Any]:
     return {"trend": _inline(trend), "reliability": _inline(reliability), "charts": charts}
 
 
-def _inline(chart: small_charts.Sketch | None) -> Markup:
+def _inline(chart: small_charts.SmallChart | None) -> Markup:
     return Markup(small_charts.render_svg(chart)) if chart else Markup("")  # noqa: S704  (its texts are escaped)

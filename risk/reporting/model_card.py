@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from risk.model.card import describe_purpose
-from risk.reporting import details
+from risk.reporting import details, formats
 
 MOST_FEATURES = 60
 METRICS = {"auc": "AUC", "f1": "F1", "brier": "Brier loss"}
@@ -27,9 +27,9 @@ def make_card(card: Facts, metrics: Facts, trends: Facts) -> list[dict[str, Any]
     purpose = {**describe_purpose(card["schema"]), **card}  # the card of an earlier version has no such words
     readers = [[reader, told] for reader, told in purpose["readers"].items()]
     return [
-        details.part("What it is for", " ".join([purpose["intended_use"], *purpose["limits"]])),
-        details.part("Made of", "", ["", ""], list_making(card, trends), [1.4, 4]),
-        details.part(
+        details.make_part("What it is for", " ".join([purpose["intended_use"], *purpose["limits"]])),
+        details.make_part("Made of", "", ["", ""], list_making(card, trends), [1.4, 4]),
+        details.make_part(
             "Measured",
             "Floor: what no model at all would reach. Intervals hold 95 %.",
             ["score", "on", "value", "from", "to", "floor"],
@@ -39,7 +39,7 @@ def make_card(card: Facts, metrics: Facts, trends: Facts) -> list[dict[str, Any]
         *make_gate(card.get("gate")),
         *make_slices(card.get("slices")),
         make_features(card),
-        details.part("Who is told what", "", ["reader", "is told"], readers, [1.2, 4]),
+        details.make_part("Who is told what", "", ["reader", "is told"], readers, [1.2, 4]),
     ]
 
 
@@ -49,7 +49,7 @@ def list_making(card: Facts, trends: Facts) -> list[list[str]]:
     share = data["n_positive"] / data["n_samples"]
     rows = [
         ["data", f"{data['n_samples']:,} labelled rows of {data['n_rows']:,}, {share:.1%} of them leavers"],
-        ["files", f"{data['n_files']:,} of {data['source']}{say_period(trends)}"],
+        ["files", f"{data['n_files']:,} of {data['source']}{describe_period(trends)}"],
         ["digest of the table", data["digest"]],
         ["rows used", "the new ones alone" if card.get("rows", {}).get("used") == "new" else "all"],
         *([["sample", card["sample"]["text"]]] if "sample" in card else []),
@@ -63,7 +63,7 @@ def list_making(card: Facts, trends: Facts) -> list[list[str]]:
     return rows
 
 
-def say_period(trends: Facts) -> str:
+def describe_period(trends: Facts) -> str:
     """Say when the rows came, where the history knows."""
     points = trends["series"].get("rows/new", {}).get("points", ())
     if not points:
@@ -78,18 +78,15 @@ def list_scores(card: Facts, metrics: Facts) -> list[list[str]]:
     folds = card.get("cross_validation") or {}
     for key, name in METRICS.items() if folds else ():
         found = folds[key]
-        ends = [figure3(found[end]) for end in ("mean", "low", "high")]
-        rows.append([name, f"{folds['n_folds']:,} folds", *ends, figure3(folds["floor"].get(key))])
+        ends = [formats.format_score(found[end]) for end in ("mean", "low", "high")]
+        rows.append(
+            [name, f"{folds['n_folds']:,} folds", *ends, formats.format_score(folds["floor"].get(key))]
+        )
     tested = f"{metrics['n']:,} test rows"
     for key, floor in (("auc", 0.5), ("f1", metrics["floor_f1"])):
-        ends = [figure3(metrics.get(f"{key}{end}")) for end in ("", "_low", "_high")]
-        rows.append([METRICS[key], tested, *ends, figure3(floor)])
+        ends = [formats.format_score(metrics.get(f"{key}{end}")) for end in ("", "_low", "_high")]
+        rows.append([METRICS[key], tested, *ends, formats.format_score(floor)])
     return rows
-
-
-def figure3(value: float | None) -> str:
-    """Write a score with three decimals."""
-    return "-" if value is None else f"{value:.3f}"
 
 
 def make_gate(gate: Facts | None) -> list[dict[str, Any]]:
@@ -97,13 +94,19 @@ def make_gate(gate: Facts | None) -> list[dict[str, Any]]:
     if not gate:
         return []
     rows = [
-        [name, *(figure3(gate[key][one]) for one in ("candidate", "deployed", "delta", "low", "high"))]
+        [
+            name,
+            *(
+                formats.format_score(gate[key][one])
+                for one in ("candidate", "deployed", "delta", "low", "high")
+            ),
+        ]
         for key, name in (("auc", "AUC"), ("f1", "F1"))
         if gate.get(key)
     ]
-    said = f"{details.say_gate(gate)} Judged on {gate['judged_on']}, {gate['n']:,} rows."
+    said = f"{details.describe_gate(gate)} Judged on {gate['judged_on']}, {gate['n']:,} rows."
     header = ["score", "this model", "the one before", "difference", "from", "to"]
-    return [details.part("Gate", said, header, rows, [2, -1, -1.3, -1, -1, -1])]
+    return [details.make_part("Gate", said, header, rows, [2, -1, -1.3, -1, -1, -1])]
 
 
 def make_slices(found: Sequence[Facts] | None) -> list[dict[str, Any]]:
@@ -112,12 +115,20 @@ def make_slices(found: Sequence[Facts] | None) -> list[dict[str, Any]]:
         return []
     title = "Where it does clearly worse"
     if not found:
-        return [details.part(title, "In none of the slices of single columns that have enough rows.")]
+        return [details.make_part(title, "In none of the slices of single columns that have enough rows.")]
     said = (
         "Of all slices of single columns with enough rows; chance alone would name one in 20 cards at most."
     )
-    rows = [[one["text"], f"{one['n']:,}", figure3(one["found"]), figure3(one["promised"])] for one in found]
-    return [details.part(title, said, ["where", "rows", "found", "promised"], rows, [5, -1, -1, -1])]
+    rows = [
+        [
+            one["text"],
+            f"{one['n']:,}",
+            formats.format_score(one["found"]),
+            formats.format_score(one["promised"]),
+        ]
+        for one in found
+    ]
+    return [details.make_part(title, said, ["where", "rows", "found", "promised"], rows, [5, -1, -1, -1])]
 
 
 def make_features(card: Facts) -> dict[str, Any]:
@@ -126,9 +137,9 @@ def make_features(card: Facts) -> dict[str, Any]:
     rows = []
     for name, facts in list(card["features"].items())[:MOST_FEATURES]:
         if kinds[name] == "number":
-            usual = f"median {details.figure(facts['median'])}" if "median" in facts else "empty"
+            usual = f"median {formats.format_figure(facts['median'])}" if "median" in facts else "empty"
         else:
             usual = ", ".join(list(facts["categories"])[:3]) or "empty"
         rows.append([name, kinds[name], f"{facts['missing']:,}", usual])
     cut = f"The first {MOST_FEATURES} of {len(kinds):,}." if len(kinds) > MOST_FEATURES else ""
-    return details.part("Features", cut, ["column", "kind", "missing", "usual"], rows, [3, 1, -1, 4])
+    return details.make_part("Features", cut, ["column", "kind", "missing", "usual"], rows, [3, 1, -1, 4])

@@ -62,7 +62,7 @@ def render_pdf(handle: IO[bytes], report: Mapping[str, Any], matrix: Path, trend
         invariant=1,
     )
     foot = partial(draw_foot, text=f"release {report['release']['id']} · {report['date']}")
-    document.build(tell(report, matrix, trends), onFirstPage=foot, onLaterPages=foot)
+    document.build(make_pages(report, matrix, trends), onFirstPage=foot, onLaterPages=foot)
     return int(document.page)
 
 
@@ -76,29 +76,31 @@ def draw_foot(canvas: Any, document: Any, *, text: str) -> None:
     canvas.restoreState()
 
 
-def tell(report: Mapping[str, Any], matrix: Path, trends: Path) -> list[Flowable]:
+def make_pages(report: Mapping[str, Any], matrix: Path, trends: Path) -> list[Flowable]:
     """Tell the report in the order in which its readers come."""
-    pages = (tell_front(report), tell_clients(report["clients"]), tell_appendix(report, matrix, trends),
-             tell_card(report["card"]))  # fmt: skip
+    pages = (make_front(report), make_clients(report["clients"]), make_appendix(report, matrix, trends),
+             make_card(report["card"]))  # fmt: skip
     return [flowable for page in pages for flowable in (*page, PageBreak())][:-1]
 
 
 # --- page 1 ------------------------------------------------------------------------------------------------
 
 
-def tell_front(report: Mapping[str, Any]) -> list[Flowable]:
+def make_front(report: Mapping[str, Any]) -> list[Flowable]:
     """Tell the executive: state and change, figures, trend, trust."""
     told = report["summary"]
     story: list[Flowable] = [
         Paragraph("Attrition risk", pdf_layout.TITLE()),
         Paragraph(report["date"], pdf_layout.NOTE()),
-        pdf_layout.say(told["headline"], HEADLINE()),
+        pdf_layout.make_paragraph(told["headline"], HEADLINE()),
     ]
     if told["figures"]:
         story += [make_tiles(told["figures"]), Spacer(1, 10)]
-    story += tell_trend(report["trends"])
-    story += tell_trust(told["trust"])
-    story += pdf_layout.chapter("What happened last", pdf_layout.say(told["news"], pdf_layout.BODY()))
+    story += make_trend(report["trends"])
+    story += make_trust(told["trust"])
+    story += pdf_layout.chapter(
+        "What happened last", pdf_layout.make_paragraph(told["news"], pdf_layout.BODY())
+    )
     story.append(Spacer(1, 8))
     story.append(Paragraph(summary.READING, pdf_layout.NOTE()))
     return story
@@ -109,9 +111,9 @@ def make_tiles(figures: list[Mapping[str, Any]]) -> Table:
     room = pdf_layout.WIDTH / len(figures) - 16
     cells = [
         [
-            pdf_layout.say(one["name"], pdf_layout.NOTE(spaceAfter=0), room=room),
-            pdf_layout.say(one["shown"], LARGE(), room=room),
-            pdf_layout.say(one["note"], pdf_layout.NOTE(), room=room),
+            pdf_layout.make_paragraph(one["name"], pdf_layout.NOTE(spaceAfter=0), room=room),
+            pdf_layout.make_paragraph(one["shown"], LARGE(), room=room),
+            pdf_layout.make_paragraph(one["note"], pdf_layout.NOTE(), room=room),
         ]
         for one in figures
     ]
@@ -128,7 +130,7 @@ def make_tiles(figures: list[Mapping[str, Any]]) -> Table:
     return table
 
 
-def tell_trend(trends: Mapping[str, Any]) -> list[Flowable]:
+def make_trend(trends: Mapping[str, Any]) -> list[Flowable]:
     """Tell how the number of clients at risk has moved, where more than one count is known."""
     chart = small_charts.draw_trend(trends, summary.TREND, summary.TREND_NAME)
     if chart is None:
@@ -140,12 +142,12 @@ def tell_trend(trends: Mapping[str, Any]) -> list[Flowable]:
     )
 
 
-def tell_trust(trust: Mapping[str, Any]) -> list[Flowable]:
+def make_trust(trust: Mapping[str, Any]) -> list[Flowable]:
     """Tell whether the model can be trusted, and why."""
     colour = colors.HexColor(ANSWERS[trust["answer"]])
     said = [Paragraph(trust["answer"].capitalize(), ANSWER(textColor=colour))]
     said += [
-        pdf_layout.say(reason, BULLET(), room=pdf_layout.WIDTH - 16, bulletText="•")
+        pdf_layout.make_paragraph(reason, BULLET(), room=pdf_layout.WIDTH - 16, bulletText="•")
         for reason in trust["because"]
     ]
     box = Table([[said]], colWidths=[pdf_layout.WIDTH])
@@ -156,11 +158,11 @@ def tell_trust(trust: Mapping[str, Any]) -> list[Flowable]:
 # --- the client managers' pages ----------------------------------------------------------------------------
 
 
-def tell_clients(clients: Mapping[str, Any]) -> list[Flowable]:
+def make_clients(clients: Mapping[str, Any]) -> list[Flowable]:
     """Tell whom to call first, and why."""
     story: list[Flowable] = [
         Paragraph("Whom to call first", pdf_layout.TITLE()),
-        pdf_layout.say(clients["said"], pdf_layout.NOTE()),
+        pdf_layout.make_paragraph(clients["said"], pdf_layout.NOTE()),
     ]
     if not clients["lines"]:
         return story
@@ -184,41 +186,41 @@ def cells_of(line: Mapping[str, Any], *, has_loss: bool) -> list[str]:
 # --- the data scientist's appendix -------------------------------------------------------------------------
 
 
-def tell_appendix(report: Mapping[str, Any], matrix: Path, trends: Path) -> list[Flowable]:
+def make_appendix(report: Mapping[str, Any], matrix: Path, trends: Path) -> list[Flowable]:
     """Tell the evidence: scores, verdict, calibration, columns, rows, trends."""
     story: list[Flowable] = [
         Paragraph("Appendix", pdf_layout.TITLE()),
-        pdf_layout.say(report["subtitle"], pdf_layout.NOTE()),
+        pdf_layout.make_paragraph(report["subtitle"], pdf_layout.NOTE()),
     ]
-    scores = [pdf_layout.say(t, pdf_layout.BODY()) for t in report["score_said"]]
+    scores = [pdf_layout.make_paragraph(t, pdf_layout.BODY()) for t in report["score_said"]]
     story += pdf_layout.chapter("How good is the model?", *scores)
-    story += [pdf_layout.say(text, pdf_layout.WARNING()) for text in report["warnings"]]
-    verdict = [pdf_layout.say(text, pdf_layout.BODY()) for text in report["verdict_said"]]
+    story += [pdf_layout.make_paragraph(text, pdf_layout.WARNING()) for text in report["warnings"]]
+    verdict = [pdf_layout.make_paragraph(text, pdf_layout.BODY()) for text in report["verdict_said"]]
     story += pdf_layout.chapter("Has the world changed?", *verdict)
     picture = Image(str(matrix), width=120 * mm, height=100 * mm)
     story += pdf_layout.chapter("Right and wrong on the test data", picture)
-    story += tell_calibration(report["calibration"])
+    story += make_calibration(report["calibration"])
     for part in report["tables"]:
-        story += pdf_layout.tell_table(part)
+        story += pdf_layout.make_section(part)
     story.append(PageBreak())
-    said = pdf_layout.say(report["trends_said"], pdf_layout.NOTE())
+    said = pdf_layout.make_paragraph(report["trends_said"], pdf_layout.NOTE())
     story += pdf_layout.chapter("Trends", said, pdf_layout.whole_width(trends))
-    story += pdf_layout.tell_table(report["trends_table"])
+    story += pdf_layout.make_section(report["trends_table"])
     return story
 
 
-def tell_calibration(calibration: Mapping[str, Any]) -> list[Flowable]:
+def make_calibration(calibration: Mapping[str, Any]) -> list[Flowable]:
     """Tell whether probabilities mean what they say."""
     chart = small_charts.draw_reliability(calibration["curve"])
-    said = pdf_layout.say(calibration["said"], pdf_layout.NOTE())
+    said = pdf_layout.make_paragraph(calibration["said"], pdf_layout.NOTE())
     return pdf_layout.chapter(
         "Do probabilities mean what they say?", said, *([pdf_layout.draw(chart)] if chart else [])
     )
 
 
-def tell_card(card: list[Mapping[str, Any]]) -> list[Flowable]:
+def make_card(card: list[Mapping[str, Any]]) -> list[Flowable]:
     """Tell what the deployed model is."""
     story: list[Flowable] = [Paragraph("Model card", pdf_layout.TITLE())]
     for part in card:
-        story += pdf_layout.tell_table(part)
+        story += pdf_layout.make_section(part)
     return story

@@ -21,7 +21,7 @@ from reportlab.pdfbase.ttfonts import TTFont
 from reportlab.platypus import CondPageBreak, Flowable, Image, KeepTogether, Paragraph, Spacer, Table
 
 from risk.reporting import bidi, small_charts
-from risk.reporting.small_charts import Sketch
+from risk.reporting.small_charts import SmallChart
 
 FONT, BOLD = "DejaVuSans", "DejaVuSans-Bold"
 INK, MUTED, LINE, SHADE, ALARM = "#1a202c", "#4a5568", "#cbd5e0", "#f7fafc", "#9b2c2c"
@@ -76,7 +76,7 @@ def style(name: str, **changes: Any) -> ParagraphStyle:
     return ParagraphStyle(name, **(given | changes))
 
 
-def say(text: str, look: ParagraphStyle, *, room: float = WIDTH, **options: Any) -> Paragraph:
+def make_paragraph(text: str, look: ParagraphStyle, *, room: float = WIDTH, **options: Any) -> Paragraph:
     """Say a sentence of ours, in which names from data may stand, in lines of at most `room` points."""
     lines = break_lines(text, look.fontName, look.fontSize, room - look.leftIndent)
     return Paragraph(lines, look, **options)
@@ -113,9 +113,9 @@ def chapter(title: str, *body: Flowable) -> list[Flowable]:
 # --- tables ------------------------------------------------------------------------------------------------
 
 
-def tell_table(part: Mapping[str, Any]) -> list[Flowable]:
+def make_section(part: Mapping[str, Any]) -> list[Flowable]:
     """Tell one table under its heading."""
-    body: list[Flowable] = [say(part["said"], NOTE())] if part["said"] else []
+    body: list[Flowable] = [make_paragraph(part["said"], NOTE())] if part["said"] else []
     if part["rows"]:
         body.append(make_table(part["header"], part["rows"], part["widths"]))
     return chapter(part["title"], *body)
@@ -141,7 +141,7 @@ def make_table(
     cells = [[Paragraph(escape(t), head if w else head_right) for t, w in zip(header, wide, strict=True)]]
     for row in rows:
         told = [
-            say_lines(text, abs(width) * of_whole, sentence=column != names)
+            render_cell(text, abs(width) * of_whole, sentence=column != names)
             for column, (text, width) in enumerate(zip(row, widths, strict=True))
         ]
         cells.append([Paragraph(t, left if w else right) for t, w in zip(told, wide, strict=True)])
@@ -165,7 +165,7 @@ def make_table(
     return table
 
 
-def say_lines(text: str, width: float, *, sentence: bool) -> str:
+def render_cell(text: str, width: float, *, sentence: bool) -> str:
     """Say the lines of a cell of this width."""
     room, lines = width - 2 * CELL_PADDING, text[:LONGEST].split("\n")
     return "<br/>".join(break_lines(line, FONT, CELL, room, sentence=sentence) for line in lines)
@@ -180,7 +180,7 @@ def whole_width(picture: Path) -> Image:
     return Image(str(picture), width=WIDTH, height=WIDTH * height / width)
 
 
-def draw(chart: Sketch) -> Drawing:
+def draw(chart: SmallChart) -> Drawing:
     """Draw a small chart; wider ones than the text are made to fit."""
     drawing = Drawing(chart.width, chart.height)
     for shape in chart.shapes:

@@ -43,7 +43,7 @@ class Dot:
 
 
 @dataclass(frozen=True)
-class Word:
+class Text:
     """A text with its base line at a point."""
 
     at: Point
@@ -53,13 +53,13 @@ class Word:
 
 
 @dataclass(frozen=True)
-class Sketch:
+class SmallChart:
     """A small chart; `title` says it in words, for those who do not see it."""
 
     width: float
     height: float
     title: str
-    shapes: Sequence[Line | Dot | Word] = field(repr=False)
+    shapes: Sequence[Line | Dot | Text] = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class _Plot:
 # --- charts ------------------------------------------------------------------------------------------------
 
 
-def draw_trend(trends: Mapping[str, Any], key: str, name: str) -> Sketch | None:
+def draw_trend(trends: Mapping[str, Any], key: str, name: str) -> SmallChart | None:
     """Draw one series of trends.json over time, from 0 up, with the moments a new model came.
 
     Parameters
@@ -98,32 +98,34 @@ def draw_trend(trends: Mapping[str, Any], key: str, name: str) -> Sketch | None:
     top = round_up(max(values))
     plot = _Plot(WIDTH, HEIGHT, span, (0.0, top))
     marks = [_seconds(mark["at"]) for mark in trends["marks"] if mark["kind"] == "deployed"]
-    shapes: list[Line | Dot | Word] = [
-        *_grid(plot, (0.0, top / 2, top), say),
+    shapes: list[Line | Dot | Text] = [
+        *_grid(plot, (0.0, top / 2, top), format_value),
         *(Line([plot.at(x, 0), plot.at(x, top)], "mark") for x in marks if first < x <= last),
     ]
     placed = [plot.at(x, y) for x, y in zip(times, values, strict=True)]
     shapes += [Line(placed, "line")] if len(placed) > 1 else []
     shapes += [Dot(at, 2.5) for at in (placed if len(placed) <= MOST_DOTS else placed[-1:])]
     x, y = placed[-1]
-    shapes.append(Word((x + 6, y + LETTER / 3), say(values[-1]), look="strong"))
+    shapes.append(Text((x + 6, y + LETTER / 3), format_value(values[-1]), look="strong"))
     days = [point["at"][:10] for point in (points[0], points[-1])]
     if days[0] != days[1]:
-        shapes.append(Word((plot.at(span[0], 0)[0], HEIGHT - 6), days[0]))
-    shapes.append(Word((x, HEIGHT - 6), days[1], "end" if len(placed) > 1 else "middle"))
-    told = [f"{say(value)} on {day}" for value, day in zip((values[0], values[-1]), days, strict=True)]
-    return Sketch(WIDTH, HEIGHT, f"{name}: {', '.join(told[: len(points)])}", shapes)
+        shapes.append(Text((plot.at(span[0], 0)[0], HEIGHT - 6), days[0]))
+    shapes.append(Text((x, HEIGHT - 6), days[1], "end" if len(placed) > 1 else "middle"))
+    told = [
+        f"{format_value(value)} on {day}" for value, day in zip((values[0], values[-1]), days, strict=True)
+    ]
+    return SmallChart(WIDTH, HEIGHT, f"{name}: {', '.join(told[: len(points)])}", shapes)
 
 
-def draw_reliability(curve: Sequence[Mapping[str, float]]) -> Sketch | None:
+def draw_reliability(curve: Sequence[Mapping[str, float]]) -> SmallChart | None:
     """Draw how often clients left against how often the model said so; honest ones lie on the diagonal."""
     if not curve:
         return None
     plot = _Plot(SQUARE, SQUARE, (0.0, 1.0), (0.0, 1.0))
     ticks = (0.0, 0.5, 1.0)
-    shapes: list[Line | Dot | Word] = [
+    shapes: list[Line | Dot | Text] = [
         *_grid(plot, ticks, "{:.0%}".format),
-        *(Word((plot.at(x, 0)[0], SQUARE - 8), f"{x:.0%}", "middle") for x in ticks),
+        *(Text((plot.at(x, 0)[0], SQUARE - 8), f"{x:.0%}", "middle") for x in ticks),
         Line([plot.at(0, 0), plot.at(1, 1)], "mark"),
     ]
     most = max(one["n"] for one in curve)
@@ -133,18 +135,18 @@ def draw_reliability(curve: Sequence[Mapping[str, float]]) -> Sketch | None:
         size = math.sqrt(one["n"] / most)
         shapes.append(Dot(at, SMALLEST_DOT + (LARGEST_DOT - SMALLEST_DOT) * size))
     said = "; ".join(f"{one['mean_predicted']:.0%} said, {one['share_left']:.0%} left" for one in curve)
-    return Sketch(SQUARE, SQUARE, f"Share that left, by what the model had said: {said}", shapes)
+    return SmallChart(SQUARE, SQUARE, f"Share that left, by what the model had said: {said}", shapes)
 
 
-def _grid(plot: _Plot, levels: Sequence[float], how: Callable[[float], str]) -> list[Line | Dot | Word]:
-    found: list[Line | Dot | Word] = []
+def _grid(plot: _Plot, levels: Sequence[float], how: Callable[[float], str]) -> list[Line | Dot | Text]:
+    found: list[Line | Dot | Text] = []
     for level in levels:
         start, end = plot.at(plot.x[0], level), plot.at(plot.x[1], level)
-        found += [Line([start, end], "grid"), Word((start[0] - 5, start[1] + 3), how(level), "end")]
+        found += [Line([start, end], "grid"), Text((start[0] - 5, start[1] + 3), how(level), "end")]
     return found
 
 
-def say(value: float) -> str:
+def format_value(value: float) -> str:
     """Write a value: whole ones whole, others with three digits that matter."""
     return f"{value:,.0f}" if value == round(value) or abs(value) >= 1000 else f"{value:.3g}"
 
@@ -165,7 +167,7 @@ def _seconds(at: str) -> float:
 # --- SVG ---------------------------------------------------------------------------------------------------
 
 
-def render_svg(sketch: Sketch) -> str:
+def render_svg(sketch: SmallChart) -> str:
     """Render a chart as inline SVG; colours come from classes, `k-` and the look."""
     title = escape(sketch.title)
     shapes = "".join(_render_shape(shape) for shape in sketch.shapes)
@@ -176,7 +178,7 @@ def render_svg(sketch: Sketch) -> str:
     )
 
 
-def _render_shape(shape: Line | Dot | Word) -> str:
+def _render_shape(shape: Line | Dot | Text) -> str:
     look = f'class="k-{shape.look}"'
     if isinstance(shape, Line):
         points = " ".join(f"{x:.1f},{y:.1f}" for x, y in shape.points)

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from risk.reporting import formats
+
 YES, NO, UNKNOWN = "yes", "no", "unknown"
 CHANCE = 50
 N_NAMED = 3
-MOST_LETTERS = 60
 # What is said of a warning on page 1: which answer it forces, and why.
 FORCED = {
     "no_signal": (NO, "it may do no better than guessing"),
@@ -31,7 +32,7 @@ READING = (
 Facts = Mapping[str, Any]
 
 
-def summarise(
+def make_summary(
     listed: Facts | None, metrics: Facts, card: Facts, verdict: Facts | None, release: str, why: Facts
 ) -> dict[str, Any]:
     """Say what page 1 says.
@@ -55,17 +56,17 @@ def summarise(
         `news`: what the last check led to.
     """
     return {
-        "headline": say_headline(listed),
+        "headline": describe_headline(listed),
         "figures": make_figures(listed) if listed else [],
         "trust": judge_trust(metrics, card, verdict, release),
-        "news": say_news(verdict, release, why),
+        "news": describe_news(verdict, release, why),
     }
 
 
 # --- clients -----------------------------------------------------------------------------------------------
 
 
-def say_headline(listed: Facts | None) -> str:
+def describe_headline(listed: Facts | None) -> str:
     """Say the state and the change in one sentence."""
     if listed is None:
         return "Which clients are at risk is not known yet."
@@ -110,17 +111,12 @@ def _value(listed: Facts, before: Facts) -> tuple[float | None, float | None, st
     value, value_before = listed["value_at_risk"], before.get("value_at_risk")
     if value is None:
         return None, None, "not known", "no column with the value of a client is named"
-    note = f"expected loss, by {shorten(listed['value_column'])}"
+    note = f"expected loss, by {formats.shorten(listed['value_column'])}"
     return value, value_before, f"{value:,.0f}", f"{note}; {_last_time(value_before, '{:,.0f}')}"
 
 
 def _last_time(value: float | None, how: str) -> str:
     return "not counted before" if value is None else f"{how.format(value)} last time"
-
-
-def shorten(text: str) -> str:
-    """Cut a name from data to what fits a sentence."""
-    return text if len(text) <= MOST_LETTERS else text[: MOST_LETTERS - 1] + "…"
 
 
 # --- trust -------------------------------------------------------------------------------------------------
@@ -133,7 +129,7 @@ def judge_trust(metrics: Facts, card: Facts, verdict: Facts | None, release: str
         because = [reason for forced, reason in found if forced == answer]
         if because:
             return {"answer": answer, "because": [to_sentence(reason) for reason in because]}
-    reasons = [say_skill(metrics), *(reason for _, reason in found)]
+    reasons = [describe_skill(metrics), *(reason for _, reason in found)]
     return {"answer": YES, "because": [to_sentence(reason) for reason in reasons]}
 
 
@@ -142,7 +138,7 @@ def to_sentence(text: str) -> str:
     return f"{text[0].upper()}{text[1:]}."
 
 
-def say_skill(metrics: Facts) -> str:
+def describe_skill(metrics: Facts) -> str:
     """Say how often the model tells a leaver from a stayer."""
     times = f"{100 * metrics['auc']:.0f} times in 100 (guessing: {CHANCE})"
     return (
@@ -187,7 +183,7 @@ def _look_at_verdict(verdict: Facts | None, release: str) -> list[tuple[str, str
 
 def name_columns(columns: Sequence[str]) -> str:
     """Name the first columns, and count the rest."""
-    named = [shorten(name) for name in columns[:N_NAMED]]
+    named = [formats.shorten(name) for name in columns[:N_NAMED]]
     left = len(columns) - len(named)
     if left:
         return f"{', '.join(named)} and {left:,} more"
@@ -197,7 +193,7 @@ def name_columns(columns: Sequence[str]) -> str:
 # --- news --------------------------------------------------------------------------------------------------
 
 
-def say_news(verdict: Facts | None, release: str, why: Facts) -> str:
+def describe_news(verdict: Facts | None, release: str, why: Facts) -> str:
     """Say what the last check found and what became of the model."""
     if verdict is None:
         return "The model is new: no rows have come since to check it on."

@@ -15,7 +15,7 @@ from risk.history import outbox
 from risk.runtime.settings import Config, find_alerts
 
 if TYPE_CHECKING:
-    from risk.monitoring.alerts import Alarm, Settings, Standing
+    from risk.monitoring.alerts import Alarm, AlertSettings, RunOutcome
 from risk import errors
 from risk.runtime import logs, signals
 
@@ -96,7 +96,7 @@ def alert(end: Ending) -> None:
 
     from risk.monitoring import alerts
 
-    failure = None if end.error is None else alerts.of_failure(end.error, end.exit_code, how.root)
+    failure = None if end.error is None else alerts.alarm_of_failure(end.error, end.exit_code, how.root)
     standing = end.result.alarms() if failure is None else None
     try:
         with _harmless(), signals.terminable(), ExitStack() as held:
@@ -119,13 +119,13 @@ def alert_of_death(config: Config) -> None:
     from risk.monitoring import alerts
 
     with _harmless():
-        _tell(config.alerts, None, alerts.of_death())
+        _tell(config.alerts, None, alerts.alarm_of_killed_run())
 
 
-def _tell(how: Settings, standing: Standing | None, failure: Alarm | None) -> None:
+def _tell(how: AlertSettings, standing: RunOutcome | None, failure: Alarm | None) -> None:
     from risk.monitoring import alert_channels
 
-    for level, line in alert_channels.tell(how, standing, failure, time.time(), utc_now()):
+    for level, line in alert_channels.deliver_alerts(how, standing, failure, time.time(), utc_now()):
         logs.log("alerts").log(level, "%s", line)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from risk.errors import ConfigError
 from risk.limits import Limits, Room
-from risk.monitoring.alerts import Settings as AlertSettings
+from risk.monitoring.alerts import AlertSettings as AlertSettings
 from risk.runtime import settings_schema
 
 if TYPE_CHECKING:

@@ -187,7 +187,7 @@ def _is_command(value: Any) -> bool:
 
 def _is_template(value: Any) -> bool:
     """A JSON object that says something of each alert, and asks for nothing that no alert has."""
-    wanted = alerts.places(value)
+    wanted = alerts.find_placeholders(value)
     return isinstance(value, dict) and bool(wanted) and wanted <= {*alerts.FIELDS}
 
 

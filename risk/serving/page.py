@@ -150,7 +150,7 @@ def list_releases(folder: Path) -> dict[str, Any]:
         current = None
     rows = [_describe_release(folder, name, current) for name in reversed(registry.names(folder))]
     header = ["release", "", "method", "deployed by", "score on the test data"]
-    return details.part("Kept releases", "", header, rows, [2, 1.5, 2, 1.5, -1.5])
+    return details.make_part("Kept releases", "", header, rows, [2, 1.5, 2, 1.5, -1.5])
 
 
 def _describe_release(folder: Path, name: str, current: str | None) -> list[str]:

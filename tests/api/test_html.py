@@ -22,7 +22,7 @@ def with_clients(report, *lines, **changes):
     listed = LISTED | {"clients": list(lines)} | changes
     told = {
         **report["summary"],
-        "headline": summary.say_headline(listed),
+        "headline": summary.describe_headline(listed),
         "figures": summary.make_figures(listed),
     }
     return report | {"summary": told, "clients": client_rows.describe_clients(listed)}

@@ -21,7 +21,7 @@ from risk import files, locks
 from risk.errors import ServiceError
 from risk.history import outbox
 from risk.monitoring import alert_channels, alerts
-from risk.monitoring.alerts import Alarm, Memory, Settings, Standing
+from risk.monitoring.alerts import Alarm, AlertSettings, AlertState, RunOutcome
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -513,24 +513,24 @@ print(sorted(names & set(sys.modules)))
 
 # --- when enough is said -----------------------------------------------------------------------------------
 
-SETTINGS = Settings(
+SETTINGS = AlertSettings(
     root=Path("/srv/risk"), state_folder=Path("/srv/risk/.state"), webhook="http://x", command=None,
     template={}, stale_days=None, cool_down_hours=1, timeout_s=5,
 )  # fmt: skip
-GOOD = Standing({}, None, brought=False)
+GOOD = RunOutcome({}, None, has_new_files=False)
 
 
 def bad(key="a", topic=alerts.DRIFT):
-    return Standing({topic: Alarm(key, "title", "text", "todo").to_json()}, None, brought=False)
+    return RunOutcome({topic: Alarm(key, "title", "text", "todo").to_json()}, None, has_new_files=False)
 
 
 def play(*steps):
     """Give what is said in each of some steps, (seconds, standing)."""
-    memory, said = Memory(), []
+    memory, said = AlertState(), []
     for now, standing in steps:
-        memory = alerts.renew(memory, SETTINGS, standing, None, now, "at")
+        memory = alerts.update_state(memory, SETTINGS, standing, None, now, "at")
         said.append([message["kind"] for message in memory.outgoing])
-        memory = Memory(memory.told, memory.told_at, memory.fed_at)
+        memory = AlertState(memory.told, memory.told_at, memory.fed_at)
     return said
 
 
@@ -554,18 +554,18 @@ def test_a_clock_that_jumps_silences_nothing_for_ever():
 
 
 def test_a_clock_that_was_ahead_calls_nothing_stale_and_is_forgotten():
-    settings = Settings(**{**SETTINGS._asdict(), "stale_days": 1})
-    memory = Memory(fed_at=1e12)
-    memory = alerts.renew(memory, settings, GOOD, None, 1000.0, "at")
+    settings = AlertSettings(**{**SETTINGS._asdict(), "stale_days": 1})
+    memory = AlertState(fed_at=1e12)
+    memory = alerts.update_state(memory, settings, GOOD, None, 1000.0, "at")
     assert memory.fed_at == 1000.0
-    memory = alerts.renew(memory, settings, GOOD, None, 1000.0 + DAY_S, "at")
+    memory = alerts.update_state(memory, settings, GOOD, None, 1000.0 + DAY_S, "at")
     assert [message["kind"] for message in memory.outgoing] == ["stale"]
 
 
 @pytest.mark.parametrize("stop_after", [0, 1, 2])
 def test_a_crash_while_a_message_is_queued_queues_it_once(tmp_path, monkeypatch, stop_after):
     """Between memory, queue and memory: the next tick goes on where this one died."""
-    settings = Settings(**{**SETTINGS._asdict(), "root": tmp_path, "state_folder": tmp_path / ".state"})
+    settings = AlertSettings(**{**SETTINGS._asdict(), "root": tmp_path, "state_folder": tmp_path / ".state"})
     monkeypatch.setattr(alert_channels, "send", unreachable)
     writes, really = [], files.put_text
 
@@ -578,9 +578,9 @@ def test_a_crash_while_a_message_is_queued_queues_it_once(tmp_path, monkeypatch,
     with monkeypatch.context() as patched:
         patched.setattr(files, "put_text", put_text)
         with pytest.raises(KeyboardInterrupt):
-            alert_channels.tell(settings, bad(), None, 0.0, "2026-01-01T00:00:00Z")
+            alert_channels.deliver_alerts(settings, bad(), None, 0.0, "2026-01-01T00:00:00Z")
     for _ in range(2):
-        alert_channels.tell(settings, bad(), None, 5.0, "2026-01-01T00:00:05Z")
+        alert_channels.deliver_alerts(settings, bad(), None, 5.0, "2026-01-01T00:00:05Z")
     assert len(outbox.waiting(settings.queues["webhook"])) == 1
     assert json.loads(settings.memory.read_text())["outgoing"] == []
 
@@ -595,7 +595,7 @@ def unreachable(*_):
 def test_a_template_is_filled_in_as_json_whatever_a_value_holds():
     message = dict.fromkeys(alerts.FIELDS, 'a "quoted"\n\\ {title}')
     template = {"blocks": [{"text": "*{title}*", "n": 5, "ok": True}, "{text}"], "{x": "{kind}/{about}"}
-    filled = alerts.fill(template, message)
+    filled = alerts.fill_template(template, message)
     assert json.loads(json.dumps(filled))["blocks"][0] == {
         "text": f"*{message['title']}*",
         "n": 5,

@@ -155,13 +155,13 @@ def test_after_a_rollback_nothing_is_said_of_the_deployed_model_that_is_true_of_
 
 def test_a_release_that_came_by_hand_did_not_take_the_place_of_the_one_judged():
     verdict = {**VERDICT, "drift": False}
-    said = " ".join(details.say_verdict(verdict, "y", {"why": {}}))
+    said = " ".join(details.describe_verdict(verdict, "y", {"why": {}}))
     assert "x was judged; it is not the one deployed now" in said and "took its place" not in said
 
 
 def test_the_share_of_leavers_is_told_without_an_auc():
     verdict = {**VERDICT, "auc": None}
-    assert "25.0 % are leavers." in details.say_verdict(verdict, "x", {"why": {}})[0]
+    assert "25.0 % are leavers." in details.describe_verdict(verdict, "x", {"why": {}})[0]
 
 
 def test_a_taste_in_figures_of_the_user_changes_no_byte(deployed):

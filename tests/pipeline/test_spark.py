@@ -331,7 +331,7 @@ def test_more_categories_than_one_machine_should_hold_are_counted_together(clust
     here, there = count_both(cluster, tmp_path, [], new, known)
     assert there["plan"].categories == {"b": 3, "c": 2, "a'": 1, "rare": 1} and there["plan"].others == 2
     assert (there["plan"].n, there["plan"].missing) == (here["plan"].n, here["plan"].missing) == (10, 1)
-    told = [column_drift.compare(known["plan"], one["plan"]) for one in (here, there)]
+    told = [column_drift.compare_column(known["plan"], one["plan"]) for one in (here, there)]
     assert told[0].psi == told[1].psi and told[0].unseen == told[1].unseen == 7
     assert told[0].change == told[1].change
 

@@ -66,7 +66,7 @@ def test_rows_without_a_label_have_an_estimate_wherever_a_verdict_is_told(estima
     release = verdict_of(estimated)["release"]
     expected = [(release, 80, found["f1"], found["auc_high"], None, None)]
     assert rows_of(estimated, "release, n, f1, auc_high, n_labelled, realised_f1") == expected
-    assert len(delayed_labels.read(estimated.root / ".state" / "awaited.bin").rows) == 80
+    assert len(delayed_labels.load_pending(estimated.root / ".state" / "awaited.bin").rows) == 80
 
 
 def test_when_labels_come_the_realised_score_of_exactly_these_rows_stands_beside_the_estimate(estimated):

@@ -30,12 +30,12 @@ def through_json(profile):
 
 def compare_numbers(reference, current):
     profile = through_json(profiles.profile_numbers(np.asarray(reference)))
-    return column_drift.compare(profile, profiles.count(profile, np.asarray(current)))
+    return column_drift.compare_column(profile, profiles.count(profile, np.asarray(current)))
 
 
 def compare_texts(reference, current):
     profile = through_json(profiles.profile_texts(texts(reference)))
-    return column_drift.compare(profile, profiles.count(profile, texts(current)))
+    return column_drift.compare_column(profile, profiles.count(profile, texts(current)))
 
 
 # --- profiles ----------------------------------------------------------------------------------------------

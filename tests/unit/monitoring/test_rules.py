@@ -11,7 +11,7 @@ from risk.data import profiles
 from risk.metrics import classification, two_sample
 from risk.monitoring import column_drift, reference, rules
 from risk.monitoring.column_drift import ColumnShift
-from risk.monitoring.reference import Leavers, ScoreTest
+from risk.monitoring.reference import LeaverShare, ScoreTest
 
 
 def sigmoid(x):
@@ -41,7 +41,12 @@ PROFILES = profiles.make_profiles(TRAIN, ["x"], ["kind"])
 def look(X, y, **given):
     known = given.pop("profiles", PROFILES)
     shifts = column_drift.compare_columns(known, profiles.count_columns(known, X))
-    settings = {"recorded_score": REFERENCE["f1"], "kept": REFERENCE, "shifts": shifts, "alpha": 0.05}
+    settings = {
+        "recorded_score": REFERENCE["f1"],
+        "release_reference": REFERENCE,
+        "shifts": shifts,
+        "alpha": 0.05,
+    }
     return rules.compute_evidence(y, *predict(X), **(settings | given))
 
 
@@ -55,7 +60,7 @@ def test_a_reference_is_small_json_and_holds_the_score_of_its_rows():
         for k in ("n", "f1", "auc", "true_positive")
     }
     assert REFERENCE["leavers"] == {"n": 2_000, "n_positive": int(TRAIN_Y.sum())}
-    assert not set(reference.show(REFERENCE)) & {"ranking", "score_profile", "leavers"}
+    assert not set(reference.drop_machine_fields(REFERENCE)) & {"ranking", "score_profile", "leavers"}
 
 
 def test_without_training_labels_the_leavers_of_the_reference_rows_count():
@@ -159,7 +164,7 @@ def test_a_share_of_leavers_that_alone_has_changed_is_named_and_no_alarm():
     called, probability = (part[keep] for part in predict(X))
     known = {"kind": PROFILES["kind"]}
     found = rules.compute_evidence(
-        y[keep], called, probability, recorded_score=REFERENCE["f1"], kept=REFERENCE,
+        y[keep], called, probability, recorded_score=REFERENCE["f1"], release_reference=REFERENCE,
         shifts=column_drift.compare_columns(known, profiles.count_columns(known, noise)),
     )  # fmt: skip
     assert found.label_share_alone and found.rules["auto"].drift is False
@@ -172,7 +177,7 @@ def test_the_share_of_leavers_is_tested_exactly():
     X, y = draw(np.random.default_rng(10), 200)
     before = REFERENCE["leavers"]
     expected = two_sample.compare_shares(before["n_positive"], before["n"], int(y.sum()), 200)
-    assert look(X, y).leavers == Leavers(before["n_positive"] / before["n"], y.mean(), expected)
+    assert look(X, y).leavers == LeaverShare(before["n_positive"] / before["n"], y.mean(), expected)
 
 
 # --- Holm between the two, Benjamini-Hochberg among the columns --------------------------------------------
@@ -224,7 +229,7 @@ def test_columns_are_named_most_surprising_first_and_three_at_most():
 
 
 def test_without_reference_and_profiles_only_the_documents_rule_can_judge():
-    found = look(*draw(np.random.default_rng(11), 100), kept=None, profiles={})
+    found = look(*draw(np.random.default_rng(11), 100), release_reference=None, profiles={})
     assert found.rules["score"].drift is not None
     for rule in ("score_margin", "auto"):
         assert found.rules[rule].drift is None and "keeps no reference" in found.rules[rule].sentence
@@ -258,7 +263,7 @@ def test_no_new_row_is_judged_by_no_rule():
 
 def test_a_drop_may_not_come_from_a_reference_of_one_class():
     kept = dict(REFERENCE) | {"ranking": None, "f1": None}
-    found = look(*draw(np.random.default_rng(15), 100), kept=kept)
+    found = look(*draw(np.random.default_rng(15), 100), release_reference=kept)
     assert found.rules["score_margin"].drift is None
     assert found.rules["auto"].drift is False
     assert replace(found, rules={}).moved == ()

@@ -10,7 +10,7 @@ import pytest
 
 from risk.data import profiles
 from risk.monitoring import column_drift, reference, rules
-from risk.monitoring.rules import RULES, Opinion
+from risk.monitoring.rules import RULES, RuleResult
 from risk.monitoring.verdict import judge
 
 
@@ -19,7 +19,7 @@ def judge_score(recorded, truth, called):
     y, called = np.array(truth, dtype=float), np.array(called)
     found = rules.compute_evidence(
         y, called, called.astype(float),
-        recorded_score=recorded, kept=None, shifts=(),
+        recorded_score=recorded, release_reference=None, shifts=(),
     )  # fmt: skip
     return judge("score", found, "r")
 
@@ -68,7 +68,7 @@ def make_evidence(seed=0, n=400):
     kept = reference.make_reference(held[1], *predict(held[0]))
     known = profiles.make_profiles(train[0], ["x"], [])
     return rules.compute_evidence(
-        new[1], *predict(new[0]), recorded_score=kept["f1"], kept=kept,
+        new[1], *predict(new[0]), recorded_score=kept["f1"], release_reference=kept,
         shifts=column_drift.compare_columns(known, profiles.count_columns(known, new[0])),
     )  # fmt: skip
 
@@ -78,7 +78,7 @@ FOUND = make_evidence()
 
 def says(**drifts):
     """The same evidence, with other opinions."""
-    opinions = {rule: Opinion(told, 0.1, 0.01, f"{rule} said so") for rule, told in drifts.items()}
+    opinions = {rule: RuleResult(told, 0.1, 0.01, f"{rule} said so") for rule, told in drifts.items()}
     return replace(FOUND, rules={**FOUND.rules, **opinions})
 
 
@@ -142,7 +142,9 @@ def test_advice_names_a_share_of_leavers_that_alone_has_changed():
 def test_without_labels_a_verdict_has_no_score():
     rng = np.random.default_rng(1)
     X, _ = draw(rng, 50)
-    found = rules.compute_evidence(np.full(50, np.nan), *predict(X), recorded_score=0.7, kept=None, shifts=())
+    found = rules.compute_evidence(
+        np.full(50, np.nan), *predict(X), recorded_score=0.7, release_reference=None, shifts=()
+    )
     verdict = judge("score", found, "r")
     assert (verdict.drift, verdict.new_score, verdict.n, verdict.auc) == (None, None, 0, None)
     assert "no new row has a label" in verdict.reason

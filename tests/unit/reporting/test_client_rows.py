@@ -2,7 +2,7 @@
 
 import pytest
 
-from risk.reporting import client_rows
+from risk.reporting import client_rows, formats
 
 LINE = {
     "rank": 1200,
@@ -53,7 +53,7 @@ def test_a_client_without_a_name_is_still_told_apart(ids, name):
     ("change", "said"), [(None, "new"), (0, "same"), (1, "1 up"), (-1500, "1,500 down")], ids=str
 )
 def test_a_change_of_place_says_its_direction(change, said):
-    assert client_rows.say_change(change) == said
+    assert formats.format_rank_change(change) == said
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_a_change_of_place_says_its_direction(change, said):
     ids=str,
 )  # fmt: skip
 def test_no_probability_is_certain(share, said):
-    assert client_rows.say_percent(share) == said
+    assert formats.format_percent(share) == said
 
 
 @pytest.mark.parametrize(("column", "order"), [(None, "by risk"), ("revenue", "by expected loss")], ids=str)

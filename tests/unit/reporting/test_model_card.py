@@ -72,7 +72,7 @@ def test_it_says_what_it_is_made_of():
 )
 def test_the_period_is_told_where_the_history_knows_it(days, said):
     points = [{"at": f"2026-01-0{day}T08:00:00Z"} for day in days]
-    assert model_card.say_period({"series": {"rows/new": {"points": points}}}) == said
+    assert model_card.describe_period({"series": {"rows/new": {"points": points}}}) == said
 
 
 def test_every_score_stands_with_its_interval_and_its_floor():

@@ -26,7 +26,7 @@ def test_a_trend_rises_to_the_right_and_says_its_last_value():
     (line,) = of_kind(chart, small_charts.Line, "line")
     xs, ys = zip(*line.points, strict=True)
     assert list(xs) == sorted(xs) and list(ys) == sorted(ys, reverse=True)
-    (last,) = of_kind(chart, small_charts.Word, "strong")
+    (last,) = of_kind(chart, small_charts.Text, "strong")
     assert last.text == "40"
     assert chart.title == "Clients: 10 on 2026-01-01, 40 on 2026-01-03"
 

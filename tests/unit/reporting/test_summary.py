@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from risk.reporting import summary
+from risk.reporting import formats, summary
 
 FORBIDDEN = re.compile(r"\b(F1|AUC|PSI|p-value|p_value|drift|pickle)", re.IGNORECASE)
 METRICS = {"n": 200, "f1": 0.7, "floor_f1": 0.5, "auc": 0.844, "warnings": []}
@@ -41,11 +41,11 @@ def warning(code, *columns):
     ids=["more", "one", "as many", "first", "thousands", "nobody"],
 )
 def test_state_and_change_are_one_sentence(changes, said):
-    assert summary.say_headline(LISTED | changes) == said
+    assert summary.describe_headline(LISTED | changes) == said
 
 
 def test_without_a_list_nothing_is_counted():
-    told = summary.summarise(None, METRICS, {}, None, "r", {})
+    told = summary.make_summary(None, METRICS, {}, None, "r", {})
     assert told["headline"] == "Which clients are at risk is not known yet." and told["figures"] == []
 
 
@@ -105,7 +105,7 @@ def test_no_outweighs_unknown_and_names_no_reason_of_it():
 def test_a_verdict_of_an_earlier_version_has_no_evidence_and_forces_nothing():
     old = {"drift": False, "release": "r", "n": 5}
     assert summary.judge_trust(METRICS, {}, old, "r")["answer"] == summary.YES
-    assert "newest 5 rows" in summary.say_news(old, "r", {})
+    assert "newest 5 rows" in summary.describe_news(old, "r", {})
 
 
 DRIFTED = verdict(drift=True)
@@ -126,14 +126,14 @@ HELD = verdict(drift=True, gate={"decision": "HOLD"})
     ids=["new", "unjudged", "fine", "replaced", "held", "unlearnable", "by hand"],
 )
 def test_the_news_say_what_became_of_the_model(found, release, why, said):
-    assert said in summary.say_news(found, release, why)
+    assert said in summary.describe_news(found, release, why)
 
 
 def test_many_columns_are_named_in_part_and_long_ones_cut():
     assert summary.name_columns(["a"]) == "a"
     assert summary.name_columns(list("abc")) == "a, b and c"
     assert summary.name_columns(list("abcde")) == "a, b, c and 2 more"
-    assert len(summary.name_columns(["x" * 500])) == summary.MOST_LETTERS
+    assert len(summary.name_columns(["x" * 500])) == formats.MOST_LETTERS
 
 
 def test_no_sentence_of_page_1_needs_a_legend():
@@ -145,5 +145,5 @@ def test_no_sentence_of_page_1_needs_a_legend():
         for found in verdicts:
             for release in ("r", "other"):
                 for listed in (None, LISTED):
-                    told = summary.summarise(listed, METRICS, card, found, release, {})
+                    told = summary.make_summary(listed, METRICS, card, found, release, {})
                     assert not FORBIDDEN.search(str(told)), told
