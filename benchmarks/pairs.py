@@ -16,6 +16,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from tables import Run, Share, Table, right_at_least, wrong_at_most
 
+from risk.metrics import significance
 from risk.model import gate
 
 WEIGHTS = np.array([0.8, 0.8, 0.6])
@@ -80,7 +81,7 @@ def ask_gate(
     """Ask the gate once: the p-value by which `better` promotes stands beside the decision by `not_worse`."""
     called = [(probability >= cut).astype(int) for probability in (candidate, deployed)]
     found = gate.decide_gate(y, candidate, called[0], deployed, called[1], random_state=seed)
-    promoted = found.auc is not None and found.auc.p_better <= gate.ALPHA
+    promoted = found.auc is not None and found.auc.p_better <= significance.ALPHA
     return Counter({HELD: int(found.decision == "HOLD"), PROMOTED: int(promoted)})
 
 
@@ -94,7 +95,7 @@ def tabulate_equals(run: Run, seed: int, n: int = 1_000) -> list[Table]:
                 bounded.append(shares)
                 rows.append((kind, f"{100 * balance:.0f} %", f"{size:,}", *map(str, shares)))
     aims = [
-        wrong_at_most(f"wrong {what}", [shares[i] for shares in bounded], gate.ALPHA)
+        wrong_at_most(f"wrong {what}", [shares[i] for shares in bounded], significance.ALPHA)
         for i, what in enumerate((HELD, PROMOTED))
     ]
     title = f"Wrong decisions of the gate, % of {n:,} pairs of equal models"

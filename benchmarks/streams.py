@@ -17,10 +17,10 @@ from tables import Run, Share, Table, right_at_least, wrong_at_most
 from worlds import World
 
 from risk.data import profiles
-from risk.metrics import two_sample
+from risk.metrics import significance, two_sample
 from risk.monitoring import column_drift, rules
 
-ALPHA, RULES = rules.ALPHA, rules.RULES
+ALPHA, RULES = significance.ALPHA, rules.RULES
 KS, NAMED = "plain KS", "named"
 BATCHES, BALANCES = (50, 200, 1_000, 10_000), (0.5, 0.1)
 CHANGED_BATCHES, SHARE, NEW_SHARE, RELEASE_ROWS = (200, 1_000, 10_000), 0.25, 0.4, 3_000

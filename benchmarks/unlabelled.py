@@ -15,7 +15,7 @@ import worlds
 from tables import Aim, Run, Share, Table, least_allowed, right_at_least
 from worlds import Rows, World
 
-from risk.metrics import classification
+from risk.metrics import classification, significance
 from risk.monitoring import performance_estimation
 from risk.monitoring.performance_estimation import PerformanceEstimate
 
@@ -87,11 +87,11 @@ def tabulate(run: Run, seed: int, n: int = 1_000) -> list[Table]:
             errors = [f"{hits[name, size, what] / n:+.3f}" for what in ("F1 error", "AUC error")]
             rows.append((name, f"{size:,}", *held, *errors))
     true = [shares[key] for key in make_keys("F1", "AUC") if key[0] != TURNED]
-    nominal = least_allowed(n, performance_estimation.LEVEL)
+    nominal = least_allowed(n, significance.LEVEL)
     wrong = max((shares[TURNED, BATCHES[1], what] for what in ("F1", "AUC")), key=lambda share: share.hits)
     aims = (
         right_at_least(
-            f"bands of {100 * performance_estimation.LEVEL:.0f} % hold while the reasons stay, within 99 %",
+            f"bands of {100 * significance.LEVEL:.0f} % hold while the reasons stay, within 99 %",
             true,
             nominal / n,
         ),

@@ -17,6 +17,7 @@ from risk.errors import DatasetError
 if TYPE_CHECKING:
     pass
 
+ROW = "row"  # the column that names a client of a table without id columns
 NUMBER_SHARE = 0.98
 LARGEST = 1e100  # beyond it the squares of a scaler leave the doubles
 NUMBER_PATTERN = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"

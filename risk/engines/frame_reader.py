@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 VECTORS = 24  # of 2,048 rows each
 MEMORY_MB, MB_PER_COLUMN = 300, 1  # beyond it DuckDB spills to disk
-ROW = "row"  # names a client of a table without id columns
 
 
 class OddError(ValueError):

@@ -1,4 +1,5 @@
 """How good a prediction is, and whether two samples differ.
 
-In reading order: `classification`, `auc`, `calibration`, `cross_validation`, `slices`, `two_sample`.
+In reading order: `classification`, `auc`, `calibration`, `cross_validation`, `slices`, `two_sample`,
+`significance`.
 """

@@ -8,11 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from risk.metrics import auc, two_sample
+from risk.metrics import auc, significance, two_sample
 from risk.metrics.auc import Ranking
 
-LEVEL = 0.95
-N_RESAMPLES = 2_000
 N_SIDE = 120  # quantiles of each of two posteriors that are multiplied out
 
 
@@ -42,7 +40,7 @@ class Score:
 # --- F1 ----------------------------------------------------------------------------------------------------
 
 
-def f1_interval(n_tp: int, n_errors: int, level: float = LEVEL) -> tuple[float, float]:
+def f1_interval(n_tp: int, n_errors: int, level: float = significance.LEVEL) -> tuple[float, float]:
     """Compute a credible interval of F1 in closed form.
 
     F1 = 2J / (1 + J) with J = TP / (TP + FP + FN), a share of `n_tp + n_errors` rows. J has the
@@ -123,32 +121,10 @@ def _f1_at_share(counts: Sequence[int], share: float) -> np.ndarray:
     return np.sort((2 * called / (called + falsely + share)).ravel())
 
 
-def bootstrap_f1_interval(
-    counts: Sequence[int], *, level: float = LEVEL, n_resamples: int = N_RESAMPLES, random_state: int = 0
-) -> tuple[float, float]:
-    """Compute a percentile interval of F1 from resampled rows; `f1_interval` is its closed form.
-
-    Parameters
-    ----------
-    counts : sequence of int
-        True positives, false positives, false negatives, true negatives. Resampled rows differ in
-        nothing else, so their counts are multinomial.
-    """
-    n, rng = sum(counts), np.random.default_rng(random_state)
-    n_tp, n_fp, n_fn, _ = rng.multinomial(n, np.array(counts) / n, size=n_resamples).T
-    f1 = 2 * n_tp / np.maximum(2 * n_tp + n_fp + n_fn, 1)
-    return _percentiles(f1, level)
-
-
-def _percentiles(values: np.ndarray, level: float) -> tuple[float, float]:
-    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
-
-
 # --- AUC ---------------------------------------------------------------------------------------------------
 
 
-def auc_interval(ranked: Ranking, level: float = LEVEL) -> tuple[float, float]:
+def auc_interval(ranked: Ranking, level: float = significance.LEVEL) -> tuple[float, float]:
     """Compute an interval of AUC that stays within 0 and 1 and has a width at 1, too.
 
     AUC is taken as a share of the rows that would give a share its variance, with the Jeffreys interval.
@@ -172,20 +148,6 @@ def _expected_variance(auc: float, n_positive: int, n_negative: int) -> float:
     by_positive, by_negative = auc / (2 - auc) - auc**2, 2 * auc**2 / (1 + auc) - auc**2
     total = auc * (1 - auc) + (n_positive - 1) * by_positive + (n_negative - 1) * by_negative
     return total / (n_positive * n_negative)
-
-
-def bootstrap_auc_interval(
-    y_true: np.ndarray,
-    probability: np.ndarray,
-    *,
-    level: float = LEVEL,
-    n_resamples: int = N_RESAMPLES,
-    random_state: int = 0,
-) -> tuple[float, float]:
-    """Compute a percentile interval of AUC from rows resampled within each class."""
-    rng = np.random.default_rng(random_state)
-    resampled = auc.resample_auc(y_true, [probability], n_resamples=n_resamples, rng=rng)
-    return _percentiles(resampled[:, 0], level)
 
 
 # --- both --------------------------------------------------------------------------------------------------

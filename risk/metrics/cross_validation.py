@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from risk.metrics import significance
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -20,7 +22,6 @@ N_FOLDS = 5
 N_REPEATS, SMALL_ROWS = 3, 5_000
 SELECTION_ROWS = 50_000
 ENOUGH = 30  # rows of a class from which on differences are more than chance
-LEVEL = 0.95
 CHANCE_AUC = 0.5
 CROSS_VALIDATED = "cross-validated"  # what is said of rows that were left out in turn
 Metric = Callable[[np.ndarray, np.ndarray], float]
@@ -183,7 +184,7 @@ def standard_error(values: np.ndarray, n_folds: int) -> float:
     return float(values.std(ddof=1) * np.sqrt(1 / len(values) + left_out_to_fitted))
 
 
-def summarise(values: np.ndarray, n_folds: int, level: float = LEVEL) -> dict[str, float]:
+def summarise(values: np.ndarray, n_folds: int, level: float = significance.LEVEL) -> dict[str, float]:
     """Say mean, spread over folds, and the interval of Student's t with the corrected standard error.
 
     Of scores between 0 and 1, where the interval ends.

@@ -25,12 +25,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from risk.metrics import auc
+from risk.metrics import auc, significance
 
 if TYPE_CHECKING:
     import pandas as pd
 
-ALPHA = 0.05
 N_BINS = 5
 MIN_ROWS, MIN_OF_A_CLASS, MIN_EXPECTED = 100, 30, 10
 MATERIAL = 0.05
@@ -87,7 +86,7 @@ class _Kept:
 
 
 def find_slices(
-    X: pd.DataFrame, y: np.ndarray, probability: np.ndarray, *, alpha: float = ALPHA
+    X: pd.DataFrame, y: np.ndarray, probability: np.ndarray, *, alpha: float = significance.ALPHA
 ) -> list[Slice]:
     """Find the slices in which a model is clearly worse, the surest first, ten at most.
 

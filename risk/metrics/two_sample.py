@@ -6,65 +6,15 @@ Every p-value here errs, where it errs, towards too large: samples may be small,
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 
-ALPHA = 0.05
+from risk.metrics import significance
+
 N_BINS = 10
 MIN_EXPECTED = 5.0
 EMPTY_BIN = 0.5
 ROUNDING = 1e-9
-
-
-def population_stability_index(reference: np.ndarray, current: np.ndarray, *, n_bins: int = N_BINS) -> float:
-    """Measure how far one feature has moved since training.
-
-    Parameters
-    ----------
-    reference, current : ndarray of shape (n_samples,)
-        Values at training time and now, in the same unit. NaN is a bin of its own, and so are values
-        below and above the range of `reference`.
-    n_bins : int, default=10
-        Number of equal-count bins taken from `reference`; ties can leave fewer.
-
-    Returns
-    -------
-    psi : float
-        0 for equal distributions; has no upper bound. Unit: nats.
-
-    Raises
-    ------
-    ValueError
-        If either array is empty.
-
-    References
-    ----------
-    .. [1] N. Siddiqi, "Credit Risk Scorecards", Wiley 2006.
-
-    Examples
-    --------
-    >>> population_stability_index(np.arange(100.0), np.arange(100.0))
-    0.0
-    """
-    _refuse_empty(reference, current)
-    filled = np.sort(reference[~np.isnan(reference)])
-    positions = [-(-len(filled) * k // n_bins) - 1 for k in range(1, n_bins + 1)]
-    edges = np.unique(filled[positions]) if len(filled) else filled
-    counts = [_count_bins(sample, filled[:1], edges) for sample in (reference, current)]
-    return stability_of_counts(*counts)
-
-
-def _refuse_empty(reference: np.ndarray, current: np.ndarray) -> None:
-    if not len(reference) or not len(current):
-        raise ValueError("both samples need at least one row")
-
-
-def _count_bins(sample: np.ndarray, lowest: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """Count values below the lowest, up to each edge, above, missing."""
-    filled = np.sort(sample[~np.isnan(sample)])
-    below, ends = np.searchsorted(filled, lowest, "left"), np.searchsorted(filled, edges, "right")
-    return np.diff(np.concatenate([[0], below, ends, [len(filled), len(sample)]]))
 
 
 def stability_of_counts(reference: np.ndarray, current: np.ndarray) -> float:
@@ -90,34 +40,7 @@ def stability_noise(reference: np.ndarray, current: np.ndarray) -> tuple[float, 
 
     freedom = int(((reference > 0) | (current > 0)).sum()) - 1
     scale = 1 / reference.sum() + 1 / current.sum()
-    return float(freedom * scale), float(chdtri(freedom, ALPHA) * scale) if freedom else 0.0
-
-
-def kolmogorov_smirnov(reference: np.ndarray, current: np.ndarray) -> tuple[float, float]:
-    """Compare two samples of numbers by the largest gap between their distribution functions.
-
-    Parameters
-    ----------
-    reference, current : ndarray of shape (n_samples,)
-        Without NaN.
-
-    Returns
-    -------
-    ks : float
-        Between 0 and 1.
-    p_value : float
-        See `ks_p_value`.
-
-    Raises
-    ------
-    ValueError
-        If either array is empty.
-    """
-    _refuse_empty(reference, current)
-    points = np.concatenate([reference, current])
-    shares = [np.searchsorted(np.sort(x), points, "right") / len(x) for x in (reference, current)]
-    ks = float(np.abs(shares[0] - shares[1]).max())
-    return ks, ks_p_value(ks, len(reference), len(current))
+    return float(freedom * scale), float(chdtri(freedom, significance.ALPHA) * scale) if freedom else 0.0
 
 
 def ks_p_value(ks: float, n_reference: int, n: int) -> float:
@@ -244,45 +167,3 @@ def share_drop_p_value(k_reference: int, n_reference: int, k: int, n: int) -> fl
     if not n_reference or not n:
         return 1.0
     return float(hypergeom.cdf(k, n_reference + n, k_reference + k, n))
-
-
-def benjamini_hochberg(p_values: Sequence[float]) -> np.ndarray:
-    """Adjust the p-values of a family for the share of false findings among the findings.
-
-    References
-    ----------
-    .. [1] Y. Benjamini, Y. Hochberg, "Controlling the False Discovery Rate", Journal of the Royal
-       Statistical Society B 57 (1995), pp. 289-300.
-
-    Examples
-    --------
-    >>> benjamini_hochberg([0.01, 0.5]).tolist()
-    [0.02, 0.5]
-    """
-    p = np.asarray(p_values, dtype=float)
-    order = np.argsort(p)[::-1]
-    scaled = p[order] * len(p) / np.arange(len(p), 0, -1)
-    adjusted = np.empty_like(p)
-    adjusted[order] = np.minimum(1.0, np.minimum.accumulate(scaled))
-    return adjusted
-
-
-def holm(p_values: Sequence[float]) -> np.ndarray:
-    """Adjust the p-values of a family for the chance of any false finding.
-
-    References
-    ----------
-    .. [1] S. Holm, "A Simple Sequentially Rejective Multiple Test Procedure", Scandinavian Journal of
-       Statistics 6 (1979), pp. 65-70.
-
-    Examples
-    --------
-    >>> holm([0.04, 0.01]).tolist()
-    [0.04, 0.02]
-    """
-    p = np.asarray(p_values, dtype=float)
-    order = np.argsort(p)
-    scaled = p[order] * np.arange(len(p), 0, -1)
-    adjusted = np.empty_like(p)
-    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(scaled))
-    return adjusted

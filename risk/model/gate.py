@@ -12,12 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from risk.metrics import auc
+from risk.metrics import auc, significance
 
 RULES = ("not_worse", "better", "none")
-ALPHA = 0.05
 MIN_ROWS, MIN_PER_CLASS = 30, 5
-LEVEL = 0.95
 N_RESAMPLES, LEAST_RESAMPLES = 2_000, 500
 DRAWS = 50_000_000  # rows drawn by a bootstrap at most, about two seconds; beyond, DeLong's law alone is it
 
@@ -92,7 +90,7 @@ def decide_gate(
     deployed_pred: np.ndarray,
     *,
     rule: str = "not_worse",
-    alpha: float = ALPHA,
+    alpha: float = significance.ALPHA,
     random_state: int = 0,
 ) -> GateDecision:
     """Decide between two models on rows that neither has seen.
@@ -194,13 +192,13 @@ def _apply_t(delta: float, gaps: Sequence[np.ndarray]) -> tuple[float, float, fl
         return delta, delta, float(delta >= 0), float(delta <= 0)
     freedom = variance**2 / sum(part**2 / (len(gap) - 1) for part, gap in zip(parts, gaps, strict=True))
     error = variance**0.5
-    half, t = float(stdtrit(freedom, (1 + LEVEL) / 2)) * error, delta / error
+    half, t = float(stdtrit(freedom, (1 + significance.LEVEL) / 2)) * error, delta / error
     return delta - half, delta + half, float(stdtr(freedom, t)), float(stdtr(freedom, -t))
 
 
 def _summarise(deltas: np.ndarray) -> tuple[float, float, float, float]:
     """Compute the interval of resampled differences, and how often they are not below and not above 0."""
-    low, high = np.quantile(deltas, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    low, high = np.quantile(deltas, [(1 - significance.LEVEL) / 2, (1 + significance.LEVEL) / 2])
     n = len(deltas) + 1
     return float(low), float(high), float((1 + (deltas >= 0).sum()) / n), float((1 + (deltas <= 0).sum()) / n)
 

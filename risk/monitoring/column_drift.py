@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from risk.data.profiles import Counts, NumberCounts, NumberProfile, Profile, TextCounts, TextProfile
-from risk.metrics import two_sample
+from risk.metrics import significance, two_sample
 
 MODERATE, LARGE = 0.1, 0.25  # the rule of thumb for PSI
 N_BINS = two_sample.N_BINS
@@ -55,7 +55,7 @@ def compare_columns(profiles: Mapping[str, Profile], now: Mapping[str, Counts]) 
     """Compare each profiled column of new rows; p-values adjusted over all of them."""
     shifts = [compare_column(profile, now[name], column=name) for name, profile in profiles.items()]
     tested = [i for i, shift in enumerate(shifts) if shift.p_value is not None]
-    adjusted = two_sample.benjamini_hochberg([float(shifts[i].p_value or 0.0) for i in tested])
+    adjusted = significance.benjamini_hochberg([float(shifts[i].p_value or 0.0) for i in tested])
     for i, p in zip(tested, adjusted, strict=True):
         shifts[i] = replace(shifts[i], p_adjusted=float(p))
     return tuple(shifts)

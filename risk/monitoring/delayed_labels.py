@@ -29,18 +29,18 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 MOST_ROWS = 200_000  # about 4 MB; the newest stay
-ROW = np.dtype([("key", "<u8"), ("probability", "<f8"), ("called", "?"), ("release", "<u4")])
+ROW_DTYPE = np.dtype([("key", "<u8"), ("probability", "<f8"), ("called", "?"), ("release", "<u4")])
 
 
 @dataclass(frozen=True)
 class PendingPredictions:
     """What was said of rows without a label, the oldest first.
 
-    `rows` has the fields of `ROW`; `release` is a position in `releases`, which holds by release what
+    `rows` has the fields of `ROW_DTYPE`; `release` is a position in `releases`, which holds by release what
     known outcomes said of its probabilities.
     """
 
-    rows: np.ndarray = field(default_factory=lambda: np.empty(0, ROW))
+    rows: np.ndarray = field(default_factory=lambda: np.empty(0, ROW_DTYPE))
     releases: Mapping[str, Reliability | None] = field(default_factory=dict)
 
 
@@ -161,7 +161,7 @@ def add_predictions(
     Doing it twice is doing it once, so a tick that is run again ends in the same bytes.
     """
     releases = {**before.releases, release: reliability}
-    rows = np.zeros(len(keys), ROW)
+    rows = np.zeros(len(keys), ROW_DTYPE)
     rows["key"], rows["probability"], rows["called"] = keys, probability, y_pred == 1
     rows["release"] = list(releases).index(release)
     both = np.concatenate([before.rows, rows[keys != 0]])
@@ -229,7 +229,7 @@ def load_pending(path: Path) -> PendingPredictions:
         head = json.loads(line)
         if head["format"] != FORMAT:
             return PendingPredictions()
-        rows = np.frombuffer(data, ROW, count=head["n"])
+        rows = np.frombuffer(data, ROW_DTYPE, count=head["n"])
     except (ValueError, KeyError, TypeError) as error:
         raise ArtifactError(f"{path}: is damaged ({error}); remove it and run again") from error
     raw: Mapping[str, Any] = head["releases"]

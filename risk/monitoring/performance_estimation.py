@@ -13,14 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from risk.metrics import calibration, cross_validation
+from risk.metrics import calibration, cross_validation, significance
 from risk.metrics.calibration import Reliability
 from risk.metrics.classification import Score
 
-LEVEL = 0.95
 N_RESAMPLES = 2_000
 N_GROUPS = 100
-ALPHA = 0.05
 # Models of cross-validation err with the rows they are judged on: by as much less is known of the model
 # itself. Measured on 500 releases: at 1.0 the bands of 2,000 rows held in 92 to 94 %, at 1.5 in 95 to 97 %.
 CROSS_VALIDATION_FACTOR = 1.5
@@ -39,7 +37,7 @@ NONE: Interval = (None, None, None)
 class PerformanceEstimate:
     """Quality of one model on rows without labels; None where it cannot be estimated.
 
-    The realised score of such rows lies between low and high with probability `LEVEL`, as long as clients
+    The realised score of such rows lies between low and high with probability 0.95, as long as clients
     leave for the same reasons as before.
     """
 
@@ -135,7 +133,7 @@ def estimate_performance(
     y_pred: np.ndarray,
     reliability: Reliability | None,
     *,
-    level: float = LEVEL,
+    level: float = significance.LEVEL,
     n_resamples: int = N_RESAMPLES,
     random_state: int = 0,
 ) -> PerformanceEstimate:
@@ -318,6 +316,6 @@ def _say(n: int, bands: list[Interval]) -> str:
 
 def _say_trust(reliability: Reliability) -> str:
     known = f"{reliability.n:,} known outcomes"
-    if min(reliability.p_value, reliability.p_uneven) > ALPHA:
+    if min(reliability.p_value, reliability.p_uneven) > significance.ALPHA:
         return f"the model's probabilities are right as far as {known} tell"
     return f"the model's probabilities are off by more than chance on {known}, and corrected by them"

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from risk.metrics import auc, classification, two_sample
+from risk.metrics import auc, classification, significance
 from risk.metrics.classification import Score
 from risk.monitoring.column_drift import ColumnShift
 from risk.monitoring.reference import (
@@ -28,7 +28,6 @@ from risk.monitoring.reference import (
 )
 
 RULES = ("score", "score_margin", "auto")
-ALPHA = 0.05
 N_NAMED = 3
 LEAST_P = 0.001
 NO_REFERENCE = "the release keeps no reference score to hold the new rows against; retrain once"
@@ -87,7 +86,7 @@ def compute_evidence(
     recorded_score: float,
     release_reference: Reference | None,
     shifts: tuple[ColumnShift, ...],
-    alpha: float = ALPHA,
+    alpha: float = significance.ALPHA,
 ) -> Evidence:
     """Look at new rows from every side, once.
 
@@ -176,7 +175,7 @@ def apply_auto(
     if not p_values:
         judged = score is not None and 0 < score.n_positive < score.n
         return [], RuleResult(None, None, None, NO_REFERENCE if judged else explain_null(score))
-    adjusted = two_sample.holm(p_values)
+    adjusted = significance.holm(p_values)
     parts: list[str] = []
     if skill:
         parts.append(_say_score(skill, bool(adjusted[0] <= alpha)))

@@ -37,9 +37,10 @@ import numpy as np
 
 from risk import digests, text
 from risk.data import ledger
+from risk.data.schema import ROW
 from risk.errors import ArtifactError, MissingArtifactError
 
-RANK, ROW = "rank", "row"
+RANK = "rank"
 MOVED, NAME = "moved", "name"
 REASONS = ("reason_1", "reason_2", "reason_3")
 OWN = (

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from risk.data.ledger import Ledger, has_prefix
+from risk.data.schema import ROW
 from risk.engines import frame_reader, table_reader
 from risk.engines.frame_reader import Rows
 from risk.engines.table_reader import Source
@@ -64,7 +65,7 @@ def explain(
     cell = {name: row.texts[name][0] for name in texts}
     return {
         "client": {
-            "id": {name: cell[name] for name in source.ids} or {frame_reader.ROW: str(row_no)},
+            "id": {name: cell[name] for name in source.ids} or {ROW: str(row_no)},
             "row": row_no,
             "file": file_of(ledger, row_no),
             "label": cell[source.schema.target],

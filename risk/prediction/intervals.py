@@ -20,7 +20,8 @@ from typing import Any
 
 import numpy as np
 
-LEVEL = 0.95
+from risk.metrics import significance
+
 LEAST = 1e-6  # a promised probability nearer to 0 or 1 counts as this
 HIGH, MEDIUM, LOW = "high", "medium", "low"
 LEVELS = (HIGH, MEDIUM, LOW)
@@ -68,7 +69,7 @@ def read_card(card: Mapping[str, Any]) -> Bands | None:
     n = np.array([one["n"] for one in curve], dtype=float)
     left = n * [one["share_left"] for one in curve]
     promised = logit(np.clip([one["mean_predicted"] for one in curve], LEAST, 1 - LEAST))
-    tails = (1 - LEVEL) / 2, (1 + LEVEL) / 2
+    tails = (1 - significance.LEVEL) / 2, (1 + significance.LEVEL) / 2
     low, high = (logit(betaincinv(left + 0.5, n - left + 0.5, tail)) - promised for tail in tails)
     return Bands(promised, low, high)
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from risk.data.schema import Schema
+from risk.data.schema import ROW, Schema
 from risk.model import decomposition
 from risk.prediction import intervals, reasons
 from risk.prediction import reasons as reasons_
@@ -150,9 +150,6 @@ def write_probability(probability: np.ndarray) -> np.ndarray:
     texts = np.full(len(probability), "", dtype=object)
     texts[known] = _TEXTS[np.rint(probability[known] * 10**DIGITS).astype(int)]
     return texts
-
-
-ROW = "row"
 
 
 def write_header(ids: Sequence[str], n_reasons: int) -> str:

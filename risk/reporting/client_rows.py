@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from risk.data.schema import ROW
 from risk.reporting import formats
 
-ROW = "row"
 NAMELESS = "without a name"
 
 

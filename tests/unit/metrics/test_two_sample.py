@@ -3,13 +3,14 @@
 import itertools
 import math
 
+import distances
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from risk.metrics import two_sample
+from risk.metrics import significance, two_sample
 
 ROWS = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=60).map(np.array)
 COUNTS = st.lists(st.tuples(st.integers(0, 400), st.integers(0, 400)), min_size=1, max_size=12).filter(
@@ -28,27 +29,27 @@ def counts_of(pairs):
 def test_psi_is_the_sum_over_the_bins_of_reference_quantiles():
     reference, current = np.arange(100.0), np.concatenate([np.arange(50.0), np.arange(50.0)])
     by_hand = 5 * (0.2 - 0.1) * math.log(0.2 / 0.1) + 5 * (0.005 - 0.1) * math.log(0.005 / 0.1)
-    assert two_sample.population_stability_index(reference, current) == pytest.approx(by_hand, rel=1e-12)
+    assert distances.population_stability_index(reference, current) == pytest.approx(by_hand, rel=1e-12)
 
 
 def test_psi_of_two_normal_laws_is_the_square_of_their_distance():
     rng = np.random.default_rng(0)
     reference, current = rng.normal(size=400_000), rng.normal(0.3, 1, 400_000)
-    assert two_sample.population_stability_index(reference, current, n_bins=100) == pytest.approx(
+    assert distances.population_stability_index(reference, current, n_bins=100) == pytest.approx(
         0.09, rel=0.03
     )
 
 
 @given(ROWS)
 def test_psi_of_a_sample_with_itself_is_zero(rows):
-    assert two_sample.population_stability_index(rows, rows) == 0.0
+    assert distances.population_stability_index(rows, rows) == 0.0
 
 
 @given(ROWS, ROWS)
 def test_psi_is_never_negative_and_the_order_of_rows_is_nothing_to_it(reference, current):
-    psi = two_sample.population_stability_index(reference, current)
+    psi = distances.population_stability_index(reference, current)
     assert psi >= 0
-    assert psi == two_sample.population_stability_index(reference[::-1], current[::-1])
+    assert psi == distances.population_stability_index(reference[::-1], current[::-1])
 
 
 def test_missing_and_out_of_range_values_are_bins_of_their_own():
@@ -57,16 +58,9 @@ def test_missing_and_out_of_range_values_are_bins_of_their_own():
         current = np.where(reference < 30, strange, reference)
         gone = 3 * (0.005 - 0.1) * math.log(0.005 / 0.1)
         new = (0.3 - 0.005) * math.log(0.3 / 0.005)
-        assert two_sample.population_stability_index(reference, current) == pytest.approx(
+        assert distances.population_stability_index(reference, current) == pytest.approx(
             gone + new, rel=1e-12
         )
-
-
-@pytest.mark.parametrize("distance", [two_sample.population_stability_index, two_sample.kolmogorov_smirnov])
-def test_an_empty_sample_is_refused(distance):
-    for pair in ((np.array([]), np.ones(3)), (np.ones(3), np.array([]))):
-        with pytest.raises(ValueError, match="at least one row"):
-            distance(*pair)
 
 
 @pytest.mark.parametrize(("m", "n"), [(1_000, 200), (1_000, 1_000), (5_000, 20_000)])
@@ -95,7 +89,7 @@ def test_the_noise_of_psi_is_that_of_chi_square():
 
 @given(ROWS, ROWS)
 def test_ks_is_the_largest_gap_between_the_shares_at_or_below_a_value(reference, current):
-    ks, _ = two_sample.kolmogorov_smirnov(reference, current)
+    ks, _ = distances.kolmogorov_smirnov(reference, current)
     gaps = [abs((reference <= x).mean() - (current <= x).mean()) for x in (*reference, *current)]
     assert ks == pytest.approx(max(gaps), abs=1e-12)
 
@@ -105,7 +99,7 @@ def test_ks_is_that_of_scipy_and_its_p_value_near_the_exact_one_and_not_below_it
     rng = np.random.default_rng(0)
     reference, current = rng.random(m), rng.random(n) * (1 - gap) + gap
     statistic, exact = stats.ks_2samp(reference, current, method="exact")
-    ks, p_value = two_sample.kolmogorov_smirnov(reference, current)
+    ks, p_value = distances.kolmogorov_smirnov(reference, current)
     assert ks == pytest.approx(statistic, abs=1e-12)
     assert exact <= p_value * 1.02
     assert p_value == pytest.approx(exact, rel=0.25)
@@ -122,7 +116,7 @@ def test_the_ks_p_value_is_that_of_the_limiting_law(gap, m, n):
 def test_ties_make_the_ks_p_value_larger_never_smaller():
     rng = np.random.default_rng(1)
     alarms = sum(
-        two_sample.kolmogorov_smirnov(rng.poisson(1, 500).astype(float), rng.poisson(1, 100).astype(float))[1]
+        distances.kolmogorov_smirnov(rng.poisson(1, 500).astype(float), rng.poisson(1, 100).astype(float))[1]
         <= 0.05
         for _ in range(1_000)
     )
@@ -250,7 +244,7 @@ def test_shares_of_a_million_rows_are_compared_exactly_and_at_once():
 
 @given(P_VALUES)
 def test_benjamini_hochberg_is_that_of_scipy(p_values):
-    assert two_sample.benjamini_hochberg(p_values) == pytest.approx(stats.false_discovery_control(p_values))
+    assert significance.benjamini_hochberg(p_values) == pytest.approx(stats.false_discovery_control(p_values))
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=6))
@@ -260,8 +254,8 @@ def test_holm_is_the_closed_test_of_all_intersections(p_values):
     groups = [g for k in range(1, n + 1) for g in itertools.combinations(range(n), k)]
     bonferroni = {g: min(1.0, len(g) * min(p_values[i] for i in g)) for g in groups}
     expected = [max(p for g, p in bonferroni.items() if i in g) for i in range(n)]
-    assert two_sample.holm(p_values) == pytest.approx(expected)
+    assert significance.holm(p_values) == pytest.approx(expected)
 
 
 def test_a_family_of_none_stays_none():
-    assert len(two_sample.benjamini_hochberg([])) == 0 and len(two_sample.holm([])) == 0
+    assert len(significance.benjamini_hochberg([])) == 0 and len(significance.holm([])) == 0
