@@ -18,7 +18,7 @@ from risk.digests import sha256
 from risk.errors import ArtifactError, DatasetError, MissingArtifactError, PipelineError
 from risk.files import put_json, read_bytes, read_json, render_json
 from risk.model import publishing, registry
-from risk.monitoring import alerts
+from risk.monitoring import alarms
 from risk.monitoring.alerts import RunOutcome as Alarms
 from risk.runtime import deliveries, logs, permissions, runner
 from risk.runtime.state import State, content, find_new, newest, next_pause, save_state
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import training
     from risk.data.ledger import Ledger
     from risk.model.registry import Release
-    from risk.monitoring.alerts import Alarm
+    from risk.monitoring.alarms import Alarm
     from risk.monitoring.verdict import Verdict
 
 DIAGNOSTICS = "diagnostics"
@@ -68,8 +68,8 @@ class Result(NamedTuple):
             return None
         found, pending = dict(self.state.alarms), self.state.pending
         if pending is not None and pending["tries"] >= TRIES_BEFORE_ALARM:
-            alarm = alerts.alarm_of_pending_steps(pending["steps"], pending["tries"])
-            found.setdefault(alerts.FAILED, alarm.to_json())
+            alarm = alarms.alarm_of_pending_steps(pending["steps"], pending["tries"])
+            found.setdefault(alarms.FAILED, alarm.to_json())
         return Alarms(found, newest(self.state.files), self.brought)
 
 
@@ -470,12 +470,12 @@ class Tick:
         gate = (result.verdict or {}).get("gate") or {}
         held = result.gate == "HOLD"
         found: dict[str, Alarm | None] = {
-            alerts.FAILED: alerts.alarm_of_impossible_training() if is_impossible else None
+            alarms.FAILED: alarms.alarm_of_impossible_training() if is_impossible else None
         }
         if self.refused is not None:
             lost = bool(self.refused) or not self.n_files  # no new file, and what is there makes no table
-            found[alerts.REFUSED] = (
-                alerts.alarm_of_refused_files(self.refused, self.n_files) if lost else None
+            found[alarms.REFUSED] = (
+                alarms.alarm_of_refused_files(self.refused, self.n_files) if lost else None
             )
         if result.drift is not None and result.verdict is not None:
             if result.deployed:
@@ -484,14 +484,14 @@ class Tick:
                 outcome = f"The model that was trained anew is held back, release {release} stays."
             else:
                 outcome = f"No new model could be trained, release {release} stays."
-            drift = alerts.alarm_of_drift(result.verdict, result.deployed, outcome)
-            found[alerts.DRIFT] = drift if result.drift else None
+            drift = alarms.alarm_of_drift(result.verdict, result.deployed, outcome)
+            found[alarms.DRIFT] = drift if result.drift else None
         if held:
-            found[alerts.HOLD] = alerts.alarm_of_hold(
+            found[alarms.HOLD] = alarms.alarm_of_hold(
                 release, gate.get("reasons") or ("it does not pass the gate",)
             )
         elif result.deployed or result.drift is not None:
-            found[alerts.HOLD] = None
+            found[alarms.HOLD] = None
         raised = {topic: alarm.to_json() for topic, alarm in found.items() if alarm is not None}
         return {topic: alarm for topic, alarm in self.seen.alarms.items() if topic not in found} | raised
 

@@ -15,7 +15,8 @@ from risk.history import outbox
 from risk.runtime.settings import Config, find_alerts
 
 if TYPE_CHECKING:
-    from risk.monitoring.alerts import Alarm, AlertSettings, RunOutcome
+    from risk.monitoring.alarms import Alarm
+    from risk.monitoring.alerts import AlertSettings, RunOutcome
 from risk import errors
 from risk.runtime import logs, signals
 
@@ -94,9 +95,9 @@ def alert(end: Ending) -> None:
         return
     from contextlib import ExitStack
 
-    from risk.monitoring import alerts
+    from risk.monitoring import alarms
 
-    failure = None if end.error is None else alerts.alarm_of_failure(end.error, end.exit_code, how.root)
+    failure = None if end.error is None else alarms.alarm_of_failure(end.error, end.exit_code, how.root)
     standing = end.result.alarms() if failure is None else None
     try:
         with _harmless(), signals.terminable(), ExitStack() as held:
@@ -116,16 +117,16 @@ def alert_of_death(config: Config) -> None:
     """Tell that the run before was killed, before this one begins: it may be killed, too."""
     if config.alerts.is_idle():
         return
-    from risk.monitoring import alerts
+    from risk.monitoring import alarms
 
     with _harmless():
-        _tell(config.alerts, None, alerts.alarm_of_killed_run())
+        _tell(config.alerts, None, alarms.alarm_of_killed_run())
 
 
 def _tell(how: AlertSettings, standing: RunOutcome | None, failure: Alarm | None) -> None:
-    from risk.monitoring import alert_channels
+    from risk.monitoring import alert_delivery
 
-    for level, line in alert_channels.deliver_alerts(how, standing, failure, time.time(), utc_now()):
+    for level, line in alert_delivery.deliver_alerts(how, standing, failure, time.time(), utc_now()):
         logs.log("alerts").log(level, "%s", line)
 
 

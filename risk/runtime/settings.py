@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from risk.errors import ConfigError
 from risk.limits import Limits, Room
+from risk.monitoring import alert_channels
 from risk.monitoring.alerts import AlertSettings as AlertSettings
 from risk.runtime import settings_schema
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from risk.data.row_index import Place
 
 STATE_FOLDER = ".state"
-SECRETS = ("RISK_DATABASE_URL", "RISK_MODEL_KEY", "RISK_API_TOKEN", "RISK_WEBHOOK_URL")
+SECRETS = ("RISK_DATABASE_URL", "RISK_MODEL_KEY", "RISK_API_TOKEN", *alert_channels.SECRETS)
 
 
 class Config(NamedTuple):
@@ -241,8 +242,9 @@ def load_config(path: str | os.PathLike[str]) -> Config:
     secrets = _secrets(path.parent, problems)
     if "RISK_DATABASE_URL" in secrets:
         settings_schema.check_url("RISK_DATABASE_URL", secrets["RISK_DATABASE_URL"], problems, secret=True)
-    if "RISK_WEBHOOK_URL" in secrets and not settings_schema.is_webhook(secrets["RISK_WEBHOOK_URL"]):
-        problems.append("RISK_WEBHOOK_URL: must be an http or https URL, without user name and blanks")
+    for name, secret in alert_channels.SECRETS.items():
+        if name in secrets and not secret.is_valid(secrets[name]):
+            problems.append(f"{name}: must be {secret.expected}")
     if problems:
         plural = "problem" if len(problems) == 1 else "problems"
         raise ConfigError(f"{path}: {len(problems)} {plural}; correct the file and run again", problems)
@@ -271,13 +273,10 @@ def find_alerts(path: str | os.PathLike[str]) -> AlertSettings | None:
 
 
 def _alerts(root: Path, values: dict[str, Any], secrets: dict[str, str]) -> AlertSettings:
-    webhook, command = secrets.get("RISK_WEBHOOK_URL"), values["command"]
     return AlertSettings(
         root=root,
         state_folder=root / STATE_FOLDER,
-        webhook=webhook if webhook and settings_schema.is_webhook(webhook) else None,
-        command=tuple(command) if command else None,
-        template=values["template"],
+        channels=alert_channels.configure_channels(values, secrets),
         stale_days=values["stale_days"],
         cool_down_hours=values["cool_down_hours"],
         timeout_s=values["timeout_s"],

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from risk.limits import Limits
-from risk.monitoring import alerts
+from risk.monitoring import alert_channels
 
 FOLDER_KEYS = (
     "input_folder_path",
@@ -76,8 +76,7 @@ DEFAULTS: dict[str, Any] = {
     },
     "report": {"top_n": 20, "value_column": None, "words": {}},
     "alerts": {
-        "command": None,
-        "template": {"text": "{text}"},
+        **{name: option.default for name, option in alert_channels.OPTIONS.items()},
         "stale_days": 35,
         "cool_down_hours": 1,
         "timeout_s": 5,
@@ -178,40 +177,8 @@ def _is_words(value: Any) -> bool:
     )
 
 
-def _is_command(value: Any) -> bool:
-    """A program and its arguments; the first is not empty."""
-    return (
-        isinstance(value, list) and all(_is_folder(part) or part == "" for part in value) and any(value[:1])
-    )
-
-
-def _is_template(value: Any) -> bool:
-    """A JSON object that says something of each alert, and asks for nothing that no alert has."""
-    wanted = alerts.find_placeholders(value)
-    return isinstance(value, dict) and bool(wanted) and wanted <= {*alerts.FIELDS}
-
-
-def is_webhook(url: str) -> bool:
-    """Say whether this is an http or https URL that every part of urllib reads in the same way."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        return False
-    plain = url.isascii() and url.isprintable() and " " not in url and "@" not in parts.netloc
-    return plain and parts.scheme in ("http", "https") and bool(parts.hostname) and port != 0
-
-
 ALERT_RULES: dict[str, tuple[Any, str]] = {
-    "alerts.command": (
-        lambda v: v is None or _is_command(v),
-        'a program and its arguments, such as ["python3", "mail.py"]',
-    ),
-    "alerts.template": (
-        _is_template,
-        f"an object with texts that name some of {', '.join(f'{{{name}}}' for name in alerts.FIELDS)}, "
-        'and nothing else in {}, such as {"text": "{text}"}',
-    ),
+    **{f"alerts.{name}": (o.is_valid, o.expected) for name, o in alert_channels.OPTIONS.items()},
     "alerts.stale_days": (
         lambda v: v is None or _is_whole(v, 1, 36_500),
         "a whole number of days from 1, or null",

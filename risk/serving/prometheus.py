@@ -15,7 +15,7 @@ from risk import files
 from risk.errors import ArtifactError
 from risk.history import outbox
 from risk.model import registry
-from risk.monitoring import alerts
+from risk.monitoring import alert_channels
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -42,7 +42,7 @@ def collect(deployment: Path, diagnostics: Path, tick_state: Path, waiting: Path
     verdict = tick.get("verdict") or {}
     ticked_at, made_at = _moment(tick_state), _moment(folder and folder / "manifest.json")
     box = outbox.tell(waiting)
-    queued = sum(len(outbox.waiting(waiting / target)) for target in alerts.TARGETS)
+    queued = sum(len(outbox.waiting(waiting / target)) for target in alert_channels.CHANNELS)
     return [
         Gauge("risk_model_served", "1 where a release is deployed.", release is not None),
         Gauge("risk_model_age_seconds", "Since the deployed release was made.", _age(made_at, now)),
