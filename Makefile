@@ -3,15 +3,18 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 HERE := $(CURDIR)
+CONFIG := $(HERE)/config.json
 BUILD := build
+JOB = '$(HERE)/fullprocess.py' --config '$(CONFIG)'
 
 .PHONY: run demo test torture check serve cron uncron clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.run
 	@$(BIN)/python fullprocess.py
-	@echo "report: $(HERE)/models/summary_report.pdf"
-	@echo "API:    make serve, then curl http://127.0.0.1:8000/scoring"
+	@echo "report:  $(HERE)/models/summary_report.pdf"
+	@echo "clients: $(HERE)/models/atrisk.csv"
+	@echo "API:     . .venv/bin/activate && python app.py, then curl http://127.0.0.1:8000/scoring"
 
 demo: $(VENV)/.run
 	@$(BIN)/python benchmarks/demo.py
@@ -27,28 +30,30 @@ check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest tests/test_layers.py tests/docs/test_docs.py
+	$(BIN)/python -m pytest tests/test_layers.py tests/docs
 
 serve: $(VENV)/.run
 	@$(BIN)/python app.py
 
 cron: $(VENV)/.run crontab-without
-	@sed -e '/^#/d' -e "s|PYTHON|$(HERE)/$(BIN)/python|" -e "s|PROJECT|$(HERE)|g" -e 's|%|\\%|g' cronjob.txt \
-		>> $(BUILD)/crontab.new
+	@[ -f '$(CONFIG)' ] || { echo "$(CONFIG): no such file" >&2; exit 66; }
+	@sed -e '/^#/d' -e "s|PYTHON|$(HERE)/$(BIN)/python|" -e "s|PROJECT|$(HERE)|" -e "s|CONFIG|$(CONFIG)|" \
+		-e 's|%|\\%|g' cronjob.txt >> $(BUILD)/crontab.new
 	@crontab $(BUILD)/crontab.new
-	@echo "installed: a tick every ten minutes; the log is $(HERE)/logs/pipeline.log"
+	@echo "installed: a run every ten minutes for $(CONFIG); its log is logs/pipeline.log beside that file"
 
 uncron: crontab-without
 	@crontab $(BUILD)/crontab.new
-	@echo "taken out: cron fires no tick of this folder any more"
+	@echo "removed: cron no longer runs $(CONFIG)"
 
 # The user's crontab without our line; an error of crontab must never look like an empty crontab.
 .PHONY: crontab-without
 crontab-without:
+	@case '$(CONFIG)' in /*) ;; *) echo "CONFIG must be an absolute path, not $(CONFIG)" >&2; exit 64;; esac
 	@mkdir -p $(BUILD)
 	@LC_ALL=C crontab -l > $(BUILD)/crontab.old 2> $(BUILD)/crontab.err \
 		|| grep -q "no crontab for" $(BUILD)/crontab.err || { cat $(BUILD)/crontab.err >&2; exit 1; }
-	@grep -v -F "'$(HERE)/fullprocess.py'" $(BUILD)/crontab.old > $(BUILD)/crontab.new || true
+	@grep -v -F "$(JOB)" $(BUILD)/crontab.old > $(BUILD)/crontab.new || true
 
 clean:
 	rm -rf $(VENV) $(BUILD) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,6 +1,6 @@
 """What are the decisions worth? Seeded simulations in which the truth is known.
 
-    python benchmarks/decisions.py [--seed 1] [--only stable|changed|cell|unlabelled|gate|million] [--readme]
+    python benchmarks/decisions.py [--seed 1] [--only stable|changed|cell|unlabelled|gate|million] [--write]
 
 Shares are in per cent, with the exact 99 % range of the true share. Every repetition has random numbers
 of its own that follow from the seed, whatever the number of processes. Exit code 1 when an aim is missed.
@@ -32,7 +32,7 @@ import streams  # noqa: E402
 import unlabelled  # noqa: E402
 from tables import Aim, Run, Table  # noqa: E402
 
-README = ROOT / "README.md"
+PAGE = ROOT / "docs" / "decisions.md"
 BEGIN, END = "<!-- benchmarks/decisions.py: begin -->", "<!-- benchmarks/decisions.py: end -->"
 MOST_SECONDS, MOST_MB = 2.5, 400
 FACTS = {"cpu_s": "CPU", "wall_s": "wall", "peak_mb": "peak memory", "before_mb": "before, with all rows"}
@@ -87,11 +87,11 @@ def add(found: Iterable[Counter[Any]]) -> Counter[Any]:
 def summarise(tables: Sequence[Table], seed: int, took: str) -> str:
     """Say in one line how many aims are reached."""
     aims = [aim for table in tables for aim in table.aims]
-    return f"{sum(aim.reached for aim in aims)} of {len(aims)} aims reached, seed {seed}, {took}"
+    return f"{sum(aim.reached for aim in aims)} of {len(aims)} targets met, seed {seed}, {took}"
 
 
 def render_block(tables: Sequence[Table], summary: str) -> str:
-    """Render what stands in the README between the markers."""
+    """Render what stands on the page between the markers."""
     return "\n\n".join([BEGIN, f"{summary}.", *(table.to_markdown() for table in tables), END])
 
 
@@ -106,10 +106,10 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", choices=PARTS)
-    parser.add_argument("--readme", action="store_true", help="write the tables into README.md")
+    parser.add_argument("--write", action="store_true", help="write the tables into docs/decisions.md")
     arguments = parser.parse_args(argv)
-    if arguments.readme and arguments.only:
-        parser.error("--readme needs all parts")
+    if arguments.write and arguments.only:
+        parser.error("--write needs all parts")
     tables: list[Table] = []
     started, (all_before, own_before) = time.perf_counter(), plain.cpu_seconds()
     with run_in_processes() as run:
@@ -123,9 +123,9 @@ def main(argv: list[str] | None = None) -> int:
     took = f"{wall:.0f} s ({own:.0f} s of CPU; other work kept {other:.1f} of {os.cpu_count()} cores busy)"
     summary = summarise(tables, arguments.seed, took)
     print(summary)
-    if arguments.readme:
-        text = replace_block(README.read_text(encoding="utf-8"), render_block(tables, summary))
-        README.write_text(text, encoding="utf-8")
+    if arguments.write:
+        text = replace_block(PAGE.read_text(encoding="utf-8"), render_block(tables, summary))
+        PAGE.write_text(text, encoding="utf-8")
     return int(not all(aim.reached for table in tables for aim in table.aims))
 
 

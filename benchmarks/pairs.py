@@ -110,7 +110,7 @@ def tabulate_unequals(run: Run, seed: int, n: int = 200) -> list[Table]:
             shares = [Share(hits[what], n) for what in (HELD, PROMOTED)]
             clear += shares if gap == max(GAPS) and size == max(UNEQUAL_ROWS) else []
             rows.append((f"{gap:.2f}", f"{size:,}", *map(str, shares)))
-    aims = (right_at_least(f"both see {max(GAPS)} AUC on {max(UNEQUAL_ROWS):,} rows", clear, 0.95),)
+    aims = (right_at_least(f"both detect {max(GAPS)} AUC on {max(UNEQUAL_ROWS):,} rows", clear, 0.95),)
     title = f"Right decisions of the gate, % of {n:,} pairs, {100 * SHARE:.0f} % leavers"
     header = ("AUC apart", "rows", f"worse: {HELD}", f"better: {PROMOTED}")
     return [Table(title, header, tuple(rows), aims)]

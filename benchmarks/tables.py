@@ -84,10 +84,10 @@ class Table:
         return "\n".join([self.title, *laid, *map(str, self.aims)])
 
     def to_markdown(self) -> str:
-        """Lay it out for the README, folded below its title."""
+        """Lay it out for a page, folded below its title."""
         lines = [self.header, tuple("---" for _ in self.header), *self.rows]
         table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
         aims = "\n".join(f"- {aim}" for aim in self.aims)
-        reached = f"{sum(aim.reached for aim in self.aims)} of {len(self.aims)} aims reached"
+        reached = f"{sum(aim.reached for aim in self.aims)} of {len(self.aims)} targets met"
         summary = f"<details><summary>{self.title}: {reached}</summary>"
         return "\n\n".join([summary, table, aims, "</details>"])

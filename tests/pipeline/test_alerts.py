@@ -22,7 +22,7 @@ from risk.history import outbox
 from risk.monitoring import alert_channels
 
 ROOT = Path(__file__).resolve().parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "alerts.md").read_text(encoding="utf-8")
 DAY_S = 86_400
 
 
@@ -402,9 +402,9 @@ def test_a_disk_that_takes_nothing_is_told_once_all_the_same(bare, hook):
 
 
 @pytest.mark.slow
-def test_the_command_of_the_readme_mails_each_message_once(old_world):
-    (code,) = re.findall(r"```py\n(# mail\.py.*?)```", README, re.DOTALL)
-    (keys,) = re.findall(r"```json\n(\{\"alerts\": \{\"command\".*?)```", README, re.DOTALL)
+def test_the_command_of_the_page_on_alerts_mails_each_message_once(old_world):
+    (code,) = re.findall(r"```py\n(# mail\.py.*?)```", PAGE, re.DOTALL)
+    (keys,) = re.findall(r"```json\n(\{\"alerts\": \{\"command\".*?)```", PAGE, re.DOTALL)
     with mail_server() as server:
         code = code.replace('"localhost", 25', f'"127.0.0.1", {server.server_address[1]}')
         (old_world.root / "mail.py").write_text(code)
@@ -512,8 +512,8 @@ print(sorted(names & set(sys.modules)))
 # --- templates ---------------------------------------------------------------------------------------------
 
 
-def test_the_templates_of_the_readme_are_taken(bare):
-    found = [json.loads(text) for text in re.findall(r"```json\n(\{\"alerts\".*?)```", README, re.DOTALL)]
+def test_the_templates_of_the_page_on_alerts_are_taken(bare):
+    found = [json.loads(text) for text in re.findall(r"```json\n(\{\"alerts\".*?)```", PAGE, re.DOTALL)]
     assert len(found) == 2
     for keys in found:
         bare.configure(**keys)

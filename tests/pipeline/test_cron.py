@@ -25,7 +25,7 @@ def project(tmp_path):
     """A copy of the project with a ready environment and a crontab of its own."""
     folder = tmp_path / "a project"
     folder.mkdir()
-    for name in ("Makefile", "cronjob.txt", "requirements.txt", "constraints.txt"):
+    for name in ("Makefile", "cronjob.txt", "config.json", "requirements.txt", "constraints.txt"):
         shutil.copy(ROOT / name, folder)
     (folder / ".venv" / "bin").mkdir(parents=True)
     (folder / ".venv" / "bin" / "python").symlink_to(sys.executable)
@@ -36,11 +36,11 @@ def project(tmp_path):
     return folder
 
 
-def make(project, target, **environment):
+def make(project, target, *variables, **environment):
     path = f"{project.parent / 'bin'}:{os.environ['PATH']}"
     table = str(project.parent / "crontab")
     return subprocess.run(
-        ["make", "--silent", target],
+        ["make", "--silent", target, *variables],
         cwd=project,
         env=os.environ | {"PATH": path, "CRONTAB_FILE": table} | environment,
         capture_output=True,
@@ -72,6 +72,25 @@ def test_make_cron_installs_absolute_paths_beside_the_entries_that_are_there(pro
     assert script == str(project / "fullprocess.py") and config == str(project / "config.json")
     assert make(project, "uncron").returncode == 0
     assert table.read_text() == before
+
+
+def test_two_workspaces_are_installed_and_removed_one_by_one(project, tmp_path):
+    other = tmp_path / "other" / "config.json"
+    other.parent.mkdir()
+    other.write_text("{}")
+    assert make(project, "cron").returncode == make(project, "cron", f"CONFIG={other}").returncode == 0
+    assert len(job_lines((tmp_path / "crontab").read_text())) == 2
+    other.unlink()
+    assert make(project, "uncron", f"CONFIG={other}").returncode == 0
+    (line,) = job_lines((tmp_path / "crontab").read_text())
+    assert str(project / "config.json") in line
+
+
+@pytest.mark.parametrize("name", ["config.json", "/nowhere/config.json"])
+def test_a_config_that_cron_would_not_find_is_refused(project, tmp_path, name):
+    done = make(project, "cron", f"CONFIG={name}")
+    assert done.returncode != 0 and name in done.stderr
+    assert not (tmp_path / "crontab").exists()
 
 
 def test_a_crontab_that_cannot_be_read_is_not_overwritten(project):

@@ -109,7 +109,7 @@ def tell_worked_example(verdict):
         ("leavers", f"{shares[0]} before, {shares[1]} now, p {leavers['p_value']:.2g}"),
     ]
     for one in sorted(found["shifts"], key=lambda s: s["column"]):
-        moved = "moved" if one["column"] in found["moved"] else "not moved"
+        moved = "shifted" if one["column"] in found["moved"] else "not shifted"
         psi = f"PSI {one['psi']:.3f} (limit {one['psi_critical']:.3f}), KS {one['ks']:.3f}"
         told.append((one["column"], f"{psi}, p {one['p_adjusted']:.2g}, {moved}"))
     against = f"AUC {auc['candidate']:.3f} against {auc['deployed']:.3f} on {gate['n']:,} rows"

@@ -39,6 +39,14 @@ SCRIPTS = {
 }
 
 
+def keep_packages(root, ago_s=0.0):
+    """Let the answers about packages be known already: no test asks an index."""
+    path = root / ".state" / "packages.json"
+    path.parent.mkdir(exist_ok=True)
+    names = dependencies.read_names(Path(diagnostics.__file__).parent / "requirements.txt")
+    path.write_text(json.dumps({name: {"latest": "1.0", "at": time.time() - ago_s} for name in names}))
+
+
 class Workspace:
     """A folder with config.json, worked by the scripts' own main."""
 
@@ -88,11 +96,7 @@ class Workspace:
         return result
 
     def keep_packages(self, ago_s=0.0):
-        """Let the answers about packages be known already: no test asks an index."""
-        path = self.root / ".state" / "packages.json"
-        path.parent.mkdir(exist_ok=True)
-        names = dependencies.read_names(Path(diagnostics.__file__).parent / "requirements.txt")
-        path.write_text(json.dumps({name: {"latest": "1.0", "at": time.time() - ago_s} for name in names}))
+        keep_packages(self.root, ago_s)
 
     def table(self):
         return (self.root / "ingesteddata" / "finaldata.csv").read_bytes()
