@@ -97,14 +97,14 @@ def suspect_test_data(
     from risk.model import data_checks
 
     interval = score.f1 or 0.0, score.f1_low or 0.0, score.f1_high or 1.0
-    found = [data_checks.suspect_few_test_rows(score.n, score.n_positive, *interval)]
+    found = [data_checks.check_test_size(score.n, score.n_positive, *interval)]
     ledger, mark = load_ledger(config.ledger), card["data"]
     if ledger is not None and has_prefix(config.final_data, ledger, mark):
         schema = Schema.from_json(card["schema"])
         trained_on = replace(ledger, length=mark["length"], rows=mark["n_rows"])
         test = cross_validation.row_digests(X, y)
         trained, n_common = digest_rows(config, trained_on, schema, test)
-        found.append(data_checks.suspect_overlap(trained, test, n_common))
+        found.append(data_checks.check_overlap(trained, test, n_common))
     return [one for one in found if one is not None]
 
 

@@ -397,7 +397,7 @@ class Tick:
         import scoring
         import training
         from risk.data.schema import Schema
-        from risk.model import pickling
+        from risk.model import pickling, plan
 
         config = self.config
         card = read_json(config.model_card, "run training.py")
@@ -415,7 +415,7 @@ class Tick:
         )
         told = plain({"judged_on": judged_on, **decision.to_json()})
         logs.log("fullprocess").info("gate=%s reasons=%s", decision.decision, "; ".join(decision.reasons))
-        facts = {"gate": told, **training.measure(candidate, trained)}
+        facts = {"gate": told, **plan.measure_held_back(candidate, trained.held_back, trained.plan)}
         if decision.decision == deployment.PROMOTE and trained.n_held_back:
             training.run(config, refit=trained.plan)
         training.note(config, **facts)

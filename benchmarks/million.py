@@ -24,7 +24,8 @@ import scipy.stats
 import sklearn.metrics  # noqa: F401
 
 from risk.data import profiles
-from risk.monitoring import column_drift, reference, rules
+from risk.model import card
+from risk.monitoring import column_drift, rules
 
 NAMES = ("activity", "revenue", "visits", "tenure")
 
@@ -57,7 +58,7 @@ def main(argv: list[str] | None = None) -> int:
     called, called_new = (p >= 0.4 for p in (probability, probability_new))
     before_mb, wall, cpu = peak_mb(), time.perf_counter(), time.process_time()
     known = profiles.make_profiles(X, NAMES, ())
-    kept = reference.make_reference(y, called, probability)
+    kept = card.make_reference(y, called, probability)
     rules.compute_evidence(
         y_new,
         called_new,

@@ -17,15 +17,16 @@ import pandas as pd
 from scipy import optimize, special, stats
 from sklearn.linear_model import LogisticRegression
 
-import training
 from risk.data import profiles
 from risk.metrics import classification, cross_validation
 from risk.metrics.cross_validation import OutOfFold
-from risk.model import estimators
-from risk.model.selection import Choice, Rule
+from risk.model import estimators, plan, training_rows
+from risk.model.plan import TrainingPlan
+from risk.model.selection import Choice
+from risk.model.thresholds import ThresholdRule
+from risk.model.training_rows import LabelledRows
 from risk.monitoring import column_drift, rules
 from risk.monitoring.rules import Evidence
-from training import Labelled, TrainingPlan
 
 NUMBERS = ("activity", "revenue", "visits", "tenure")
 TEXTS = ("region",)
@@ -138,7 +139,7 @@ def fit(X: np.ndarray, y: np.ndarray) -> LogisticRegression:
     return LogisticRegression(solver="newton-cholesky").fit(X, y)
 
 
-def fit_model(data: Labelled) -> Model:
+def fit_model(data: LabelledRows) -> Model:
     return Model(fit(encode(data.X), data.y), float(data.y.mean()))
 
 
@@ -185,28 +186,26 @@ def deploy(
     X_test, y_test = draw(rng, TEST_ROWS, world)
     X, y = change((X, y)) if change else (X, y)
     is_new = np.arange(n) >= (n // 2 if gated else 0)
-    everything = Labelled(X, y.astype(int), is_new, digests=np.empty(0), n_labelled=n)
-    held_back = training.find_held_back(everything, gated)
-    data = everything.take(~held_back)
+    everything = LabelledRows(X, y.astype(int), is_new, digests=np.empty(0), n_labelled=n)
+    data, held_back = training_rows.split_for_gate(everything, gated)
     kept = keep_reference(data)
     if gated:
-        plan = TrainingPlan(None, "all", None, {"reference": kept})
-        trained = training.TrainingResult("", 0, 0, 0, plan, everything.take(held_back))
-        kept = training.measure(fit_model(data), trained).get("reference", kept)
+        made = TrainingPlan(None, "all", None, {"reference": kept})
+        kept = plan.measure_held_back(fit_model(data), held_back, made).get("reference", kept)
     model = fit_model(everything)
     known = profiles.make_profiles(X[everything.newest], NUMBERS, TEXTS)
     recorded = classification.compute_score(y_test, *model.answer(X_test)).f1 or 0.0
     return Release(model, kept, known, recorded, X[everything.newest])
 
 
-def keep_reference(data: Labelled) -> dict[str, Any]:
+def keep_reference(data: LabelledRows) -> dict[str, Any]:
     """Cross-validate, and keep what training keeps of it."""
     fold = cross_validation.draw_folds(data.y, random_state=0)[:1]
     found, X = OutOfFold(data.y, fold, np.empty(fold.shape)), encode(data.X)
     for repeat, out in found.parts():
         found.log_odds[repeat, out] = fit(X[~out], data.y[~out]).decision_function(X[out])
     choice = Choice(RECIPE, float(data.y.mean()), {}, found)
-    return training.keep_reference(choice, data, Rule("balanced"))
+    return plan.compute_reference(choice, data, ThresholdRule("balanced"))
 
 
 def plain_ks(train: pd.DataFrame, X: pd.DataFrame, alpha: float) -> bool:

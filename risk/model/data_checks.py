@@ -52,7 +52,7 @@ def shown(value: Any) -> str:
 # --- features ------------------------------------------------------------------------------------------
 
 
-def suspect_features(X: pd.DataFrame, y: np.ndarray, rows: np.ndarray) -> list[DataCheck]:
+def check_features(X: pd.DataFrame, y: np.ndarray, rows: np.ndarray) -> list[DataCheck]:
     """Look at every feature: constant, like an id, or knowing the answer.
 
     Parameters
@@ -67,12 +67,12 @@ def suspect_features(X: pd.DataFrame, y: np.ndarray, rows: np.ndarray) -> list[D
     rows = rows[:: -(-len(rows) // SAMPLE_ROWS)]
     found = []
     for name in X.columns:
-        checks = (suspect_constant(X[name], rows), suspect_id(X[name], rows), suspect_leak(X[name], y, rows))
+        checks = (check_constant(X[name], rows), check_id(X[name], rows), check_leak(X[name], y, rows))
         found += [one for one in checks if one is not None]
     return found
 
 
-def suspect_constant(column: pd.Series[Any], rows: np.ndarray) -> DataCheck | None:
+def check_constant(column: pd.Series[Any], rows: np.ndarray) -> DataCheck | None:
     """Find a column that says the same of every row; missing is something to say, too."""
     if column.iloc[rows].nunique(dropna=False) > 1 or column.nunique(dropna=False) > 1:
         return None
@@ -81,7 +81,7 @@ def suspect_constant(column: pd.Series[Any], rows: np.ndarray) -> DataCheck | No
     return DataCheck("constant", text, (str(column.name),))
 
 
-def suspect_id(column: pd.Series[Any], rows: np.ndarray) -> DataCheck | None:
+def check_id(column: pd.Series[Any], rows: np.ndarray) -> DataCheck | None:
     """Find a column that names clients rather than describing them."""
     sample = column.iloc[rows].dropna()
     if len(sample) < ID_ROWS:
@@ -129,7 +129,7 @@ def counts_up(values: np.ndarray, sample: np.ndarray) -> bool:
     return bool(share >= (SORTED_GRID_SHARE if is_sorted else GRID_SHARE)) and looks_counted(values)
 
 
-def suspect_leak(column: pd.Series[Any], y: np.ndarray, rows: np.ndarray) -> DataCheck | None:
+def check_leak(column: pd.Series[Any], y: np.ndarray, rows: np.ndarray) -> DataCheck | None:
     """Find a column that alone tells leavers from stayers, or a group of rows that left to the last one.
 
     Nobody's behaviour says so much: such a column is written after the event, or is the label itself.
@@ -242,7 +242,7 @@ def is_value(value: object, column: pd.Series[Any]) -> np.ndarray:
 # --- scores --------------------------------------------------------------------------------------------
 
 
-def suspect_no_signal(auc: Mapping[str, float]) -> DataCheck | None:
+def check_signal(auc: Mapping[str, float]) -> DataCheck | None:
     """Find a model no better than chance: the interval of its cross-validated AUC reaches 0.5."""
     if auc["low"] > cross_validation.CHANCE_AUC:
         return None
@@ -254,7 +254,7 @@ def suspect_no_signal(auc: Mapping[str, float]) -> DataCheck | None:
     return DataCheck("no_signal", text)
 
 
-def suspect_few_test_rows(n: int, n_positive: int, f1: float, low: float, high: float) -> DataCheck | None:
+def check_test_size(n: int, n_positive: int, f1: float, low: float, high: float) -> DataCheck | None:
     """Find test data too small for a score, and show how far the score may be off.
 
     Parameters
@@ -274,7 +274,7 @@ def suspect_few_test_rows(n: int, n_positive: int, f1: float, low: float, high: 
     return DataCheck("few_test_rows", text)
 
 
-def suspect_overlap(train: np.ndarray, test: np.ndarray, n_common: int | None = None) -> DataCheck | None:
+def check_overlap(train: np.ndarray, test: np.ndarray, n_common: int | None = None) -> DataCheck | None:
     """Find test rows that are training rows, more of them than equal rows come by chance.
 
     Parameters

@@ -137,6 +137,16 @@ def _make_classifier(recipe: Recipe) -> Any:
 
 
 @contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute on one thread: the same bytes on any machine, and a core is left to the API."""
+    import sklearn.ensemble  # noqa: F401  (its thread pool must be there before it can be limited)
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1):
+        yield
+
+
+@contextmanager
 def blaming(params: Mapping[str, Any]) -> Iterator[None]:
     """While a model is fitted: what scikit-learn refuses of `params` is a mistake in config.json."""
     try:

@@ -21,7 +21,7 @@ ASKED = 20_000  # rows of a fold that models are asked about
 WORTH = 0.001  # of AUC: what is less, nobody would wait for
 
 
-def draw_curve(
+def compute_curve(
     estimator: Any, X: pd.DataFrame, y: np.ndarray, digests: np.ndarray, *, random_state: int
 ) -> dict[str, Any]:
     """Draw the learning curve of a model over the rows of smallest digest.
@@ -73,7 +73,7 @@ def draw_curve(
     return {"points": points, **last.to_json(), "levelled": last.gain < WORTH or not last.better}
 
 
-def say(curve: dict[str, Any], n_fitted: int, n_labelled: int) -> str:
+def describe_curve(curve: dict[str, Any], n_fitted: int, n_labelled: int) -> str:
     """Say in a sentence how large a sample is, and whether it is large enough."""
     said = f"fitted on a sample of {n_fitted:,} of {n_labelled:,} labelled rows, by digest"
     if curve["gain"] is None:

@@ -1,4 +1,4 @@
-"""Which model do the training rows ask for: estimator, log scale, calibration, threshold?
+"""Model selection: estimator, log scale, calibration and threshold, by cross-validation on training rows.
 
 Every choice is made by cross-validation on at most 50,000 training rows and by one rule: the simpler
 stays unless the other is better by more than one standard error. Test data are never looked at.
@@ -16,6 +16,7 @@ from risk.metrics import calibration, cross_validation
 from risk.metrics.cross_validation import OutOfFold
 from risk.model import estimators, thresholds
 from risk.model.estimators import Recipe
+from risk.model.thresholds import COST, ThresholdRule
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,26 +27,25 @@ MIN_TO_COMPARE = cross_validation.N_FOLDS  # rows of the smaller class: below it
 
 
 @dataclass(frozen=True)
-class Rule:
-    """How the threshold is chosen: "balanced", "f1", "cost" with its two costs, or a number."""
-
-    threshold: str | float
-    call_cost: float | None = None
-    loss_cost: float | None = None
-
-
-@dataclass(frozen=True)
 class Choice:
-    """What was chosen, in `facts` what every choice rests on, in `found` what was said of left-out rows."""
+    """What was chosen.
+
+    Attributes
+    ----------
+    facts : dict
+        What each choice rests on.
+    left_out : OutOfFold
+        What the chosen kind of model predicts of rows that it was not fitted on.
+    """
 
     recipe: Recipe
     threshold: float
     facts: dict[str, Any]
-    found: OutOfFold = field(repr=False, compare=False)
+    left_out: OutOfFold = field(repr=False, compare=False)
 
 
 def choose(
-    X: pd.DataFrame, y: np.ndarray, recipe: Recipe, estimator: str, rule: Rule, rows: np.ndarray
+    X: pd.DataFrame, y: np.ndarray, recipe: Recipe, estimator: str, rule: ThresholdRule, rows: np.ndarray
 ) -> Choice:
     """Choose estimator, log scale, calibration and threshold.
 
@@ -58,33 +58,33 @@ def choose(
         Columns, seed and parameters; what else it says is decided here.
     estimator : str
         Name of the estimator, or "auto".
-    rule : Rule
+    rule : ThresholdRule
         How the threshold is chosen.
     rows : ndarray of int
         Positions of the sample that everything is tried on.
     """
     y_tried = y[rows]
     n = cross_validation.smaller_class(y_tried)
-    tried = list(contenders(recipe, estimator, find_skewed(X, recipe.numbers, rows), n))
+    tried = list(list_candidates(recipe, estimator, find_skewed(X, recipe.numbers, rows), n))
     fold = cross_validation.draw_folds(y_tried, random_state=recipe.random_state)
-    recipe, found, selection = choose_estimator(X.iloc[rows], y_tried, fold, tried)
+    recipe, left_out, selection = choose_estimator(X.iloc[rows], y_tried, fold, tried)
     if estimator == "auto" and n < MIN_TO_COMPARE:
         selection["reason"] = "too few rows to compare estimators"
     if n < cross_validation.ENOUGH:
         calibrated: dict[str, Any] = {"used": False, "reason": "too few rows to calibrate"}
     else:
-        found, calibrated = choose_calibration(found)
-    threshold, weighed, f1 = choose_threshold(found, rule, float(y.mean()))
+        left_out, calibrated = choose_calibration(left_out)
+    threshold, weighed, f1 = choose_threshold(left_out, rule, float(y.mean()))
     facts = {
         "selection": selection,
         "calibration": calibrated,
         "threshold_choice": weighed,
-        "cross_validation": describe(found, f1),
+        "cross_validation": describe(left_out, f1),
     }
-    return Choice(replace(recipe, calibrated=calibrated["used"]), threshold, facts, found)
+    return Choice(replace(recipe, calibrated=calibrated["used"]), threshold, facts, left_out)
 
 
-def contenders(recipe: Recipe, estimator: str, skewed: Sequence[str], n: int) -> Iterator[Recipe]:
+def list_candidates(recipe: Recipe, estimator: str, skewed: Sequence[str], n: int) -> Iterator[Recipe]:
     """List what is compared, the simplest first; `n` counts the rows of the smaller class."""
     if estimator != estimators.BOOSTED:
         yield replace(recipe, estimator=estimators.LINEAR)
@@ -118,41 +118,45 @@ def choose_estimator(
     X: pd.DataFrame, y: np.ndarray, fold: np.ndarray, recipes: Sequence[Recipe]
 ) -> tuple[Recipe, OutOfFold, dict[str, Any]]:
     """Choose by AUC on the same folds: the simpler unless the next is better by more than noise."""
-    found = [cross_validation.leave_out(estimators.make_pipeline(recipe), X, y, fold) for recipe in recipes]
-    auc = [one.scores(cross_validation.auc) for one in found]
+    left_out = [
+        cross_validation.leave_out(estimators.make_pipeline(recipe), X, y, fold) for recipe in recipes
+    ]
+    auc = [one.scores(cross_validation.auc) for one in left_out]
     facts: dict[str, Any] = {
         "n_rows": len(y),
         "n_folds": len(auc[0]),
-        "auc": {name_of(recipe): float(scores.mean()) for recipe, scores in zip(recipes, auc, strict=True)},
+        "auc": {
+            name_recipe(recipe): float(scores.mean()) for recipe, scores in zip(recipes, auc, strict=True)
+        },
     }
     best = 0
     for number in range(1, len(recipes)):
-        gain = cross_validation.compare(auc[number], auc[best], found[0].n_folds)
+        gain = cross_validation.compare(auc[number], auc[best], left_out[0].n_folds)
         if recipes[number].logged:
             columns = list(recipes[number].logged)
             facts["log_scale"] = {"columns": columns, "used": gain.better, **gain.to_json()}
         else:
             facts |= gain.to_json()
         best = number if gain.better else best
-    return recipes[best], found[best], facts
+    return recipes[best], left_out[best], facts
 
 
-def name_of(recipe: Recipe) -> str:
+def name_recipe(recipe: Recipe) -> str:
     """Name a contender for a reader."""
     return f"{recipe.estimator} on a log scale" if recipe.logged else recipe.estimator
 
 
-def choose_calibration(found: OutOfFold) -> tuple[OutOfFold, dict[str, Any]]:
+def choose_calibration(left_out: OutOfFold) -> tuple[OutOfFold, dict[str, Any]]:
     """Take a sigmoid when it lowers the Brier loss on rows that neither it nor the model has seen.
 
     Not for a model that may be no better than chance: the best sigmoid for it is flat, and a slope that
     chance bends below zero would turn the ranking round.
     """
-    after = calibration.calibrate(found)
-    losses = [one.scores(calibration.brier_loss) for one in (found, after)]
-    gain = cross_validation.compare(-losses[1], -losses[0], found.n_folds)
+    after = calibration.calibrate(left_out)
+    losses = [one.scores(calibration.brier_loss) for one in (left_out, after)]
+    gain = cross_validation.compare(-losses[1], -losses[0], left_out.n_folds)
     ranks = (
-        cross_validation.summarise(found.scores(cross_validation.auc), found.n_folds)["low"]
+        cross_validation.summarise(left_out.scores(cross_validation.auc), left_out.n_folds)["low"]
         > cross_validation.CHANCE_AUC
     )
     facts = {
@@ -160,32 +164,14 @@ def choose_calibration(found: OutOfFold) -> tuple[OutOfFold, dict[str, Any]]:
         "brier_before": float(losses[0].mean()),
         "brier_after": float(losses[1].mean()),
         **gain.to_json(),
-        "curve_before": calibration.reliability_curve(found.y, found.probability[0]),
+        "curve_before": calibration.reliability_curve(left_out.y, left_out.probability[0]),
         "curve_after": calibration.reliability_curve(after.y, after.probability[0]),
     }
-    return (after if facts["used"] else found), facts
-
-
-def cut(y: np.ndarray, probability: np.ndarray, rule: Rule, share: float) -> float:
-    """Choose a threshold by a rule on probabilities of rows that the model was not fitted on."""
-    if rule.threshold == "balanced":
-        return share
-    if rule.threshold == "f1":
-        return thresholds.choose_by_f1(y, probability)
-    if rule.threshold == "cost":
-        return thresholds.choose_by_cost(y, probability, *costs_of(rule))
-    return float(rule.threshold)
-
-
-def costs_of(rule: Rule) -> tuple[float, float]:
-    """Give the two costs of the rule "cost"."""
-    if rule.call_cost is None or rule.loss_cost is None:
-        raise ValueError("the threshold rule 'cost' needs call_cost and loss_cost")
-    return rule.call_cost, rule.loss_cost
+    return (after if facts["used"] else left_out), facts
 
 
 def choose_threshold(
-    found: OutOfFold, rule: Rule, share: float
+    left_out: OutOfFold, rule: ThresholdRule, share: float
 ) -> tuple[float, dict[str, Any], dict[str, float]]:
     """Choose the threshold of the model, and say how good it is on rows that did not choose it.
 
@@ -200,39 +186,41 @@ def choose_threshold(
     f1 : dict
         Mean, spread and interval over folds, each at a threshold that the other folds chose.
     """
-    chosen, weighed = cut(*found.pooled(), rule, share), dict[str, Any]()
-    others = others_cuts(found, rule, share)
-    if rule.threshold == "cost":
-        chosen, others, weighed = weigh_costs(found, rule, chosen, others)
-    f1 = score_cuts(found, others, thresholds.f1_score)
-    return chosen, weighed, cross_validation.summarise(f1, found.n_folds)
+    chosen, weighed = rule.choose(*left_out.pooled(), share), dict[str, Any]()
+    others = choose_for_folds(left_out, rule, share)
+    if rule.threshold == COST:
+        chosen, others, weighed = weigh_costs(left_out, rule, chosen, others)
+    f1 = score_at(left_out, others, thresholds.f1_score)
+    return chosen, weighed, cross_validation.summarise(f1, left_out.n_folds)
 
 
-def others_cuts(found: OutOfFold, rule: Rule, share: float) -> list[float]:
+def choose_for_folds(left_out: OutOfFold, rule: ThresholdRule, share: float) -> list[float]:
     """Choose a threshold for each fold on the other folds of its shuffle."""
-    return [cut(found.y[~out], found.probability[r, ~out], rule, share) for r, out in found.parts()]
+    return [
+        rule.choose(left_out.y[~out], left_out.probability[r, ~out], share) for r, out in left_out.parts()
+    ]
 
 
-def score_cuts(found: OutOfFold, cuts: Sequence[float], metric: cross_validation.Metric) -> np.ndarray:
-    """Compute `metric(y, called)` on each fold at the threshold of that fold."""
-    parts = zip(found.parts(), cuts, strict=True)
-    return np.array([metric(found.y[out], found.probability[r, out] >= at) for (r, out), at in parts])
+def score_at(left_out: OutOfFold, cuts: Sequence[float], metric: cross_validation.Metric) -> np.ndarray:
+    """Compute `metric(y, flagged)` on each fold at the threshold of that fold."""
+    parts = zip(left_out.parts(), cuts, strict=True)
+    return np.array([metric(left_out.y[out], left_out.probability[r, out] >= at) for (r, out), at in parts])
 
 
 def weigh_costs(
-    found: OutOfFold, rule: Rule, least: float, others: list[float]
+    left_out: OutOfFold, rule: ThresholdRule, least: float, others: list[float]
 ) -> tuple[float, list[float], dict[str, Any]]:
     """Weigh the cut of least cost against the one that honest probabilities ask for."""
-    call_cost, loss_cost = costs_of(rule)
+    call_cost, loss_cost = rule.costs
     expected = call_cost / loss_cost
 
-    def cost(y: np.ndarray, called: np.ndarray) -> float:
-        return thresholds.cost_per_client(y, called, call_cost, loss_cost)
+    def cost(y: np.ndarray, flagged: np.ndarray) -> float:
+        return thresholds.cost_per_client(y, flagged, call_cost, loss_cost)
 
-    at_expected = score_cuts(found, [expected] * len(others), cost)
-    at_least = score_cuts(found, others, cost)
-    gain = cross_validation.compare(-at_least, -at_expected, found.n_folds)
-    taken = gain.better and cross_validation.smaller_class(found.y) >= cross_validation.ENOUGH
+    at_expected = score_at(left_out, [expected] * len(others), cost)
+    at_least = score_at(left_out, others, cost)
+    gain = cross_validation.compare(-at_least, -at_expected, left_out.n_folds)
+    taken = gain.better and cross_validation.smaller_class(left_out.y) >= cross_validation.ENOUGH
     facts = {
         "expected_cost_cut": expected,
         "least_cost_cut": least,
@@ -241,22 +229,22 @@ def weigh_costs(
             "at_expected_cost_cut": float(at_expected.mean()),
             "at_least_cost_cut": float(at_least.mean()),
             "call_everyone": call_cost,
-            "call_nobody": loss_cost * float(found.y.mean()),
+            "call_nobody": loss_cost * float(left_out.y.mean()),
         },
     }
     return (least, others, facts) if taken else (expected, [expected] * len(others), facts)
 
 
-def describe(found: OutOfFold, f1: dict[str, float]) -> dict[str, Any]:
+def describe(left_out: OutOfFold, f1: dict[str, float]) -> dict[str, Any]:
     """Say how good the chosen model is on left-out rows, beside what no model at all would reach."""
-    share = float(found.y.mean())
+    share = float(left_out.y.mean())
     return {
-        "n_rows": len(found.y),
-        "n_positive": int(found.y.sum()),
-        "n_folds": found.n_folds * len(found.fold),
-        "auc": cross_validation.summarise(found.scores(cross_validation.auc), found.n_folds),
+        "n_rows": len(left_out.y),
+        "n_positive": int(left_out.y.sum()),
+        "n_folds": left_out.n_folds * len(left_out.fold),
+        "auc": cross_validation.summarise(left_out.scores(cross_validation.auc), left_out.n_folds),
         "f1": f1,
-        "brier": cross_validation.summarise(found.scores(calibration.brier_loss), found.n_folds),
+        "brier": cross_validation.summarise(left_out.scores(calibration.brier_loss), left_out.n_folds),
         "floor": {
             "auc": cross_validation.CHANCE_AUC,
             "f1": 2 * share / (1 + share),

@@ -1,4 +1,4 @@
-"""From which probability on is a client called?
+"""The decision threshold: from which probability on a client is predicted to leave.
 
 Each choice looks at rows that the model was not fitted on, never at test data.
 """
@@ -9,29 +9,83 @@ from dataclasses import dataclass
 
 import numpy as np
 
+BALANCED, F1, COST = "balanced", "f1", "cost"
+
+
+@dataclass(frozen=True)
+class ThresholdRule:
+    """How the threshold is chosen: "balanced", "f1", "cost" with its two costs, or a number."""
+
+    threshold: str | float
+    call_cost: float | None = None
+    loss_cost: float | None = None
+
+    @property
+    def costs(self) -> tuple[float, float]:
+        """The two costs of the rule "cost": of a call, and of a lost client.
+
+        Raises
+        ------
+        ValueError
+            When either is missing.
+        """
+        if self.call_cost is None or self.loss_cost is None:
+            raise ValueError("the threshold rule 'cost' needs call_cost and loss_cost")
+        return self.call_cost, self.loss_cost
+
+    def choose(self, y: np.ndarray, probability: np.ndarray, share: float) -> float:
+        """Choose a threshold on rows that the model was not fitted on.
+
+        Parameters
+        ----------
+        y, probability : ndarray of shape (n_samples,)
+            Labels (1 leaves, 0 stays) and probabilities of leaving.
+        share : float
+            Of leavers in training.
+        """
+        if self.threshold == BALANCED:
+            return share
+        if self.threshold == F1:
+            return choose_by_f1(y, probability)
+        if self.threshold == COST:
+            return choose_by_cost(y, probability, *self.costs)
+        return float(self.threshold)
+
+    def resolve(self, chosen: float, y: np.ndarray) -> float:
+        """Give the threshold for rows with labels `y`: their share of leavers, or what was chosen."""
+        return float(y.mean()) if self.threshold == BALANCED else chosen
+
 
 @dataclass(frozen=True)
 class Cuts:
-    """Every way to part clients into called and not called by a probability, from few to many.
+    """Every way to split clients into flagged and not flagged by a probability, from few to many.
 
     Attributes
     ----------
     threshold : ndarray of shape (n_cuts,)
-        Falling, each half way between two neighbouring probabilities; the first calls nobody.
-    n_called, n_found : ndarray of shape (n_cuts,)
-        Clients called, and leavers among them.
+        Falling, each half way between two neighbouring probabilities; the first flags nobody.
+    n_flagged, n_true_positive : ndarray of shape (n_cuts,)
+        Clients flagged, and leavers among them.
     n_positive : int
         Leavers in all.
     """
 
     threshold: np.ndarray
-    n_called: np.ndarray
-    n_found: np.ndarray
+    n_flagged: np.ndarray
+    n_true_positive: np.ndarray
     n_positive: int
 
 
 def list_cuts(y: np.ndarray, probability: np.ndarray) -> Cuts:
-    """List the cuts of clients with labels `y` (1 leaves) and probabilities in (0, 1)."""
+    """List the cuts of clients.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n_samples,)
+        1 leaves, 0 stays.
+    probability : ndarray of shape (n_samples,)
+        Of leaving, between 0 and 1, both excluded.
+    """
     values, where = np.unique(probability, return_inverse=True)
     n = np.bincount(where, minlength=len(values))[::-1]
     n_left = np.bincount(where, weights=y, minlength=len(values))[::-1].astype(np.int64)
@@ -47,32 +101,59 @@ def list_cuts(y: np.ndarray, probability: np.ndarray) -> Cuts:
 
 
 def choose_by_f1(y: np.ndarray, probability: np.ndarray) -> float:
-    """Choose the cut of the largest F1 = 2 TP / (called + leavers); of equal ones that with fewest calls."""
+    """Choose the cut of the largest F1 = 2 TP / (flagged + leavers); of equal ones that with fewest flagged.
+
+    Parameters
+    ----------
+    y, probability : ndarray of shape (n_samples,)
+        See `list_cuts`.
+    """
     cuts = list_cuts(y, probability)
-    return float(cuts.threshold[np.argmax(2 * cuts.n_found / (cuts.n_called + cuts.n_positive))])
+    return float(cuts.threshold[np.argmax(2 * cuts.n_true_positive / (cuts.n_flagged + cuts.n_positive))])
 
 
 def choose_by_cost(y: np.ndarray, probability: np.ndarray, call_cost: float, loss_cost: float) -> float:
-    """Choose the cut of the least total cost; of equal ones the nearest to `call_cost / loss_cost`."""
+    """Choose the cut of the least total cost; of equal ones the nearest to `call_cost / loss_cost`.
+
+    Parameters
+    ----------
+    y, probability : ndarray of shape (n_samples,)
+        See `list_cuts`.
+    """
     cuts = list_cuts(y, probability)
-    cost = call_cost * cuts.n_called + loss_cost * (cuts.n_positive - cuts.n_found)
+    cost = call_cost * cuts.n_flagged + loss_cost * (cuts.n_positive - cuts.n_true_positive)
     least = cuts.threshold[cost == cost.min()]
     return float(least[np.argmin(np.abs(least - call_cost / loss_cost))])
 
 
-def cost_per_client(y: np.ndarray, called: np.ndarray, call_cost: float, loss_cost: float) -> float:
-    """Compute what a client costs: each call, and each leaver whom nobody called.
+def cost_per_client(y: np.ndarray, flagged: np.ndarray, call_cost: float, loss_cost: float) -> float:
+    """Compute the mean cost of a client: each call, and each leaver whom nobody called.
 
     A client is worth a call when probability * loss_cost > call_cost, so with honest probabilities the
     least expected cost lies at call_cost / loss_cost [1]_.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n_samples,)
+        1 leaves, 0 stays.
+    flagged : ndarray of bool, shape (n_samples,)
+        Predicted to leave, and called therefore.
 
     References
     ----------
     .. [1] C. Elkan, "The foundations of cost-sensitive learning", IJCAI 2001, pp. 973-978.
     """
-    return float(np.mean(np.where(called, call_cost, loss_cost * y)))
+    return float(np.mean(np.where(flagged, call_cost, loss_cost * y)))
 
 
-def f1_score(y: np.ndarray, called: np.ndarray) -> float:
-    """Compute F1 of the leavers: 2 TP / (called + leavers); 0 where there are neither."""
-    return float(2 * (called & (y == 1)).sum() / max(called.sum() + (y == 1).sum(), 1))
+def f1_score(y: np.ndarray, flagged: np.ndarray) -> float:
+    """Compute F1 of the leavers: 2 TP / (flagged + leavers); 0 where there are neither.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n_samples,)
+        1 leaves, 0 stays.
+    flagged : ndarray of bool, shape (n_samples,)
+        Predicted to leave.
+    """
+    return float(2 * (flagged & (y == 1)).sum() / max(flagged.sum() + (y == 1).sum(), 1))

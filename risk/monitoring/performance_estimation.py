@@ -185,7 +185,7 @@ def load_reliability(kept: Mapping[str, Any] | None, card: Mapping[str, Any]) ->
     Parameters
     ----------
     kept : mapping or None
-        What `reference.make_reference` made of rows that the model had not seen.
+        What `card.make_reference` made of rows that the model had not seen.
     card : mapping
         The model card: where the reference says too little, the reliability curve of cross-validation.
     """

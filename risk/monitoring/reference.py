@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from risk.data import profiles
-from risk.metrics import auc, calibration, classification, two_sample
+from risk.metrics import auc, classification, two_sample
 from risk.metrics.auc import Ranking
 from risk.metrics.classification import Score
 from risk.monitoring import column_drift
@@ -47,34 +47,6 @@ class LeaverShare:
     share_reference: float | None
     share: float | None
     p_value: float | None
-
-
-def make_reference(
-    y: np.ndarray, y_pred: np.ndarray, probability: np.ndarray, *, y_train: np.ndarray | None = None
-) -> dict[str, Any]:
-    """Keep what later rows are held against: scores, what their noise is made of, the predictions' profile.
-
-    Parameters
-    ----------
-    y, y_pred, probability : ndarray of shape (n_samples,)
-        Labels (1 leaves, 0 stays), answers and probabilities of rows that the model has not seen.
-    y_train : ndarray of shape (n_trained,), optional
-        Labels of the training rows: more of them to tell the share of leavers by.
-
-    Returns
-    -------
-    reference : dict
-        JSON: the fields of a `Score`, `ranking`, `score_profile`, `leavers` and `reliability`.
-    """
-    ranked = auc.rank(y, probability)
-    labels = y if y_train is None else y_train
-    return {
-        **classification.compute_score(y, y_pred, probability, ranked=ranked).to_json(),
-        "ranking": ranked.to_json() if ranked else None,
-        "score_profile": profiles.profile_numbers(probability).to_json(),
-        "leavers": {"n": len(labels), "n_positive": int((labels == 1).sum())},
-        "reliability": calibration.measure(y, probability).to_json() if len(y) else None,
-    }
 
 
 def drop_machine_fields(reference: Reference | None) -> dict[str, Any] | None:

@@ -99,7 +99,7 @@ def compute_evidence(
     recorded_score : float
         F1 of the deployed model on the test data, as deployed.
     release_reference : mapping or None
-        What `reference.make_reference` made for the deployed release; None when it has none.
+        What `card.make_reference` made for the deployed release; None when it has none.
     shifts : tuple of ColumnShift
         How far each feature has moved; empty when the release keeps no profiles.
     """

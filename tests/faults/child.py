@@ -198,9 +198,9 @@ def draw_nothing(replace: Callable[..., None] = setattr) -> None:
 
 def remember_plans(folder: Path) -> None:
     """Cross-validate once for each table: what follows from the same rows and the same words is kept."""
-    import training
+    from risk.model import plan
 
-    real = training.make_plan
+    real = plan.make_plan
 
     def make_plan(*arguments):
         kept = folder / hashlib.sha256(pickle.dumps(arguments)).hexdigest()
@@ -210,7 +210,7 @@ def remember_plans(folder: Path) -> None:
             beside.rename(kept)
         return pickle.loads(kept.read_bytes())
 
-    training.make_plan = make_plan
+    plan.make_plan = make_plan
 
 
 def make_picture() -> bytes:

@@ -14,10 +14,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 from threadpoolctl import ThreadpoolController, threadpool_limits
 
-import training
 from risk.data import frames
 from risk.data.schema import Schema
 from risk.model import estimators
+from risk.model.card import describe_features
 from risk.model.estimators import Recipe
 from risk.model.registry import Release
 from risk.prediction import fast_path
@@ -49,7 +49,7 @@ def make_rows(n, seed, missing):
 
 def serve(X, y, recipe, threshold=0.5):
     model = estimators.make_estimator(recipe, threshold=threshold, n_rows=len(y)).fit(X, y)
-    card = json.loads(json.dumps({"features": training.describe(X, SCHEMA)}))
+    card = json.loads(json.dumps({"features": describe_features(X, SCHEMA)}))
     found = fast_path.take_apart(model, SCHEMA, card)
     return model_cache.Served(Release("r", {}, {}), model, SCHEMA, found, ThreadpoolController())
 
@@ -139,7 +139,7 @@ def test_a_model_that_others_built_is_asked_through_its_pipeline():
     X, y = make_rows(300, 0, 0.0)
     filled = X.fillna({"plan": "none"})
     model = make_pipeline(OneHotEncoder(handle_unknown="ignore"), LogisticRegression()).fit(filled, y)
-    assert fast_path.take_apart(model, SCHEMA, {"features": training.describe(X, SCHEMA)}) is None
+    assert fast_path.take_apart(model, SCHEMA, {"features": describe_features(X, SCHEMA)}) is None
     served = model_cache.Served(Release("r", {}, {}), model, SCHEMA, None, ThreadpoolController())
     classes, probability = served.say({name: filled[name].tolist() for name in KINDS})
     assert classes.tolist() == model.predict(filled).tolist()
@@ -151,7 +151,7 @@ def test_parts_that_do_not_say_what_the_model_says_are_not_used():
     X, y = make_rows(300, 0, 0.1)
     served = serve(X, y, Recipe(estimators.LINEAR, NUMBERS, TEXTS))
     served.model.estimator_[0].transformers_[0][1][-1].with_mean = False
-    card = {"features": training.describe(X, SCHEMA)}
+    card = {"features": describe_features(X, SCHEMA)}
     assert fast_path.take_apart(served.model, SCHEMA, card) is None
 
 

@@ -4,10 +4,10 @@ import json
 
 import sklearn.ensemble  # noqa: F401  (its thread pool must be there before it can be limited)
 
-import training
 from risk.data import profiles
 from risk.data.schema import Schema
 from risk.model import estimators
+from risk.model.card import describe_features
 from risk.prediction import redundancy
 
 
@@ -19,7 +19,7 @@ def make_card(X, y):
     card = {
         "data": {"n_samples": len(y)},
         "schema": schema.to_json(),
-        "features": training.describe(X, schema),
+        "features": describe_features(X, schema),
         "profiles": {name: one.to_json() for name, one in known.items()},
         "echoes": redundancy.find(X).to_json(),
     }

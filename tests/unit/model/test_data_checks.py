@@ -34,7 +34,7 @@ def make_table(n=600, seed=0):
 
 
 def suspect(X, y, rows=None):
-    return data_checks.suspect_features(X, y, np.arange(len(y)) if rows is None else rows)
+    return data_checks.check_features(X, y, np.arange(len(y)) if rows is None else rows)
 
 
 def codes(found):
@@ -214,7 +214,7 @@ def test_the_auc_of_groups_is_that_of_their_rows(groups):
 
 @pytest.mark.parametrize(("low", "suspected"), [(0.5, True), (0.51, False)])
 def test_an_interval_that_reaches_one_half_is_no_signal(low, suspected):
-    found = data_checks.suspect_no_signal({"mean": 0.6, "low": low, "high": 0.69})
+    found = data_checks.check_signal({"mean": 0.6, "low": low, "high": 0.69})
     assert (found is not None) == suspected
     assert not suspected or ("no better than chance" in found.text and "(0.50 to 0.69)" in found.text)
 
@@ -224,7 +224,7 @@ def test_an_interval_that_reaches_one_half_is_no_signal(low, suspected):
     [(49, 20, True), (50, 20, False), (50, 10, False), (50, 9, True), (500, 491, True), (500, 490, False)],
 )
 def test_few_test_rows_say_little(n, n_positive, suspected):
-    found = data_checks.suspect_few_test_rows(n, n_positive, 0.61, 0.32, 0.84)
+    found = data_checks.check_test_size(n, n_positive, 0.61, 0.32, 0.84)
     assert (found is not None) == suspected
     assert not suspected or "from 0.32 to 0.84" in found.text
 
@@ -235,20 +235,20 @@ def test_test_rows_that_were_trained_on_are_counted():
         cross_validation.row_digests(X[:800], y[:800]),
         cross_validation.row_digests(X[760:], y[760:]),
     )
-    found = data_checks.suspect_overlap(train, test)
+    found = data_checks.check_overlap(train, test)
     assert found.code == "test_rows_in_training" and found.text.startswith("40 of 240 test rows")
-    assert data_checks.suspect_overlap(train, test[40:]) is None
+    assert data_checks.check_overlap(train, test[40:]) is None
 
 
 def test_rows_that_are_equal_by_chance_are_not_counted():
     draw = np.random.default_rng(0)
     train, test = draw.integers(0, 500, 2000), draw.integers(0, 500, 300)
     assert np.isin(test, train).mean() > 0.9
-    assert data_checks.suspect_overlap(train, test) is None
+    assert data_checks.check_overlap(train, test) is None
     few = draw.integers(0, 40_000, 2000), draw.integers(0, 40_000, 400)
-    assert data_checks.suspect_overlap(*few) is None
-    assert data_checks.suspect_overlap(few[0], np.concatenate([few[1], few[0][:80]])) is not None
-    assert data_checks.suspect_overlap(train, test[:0]) is None
+    assert data_checks.check_overlap(*few) is None
+    assert data_checks.check_overlap(few[0], np.concatenate([few[1], few[0][:80]])) is not None
+    assert data_checks.check_overlap(train, test[:0]) is None
 
 
 def test_a_suspicion_is_written_as_json():

@@ -25,32 +25,32 @@ def draw(n, wave):
 
 
 def test_a_line_is_learned_from_few_rows():
-    curve = learning_curve.draw_curve(LogisticRegression(), *draw(4000, 0), random_state=0)
+    curve = learning_curve.compute_curve(LogisticRegression(), *draw(4000, 0), random_state=0)
     assert [one["n_rows"] for one in curve["points"]] == [1000, 4000]
     assert curve["levelled"] and abs(curve["gain"]) < 0.01
-    assert "more rows may help" not in learning_curve.say(curve, 4000, 90_000)
+    assert "more rows may help" not in learning_curve.describe_curve(curve, 4000, 90_000)
 
 
 def test_a_wave_is_still_being_learned():
-    curve = learning_curve.draw_curve(Neighbour(n_neighbors=1), *draw(4000, 12), random_state=0)
+    curve = learning_curve.compute_curve(Neighbour(n_neighbors=1), *draw(4000, 12), random_state=0)
     assert not curve["levelled"] and curve["gain"] > 0.01
-    said = learning_curve.say(curve, 4000, 90_000)
+    said = learning_curve.describe_curve(curve, 4000, 90_000)
     assert said.startswith("fitted on a sample of 4,000 of 90,000 labelled rows, by digest; from 1,000 rows")
     assert said.endswith("more rows may help, raise max_training_rows")
 
 
 def test_too_few_rows_make_no_curve():
     X, y, digests = draw(300, 0)
-    curve = learning_curve.draw_curve(LogisticRegression(), X, y, digests, random_state=0)
+    curve = learning_curve.compute_curve(LogisticRegression(), X, y, digests, random_state=0)
     assert len(curve["points"]) == 1 and curve["gain"] is None
-    assert "too small for a learning curve" in learning_curve.say(curve, 300, 9000)
+    assert "too small for a learning curve" in learning_curve.describe_curve(curve, 300, 9000)
 
 
 def test_a_part_holds_the_rows_of_smallest_digest():
     X, y, digests = draw(4000, 0)
     order = np.random.default_rng(1).permutation(4000)
-    one = learning_curve.draw_curve(LogisticRegression(), X, y, digests, random_state=0)
-    other = learning_curve.draw_curve(
+    one = learning_curve.compute_curve(LogisticRegression(), X, y, digests, random_state=0)
+    other = learning_curve.compute_curve(
         LogisticRegression(), X.iloc[order], y[order], digests[order], random_state=0
     )
     assert other["points"][0]["auc"] == pytest.approx(one["points"][0]["auc"], abs=0.01)

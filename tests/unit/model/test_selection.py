@@ -12,9 +12,9 @@ from threadpoolctl import threadpool_limits
 from risk.metrics import cross_validation
 from risk.model import estimators, selection, thresholds
 from risk.model.estimators import Recipe
-from risk.model.selection import Rule
+from risk.model.thresholds import ThresholdRule
 
-BALANCED = Rule("balanced")
+BALANCED = ThresholdRule("balanced")
 
 
 @pytest.fixture(autouse=True)
@@ -138,7 +138,9 @@ def test_under_five_leavers_the_linear_model_is_taken_uncompared(n_left, compare
     assert (estimators.BOOSTED in facts["auc"]) == compared and ("reason" in facts) != compared
 
 
-@pytest.mark.parametrize("rule", [BALANCED, Rule("f1"), Rule("cost", 1.0, 5.0), Rule(0.4)], ids=str)
+@pytest.mark.parametrize(
+    "rule", [BALANCED, ThresholdRule("f1"), ThresholdRule("cost", 1.0, 5.0), ThresholdRule(0.4)], ids=str
+)
 @pytest.mark.parametrize("estimator", ["auto", estimators.LINEAR, estimators.BOOSTED])
 def test_five_rows_are_enough_to_train_on(rule, estimator):
     X, _ = make_rows(5)
@@ -171,12 +173,12 @@ def make_found(n=2000, slope=1.0, seed=0):
 def test_balanced_and_numbers_are_taken_as_they_are():
     found = make_found()
     assert selection.choose_threshold(found, BALANCED, 0.27)[:2] == (0.27, {})
-    assert selection.choose_threshold(found, Rule(0.4), 0.27)[:2] == (0.4, {})
+    assert selection.choose_threshold(found, ThresholdRule(0.4), 0.27)[:2] == (0.4, {})
 
 
 def test_the_rule_f1_takes_the_best_cut_of_all_left_out_rows_and_is_judged_on_folds_that_did_not_choose():
     found = make_found(300)
-    chosen, _, f1 = selection.choose_threshold(found, Rule("f1"), 0.3)
+    chosen, _, f1 = selection.choose_threshold(found, ThresholdRule("f1"), 0.3)
     y, probability = found.pooled()
     assert chosen == thresholds.choose_by_f1(y, probability)
     best = np.mean([
@@ -187,12 +189,13 @@ def test_the_rule_f1_takes_the_best_cut_of_all_left_out_rows_and_is_judged_on_fo
     out = found.fold[0] == 0
     turned = replace(found, y=np.where(out, 1 - found.y, found.y))
     assert (
-        selection.others_cuts(turned, Rule("f1"), 0.3)[0] == selection.others_cuts(found, Rule("f1"), 0.3)[0]
+        selection.choose_for_folds(turned, ThresholdRule("f1"), 0.3)[0]
+        == selection.choose_for_folds(found, ThresholdRule("f1"), 0.3)[0]
     )
 
 
 def test_the_rule_cost_stays_where_honest_probabilities_ask_for_a_call():
-    chosen, facts, _ = selection.choose_threshold(make_found(), Rule("cost", 2.0, 10.0), 0.3)
+    chosen, facts, _ = selection.choose_threshold(make_found(), ThresholdRule("cost", 2.0, 10.0), 0.3)
     assert chosen == facts["expected_cost_cut"] == 0.2
     costs = facts["cost_per_client"]
     assert costs["call_everyone"] == 2.0
@@ -202,7 +205,7 @@ def test_the_rule_cost_stays_where_honest_probabilities_ask_for_a_call():
 
 def test_the_rule_cost_moves_when_another_cut_costs_less_by_more_than_noise():
     boasting = make_found(4000, slope=0.2)
-    rule = Rule("cost", 1.0, 20.0)
+    rule = ThresholdRule("cost", 1.0, 20.0)
     chosen, facts, _ = selection.choose_threshold(boasting, rule, 0.3)
     assert facts["gain"] > facts["standard_error"]
     assert chosen == facts["least_cost_cut"] == thresholds.choose_by_cost(*boasting.pooled(), 1.0, 20.0)
@@ -213,7 +216,7 @@ def test_the_rule_cost_moves_when_another_cut_costs_less_by_more_than_noise():
 
 def test_the_rule_cost_without_costs_is_a_mistake_of_the_caller():
     with pytest.raises(ValueError, match="needs call_cost and loss_cost"):
-        selection.choose_threshold(make_found(200), Rule("cost"), 0.3)
+        selection.choose_threshold(make_found(200), ThresholdRule("cost"), 0.3)
 
 
 def test_the_floor_stands_beside_the_scores():

@@ -71,7 +71,7 @@ def test_cuts_are_all_the_ways_there_are_each_once_and_falling(rows):
     cuts = thresholds.list_cuts(y, probability)
     ways = list(every_way(probability))
     assert (np.diff(cuts.threshold) < 0).all() and len(cuts.threshold) == len(ways)
-    for cut, way, n, found in zip(cuts.threshold, ways, cuts.n_called, cuts.n_found, strict=True):
+    for cut, way, n, found in zip(cuts.threshold, ways, cuts.n_flagged, cuts.n_true_positive, strict=True):
         assert np.array_equal(probability >= cut, way)
         assert (n, found) == (way.sum(), y[way].sum())
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from scipy.special import expit
 
 from risk.metrics import calibration, classification
-from risk.monitoring import performance_estimation, reference
+from risk.model.card import make_reference
+from risk.monitoring import performance_estimation
 
 RISKS = st.floats(0.01, 0.99)
 ROWS = st.lists(st.tuples(RISKS, st.integers(0, 1)), min_size=2, max_size=9)
@@ -318,7 +319,7 @@ def test_an_audit_compares_only_what_both_sides_know():
 def make_kept(n):
     x, y = draw_rows(np.random.default_rng(15), n)
     probability, y_pred = say(x)
-    return json.loads(json.dumps(reference.make_reference(y, y_pred, probability)))
+    return json.loads(json.dumps(make_reference(y, y_pred, probability)))
 
 
 CURVE = [{"mean_predicted": p, "share_left": p, "n": 200} for p in (0.1, 0.3, 0.6, 0.9)]

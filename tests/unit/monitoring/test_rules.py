@@ -9,6 +9,7 @@ import pytest
 
 from risk.data import profiles
 from risk.metrics import classification, two_sample
+from risk.model import card
 from risk.monitoring import column_drift, reference, rules
 from risk.monitoring.column_drift import ColumnShift
 from risk.monitoring.reference import LeaverShare, ScoreTest
@@ -34,7 +35,7 @@ def predict(X):
 RNG = np.random.default_rng(0)
 TRAIN, TRAIN_Y = draw(RNG, 2_000)
 HELD, HELD_Y = draw(RNG, 800)
-REFERENCE = json.loads(json.dumps(reference.make_reference(HELD_Y, *predict(HELD), y_train=TRAIN_Y)))
+REFERENCE = json.loads(json.dumps(card.make_reference(HELD_Y, *predict(HELD), y_train=TRAIN_Y)))
 PROFILES = profiles.make_profiles(TRAIN, ["x"], ["kind"])
 
 
@@ -64,13 +65,13 @@ def test_a_reference_is_small_json_and_holds_the_score_of_its_rows():
 
 
 def test_without_training_labels_the_leavers_of_the_reference_rows_count():
-    kept = reference.make_reference(HELD_Y, *predict(HELD))
+    kept = card.make_reference(HELD_Y, *predict(HELD))
     assert kept["leavers"] == {"n": 800, "n_positive": int(HELD_Y.sum())}
 
 
 def test_a_reference_of_one_class_or_of_no_row_is_kept_all_the_same():
     for y in (np.zeros(3), np.array([])):
-        kept = reference.make_reference(y, y, y)
+        kept = card.make_reference(y, y, y)
         assert kept["ranking"] is None and kept["auc"] is None
         json.dumps(kept, allow_nan=False)
 

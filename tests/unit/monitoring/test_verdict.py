@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from risk.data import profiles
-from risk.monitoring import column_drift, reference, rules
+from risk.model import card
+from risk.monitoring import column_drift, rules
 from risk.monitoring.rules import RULES, RuleResult
 from risk.monitoring.verdict import judge
 
@@ -65,7 +66,7 @@ def predict(X):
 def make_evidence(seed=0, n=400):
     rng = np.random.default_rng(seed)
     train, held, new = (draw(rng, size) for size in (1_000, 500, n))
-    kept = reference.make_reference(held[1], *predict(held[0]))
+    kept = card.make_reference(held[1], *predict(held[0]))
     known = profiles.make_profiles(train[0], ["x"], [])
     return rules.compute_evidence(
         new[1], *predict(new[0]), recorded_score=kept["f1"], release_reference=kept,
