@@ -16,6 +16,7 @@ from risk.data.ledger import has_prefix, load_ledger
 from risk.data.schema import Schema
 from risk.errors import DatasetError
 from risk.files import put_json, put_text, read_bytes, read_json
+from risk.history import tables
 from risk.metrics import classification
 from risk.metrics.classification import Score
 from risk.model import pickling, registry
@@ -150,8 +151,8 @@ def run(config: Config) -> ScoringResult:
     warnings = {"warnings": [one.to_json() for one in suspected]}
     put_json(config.metrics, {"model_sha256": card["model_sha256"], **score.to_json(), **warnings})
     put_text(config.latest_score, f"{score.f1!r}\n")
-    kept = ("n", "n_positive", "f1", "f1_low", "f1_high", "auc", "average_precision")
-    facts = {name: value for name, value in score.to_json().items() if name in kept}
+    columns = tables.TABLES["scores"]
+    facts = {name: value for name, value in score.to_json().items() if name in columns}
     facts["model_sha256"] = card["model_sha256"]
     return ScoringResult(score.f1, score.f1_low, score.f1_high, score.auc, score.n, facts)
 

@@ -1,200 +1,179 @@
-"""How good is a prediction, and how sure are we?"""
+"""Metrics of a classifier on labelled rows.
+
+`METRICS` is the registry: a name, as it stands in metrics.json, and the function that computes it. A metric
+whose name is also a column of the table `scores` (`risk.history.tables`) is recorded there, too.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from risk.metrics import auc, significance, two_sample
+from risk.metrics import auc, uncertainty
 from risk.metrics.auc import Ranking
 
-N_SIDE = 120  # quantiles of each of two posteriors that are multiplied out
+
+@dataclass(frozen=True)
+class Predictions:
+    """Labelled rows with what a model predicts of them: what metrics are computed from.
+
+    Attributes
+    ----------
+    y_true, y_pred : ndarray of shape (n_samples,)
+        1 leaves, 0 stays.
+    probability : ndarray of shape (n_samples,)
+        Predicted probability of leaving.
+    """
+
+    y_true: np.ndarray
+    y_pred: np.ndarray
+    probability: np.ndarray
+
+    @cached_property
+    def confusion(self) -> tuple[int, int, int, int]:
+        """True positives, false positives, false negatives, true negatives."""
+        return count_confusion(self.y_true, self.y_pred)
+
+    @cached_property
+    def ranking(self) -> Ranking | None:
+        """AUC and its noise; None unless there are both classes."""
+        return auc.rank(self.y_true, self.probability)
+
+    @property
+    def n_positive(self) -> int:
+        return self.confusion[0] + self.confusion[2]
 
 
 @dataclass(frozen=True)
 class Score:
-    """Quality of one model on one set of labelled rows; None where it is not defined."""
+    """Quality of one model on one set of labelled rows: a value by metric, None where it is not defined."""
 
-    n: int
-    n_positive: int
-    f1: float | None
-    f1_low: float | None
-    f1_high: float | None
-    auc: float | None
-    average_precision: float | None
-    floor_f1: float | None
-    true_positive: int
-    false_positive: int
-    false_negative: int
-    true_negative: int
-    auc_low: float | None = None
-    auc_high: float | None = None
+    values: Mapping[str, float | None]
+
+    @property
+    def n(self) -> int:
+        return int(self.values["n"] or 0)
+
+    @property
+    def n_positive(self) -> int:
+        return int(self.values["n_positive"] or 0)
+
+    @property
+    def f1(self) -> float | None:
+        return self.values["f1"]
+
+    @property
+    def f1_low(self) -> float | None:
+        return self.values["f1_low"]
+
+    @property
+    def f1_high(self) -> float | None:
+        return self.values["f1_high"]
+
+    @property
+    def auc(self) -> float | None:
+        return self.values["auc"]
+
+    @property
+    def auc_low(self) -> float | None:
+        return self.values["auc_low"]
+
+    @property
+    def auc_high(self) -> float | None:
+        return self.values["auc_high"]
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return dict(self.values)
 
 
-# --- F1 ----------------------------------------------------------------------------------------------------
+# --- the registry ------------------------------------------------------------------------------------------
 
 
-def f1_interval(n_tp: int, n_errors: int, level: float = significance.LEVEL) -> tuple[float, float]:
-    """Compute a credible interval of F1 in closed form.
-
-    F1 = 2J / (1 + J) with J = TP / (TP + FP + FN), a share of `n_tp + n_errors` rows. J has the
-    Jeffreys posterior Beta(TP + 1/2, FP + FN + 1/2), and F1 is monotone in it.
-
-    Parameters
-    ----------
-    n_tp : int
-        True positives.
-    n_errors : int
-        False positives and false negatives together.
-
-    Returns
-    -------
-    low, high : float
-        Between them F1 lies with probability `level`; wide when there are few rows.
-
-    References
-    ----------
-    .. [1] C. Goutte, E. Gaussier, "A Probabilistic Interpretation of Precision, Recall and F-score",
-       ECIR 2005, LNCS 3408, pp. 345-359.
-    """
-    low, high = (2 * j / (1 + j) for j in _beta_interval(n_tp, n_errors, level))
-    return low, high
+def f1(rows: Predictions) -> float | None:
+    """Compute F1 of the positive class; None where nobody left."""
+    n_tp, n_fp, n_fn, _ = rows.confusion
+    return 2 * n_tp / (2 * n_tp + n_fp + n_fn) if rows.n_positive else None
 
 
-def _beta_interval(successes: float, failures: float, level: float) -> tuple[float, float]:
-    """Compute the Jeffreys interval of a share, closed where nothing failed or nothing succeeded."""
-    from scipy.special import betaincinv
-
-    tail = (1 - level) / 2
-    low, high = (float(betaincinv(successes + 0.5, failures + 0.5, q)) for q in (tail, 1 - tail))
-    return (0.0 if successes == 0 else low), (1.0 if failures == 0 else high)
+def baseline_f1(rows: Predictions) -> float | None:
+    """Compute the F1 of a model that predicts everyone to leave; None where nobody left."""
+    n = sum(rows.confusion)
+    return 2 * rows.n_positive / (n + rows.n_positive) if rows.n_positive else None
 
 
-def f1_drop_p_value(reference: Sequence[int], new: Sequence[int]) -> float:
-    """Test whether F1 is lower than it was, counting the noise of both.
+def average_precision(rows: Predictions) -> float | None:
+    """Compute the area under the precision-recall curve by its steps; None unless there are both classes."""
+    from sklearn.metrics import average_precision_score
 
-    Equal F1 is equal J (see `f1_interval`), and of the rows that count for J a number is true positive
-    that is binomial. So it is Fisher's exact test of two shares, which holds its level for any number of
-    rows and leavers. Two Jeffreys posteriors in its place alarm in up to 5.6 % of the cases for 5 %, and
-    see a drop in up to 10 % more of them.
-
-    Parameters
-    ----------
-    reference, new : sequence of int
-        True positives, false positives, false negatives, true negatives, of different rows.
-    """
-    (n_tp, n_fp, n_fn, _), (m_tp, m_fp, m_fn, _) = new, reference
-    return two_sample.share_drop_p_value(m_tp, m_tp + m_fp + m_fn, n_tp, n_tp + n_fp + n_fn)
+    return float(average_precision_score(rows.y_true == 1, rows.probability)) if rows.ranking else None
 
 
-def f1_drop_at_share_p_value(reference: Sequence[int], new: Sequence[int], share: float) -> float:
-    """Test whether F1 would be lower, were the share of leavers the same in both.
-
-    F1 moves with the share of leavers alone. Here the shares of leavers called and of stayers called
-    have independent Jeffreys posteriors, and F1 = 2 TPR s / (TPR s + FPR (1 - s) + s) at the share s.
-
-    Parameters
-    ----------
-    reference, new : sequence of int
-        True positives, false positives, false negatives, true negatives, of different rows.
-    share : float
-        Share of leavers at which both are looked at, usually that of the reference.
-    """
-    before, now = (_f1_at_share(counts, share) for counts in (reference, new))
-    return float(np.searchsorted(before, now).mean() / len(before))
+def _f1_end(rows: Predictions, end: int) -> float | None:
+    n_tp, n_fp, n_fn, _ = rows.confusion
+    return uncertainty.f1_interval(n_tp, n_fp + n_fn)[end] if rows.n_positive else None
 
 
-def _f1_at_share(counts: Sequence[int], share: float) -> np.ndarray:
-    """List equally likely values of F1 at a share of leavers, ascending."""
-    from scipy.special import betaincinv
-
-    n_tp, n_fp, n_fn, n_tn = counts
-    middles = (np.arange(N_SIDE) + 0.5) / N_SIDE
-    called = betaincinv(n_tp + 0.5, n_fn + 0.5, middles)[:, None] * share
-    falsely = betaincinv(n_fp + 0.5, n_tn + 0.5, middles) * (1 - share)
-    return np.sort((2 * called / (called + falsely + share)).ravel())
+def _auc_end(rows: Predictions, end: int) -> float | None:
+    return uncertainty.auc_interval(rows.ranking)[end] if rows.ranking else None
 
 
-# --- AUC ---------------------------------------------------------------------------------------------------
+METRICS: dict[str, Callable[[Predictions], float | None]] = {
+    "n": lambda rows: sum(rows.confusion),
+    "n_positive": lambda rows: rows.n_positive,
+    "f1": f1,
+    "f1_low": lambda rows: _f1_end(rows, 0),
+    "f1_high": lambda rows: _f1_end(rows, 1),
+    "auc": lambda rows: rows.ranking.auc if rows.ranking else None,
+    "average_precision": average_precision,
+    "floor_f1": baseline_f1,
+    "true_positive": lambda rows: rows.confusion[0],
+    "false_positive": lambda rows: rows.confusion[1],
+    "false_negative": lambda rows: rows.confusion[2],
+    "true_negative": lambda rows: rows.confusion[3],
+    "auc_low": lambda rows: _auc_end(rows, 0),
+    "auc_high": lambda rows: _auc_end(rows, 1),
+}
 
 
-def auc_interval(ranked: Ranking, level: float = significance.LEVEL) -> tuple[float, float]:
-    """Compute an interval of AUC that stays within 0 and 1 and has a width at 1, too.
-
-    AUC is taken as a share of the rows that would give a share its variance, with the Jeffreys interval.
-    Few rows that are ranked perfectly have a DeLong variance of 0: it is held above the variance that
-    Hanley and McNeil expect of such an AUC, mean of both ways round.
-
-    References
-    ----------
-    .. [1] J. A. Hanley, B. J. McNeil, "The Meaning and Use of the Area under a Receiver Operating
-       Characteristic (ROC) Curve", Radiology 143 (1982), pp. 29-36.
-    """
-    weight = 2 * min(ranked.counts)
-    auc = (ranked.auc * weight + 0.5) / (weight + 1)
-    least = (_expected_variance(auc, *ranked.counts) + _expected_variance(1 - auc, *ranked.counts)) / 2
-    rows = auc * (1 - auc) / max(ranked.variance, least)
-    return _beta_interval(ranked.auc * rows, (1 - ranked.auc) * rows, level)
-
-
-def _expected_variance(auc: float, n_positive: int, n_negative: int) -> float:
-    """Compute the variance of AUC for exponentially distributed scores."""
-    by_positive, by_negative = auc / (2 - auc) - auc**2, 2 * auc**2 / (1 + auc) - auc**2
-    total = auc * (1 - auc) + (n_positive - 1) * by_positive + (n_negative - 1) * by_negative
-    return total / (n_positive * n_negative)
-
-
-# --- both --------------------------------------------------------------------------------------------------
-
-
-def compute_score(
-    y_true: np.ndarray, y_pred: np.ndarray, probability: np.ndarray, *, ranked: Ranking | None = None
-) -> Score:
-    """Score labelled rows.
+def compute_score(y_true: np.ndarray, y_pred: np.ndarray, probability: np.ndarray) -> Score:
+    """Compute every metric of `METRICS` on labelled rows.
 
     Parameters
     ----------
     y_true, y_pred : ndarray of shape (n_samples,)
         1 leaves, 0 stays.
     probability : ndarray of shape (n_samples,)
-        Of leaving.
-    ranked : Ranking, optional
-        What `ranking.rank` says of these rows, where it is known already.
-    """
-    from sklearn.metrics import average_precision_score
+        Predicted probability of leaving.
 
-    counts = count_confusion(y_true, y_pred)
-    n_tp, n_fp, n_fn, n_tn = counts
-    n, n_positive = sum(counts), n_tp + n_fn
-    ranked = ranked or auc.rank(y_true, probability)
-    low, high = f1_interval(n_tp, n_fp + n_fn) if n_positive else (None, None)
-    auc_low, auc_high = auc_interval(ranked) if ranked else (None, None)
-    return Score(
-        n=n,
-        n_positive=n_positive,
-        f1=2 * n_tp / (2 * n_tp + n_fp + n_fn) if n_positive else None,
-        f1_low=low,
-        f1_high=high,
-        auc=ranked.auc if ranked else None,
-        average_precision=float(average_precision_score(y_true == 1, probability)) if ranked else None,
-        floor_f1=2 * n_positive / (n + n_positive) if n_positive else None,
-        true_positive=n_tp,
-        false_positive=n_fp,
-        false_negative=n_fn,
-        true_negative=n_tn,
-        auc_low=auc_low,
-        auc_high=auc_high,
-    )
+    Returns
+    -------
+    score : Score
+    """
+    return score_predictions(Predictions(y_true, y_pred, probability))
+
+
+def score_predictions(rows: Predictions) -> Score:
+    """Compute every metric of `METRICS`, from rows that are prepared once."""
+    return Score({name: metric(rows) for name, metric in METRICS.items()})
 
 
 def count_confusion(y_true: np.ndarray, y_pred: np.ndarray) -> tuple[int, int, int, int]:
-    """Count true positives, false positives, false negatives, true negatives."""
-    truth, called = y_true == 1, y_pred == 1
-    n_tp, n_called, n_positive = int((truth & called).sum()), int(called.sum()), int(truth.sum())
-    return n_tp, n_called - n_tp, n_positive - n_tp, len(truth) - n_called - n_positive + n_tp
+    """Count the cells of the confusion matrix.
+
+    Parameters
+    ----------
+    y_true, y_pred : ndarray of shape (n_samples,)
+        1 leaves, 0 stays.
+
+    Returns
+    -------
+    counts : tuple of int
+        True positives, false positives, false negatives, true negatives.
+    """
+    truth, flagged = y_true == 1, y_pred == 1
+    n_tp, n_flagged, n_positive = int((truth & flagged).sum()), int(flagged.sum()), int(truth.sum())
+    return n_tp, n_flagged - n_tp, n_positive - n_tp, len(truth) - n_flagged - n_positive + n_tp

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from risk.data import profiles
-from risk.metrics import auc, calibration, classification
+from risk.metrics import calibration, classification
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -151,10 +151,11 @@ def make_reference(
     reference : dict
         JSON: the fields of a `Score`, `ranking`, `score_profile`, `leavers` and `reliability`.
     """
-    ranked = auc.rank(y, probability)
+    rows = classification.Predictions(y, y_pred, probability)
+    ranked = rows.ranking
     labels = y if y_train is None else y_train
     return {
-        **classification.compute_score(y, y_pred, probability, ranked=ranked).to_json(),
+        **classification.score_predictions(rows).to_json(),
         "ranking": ranked.to_json() if ranked else None,
         "score_profile": profiles.profile_numbers(probability).to_json(),
         "leavers": {"n": len(labels), "n_positive": int((labels == 1).sum())},

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from risk.data import profiles
-from risk.metrics import auc, classification, two_sample
+from risk.metrics import auc, two_sample, uncertainty
 from risk.metrics.auc import Ranking
 from risk.metrics.classification import Score
 from risk.monitoring import column_drift
@@ -58,7 +58,7 @@ def compare_f1(reference: Reference | None, score: Score) -> ScoreTest | None:
     """Test for a drop of F1 as it is; None where either is not defined."""
     if reference is None or reference["f1"] is None or score.f1 is None:
         return None
-    p_value = classification.f1_drop_p_value(_confusion(reference), _confusion(score.to_json()))
+    p_value = uncertainty.f1_drop_p_value(_confusion(reference), _confusion(score.to_json()))
     return ScoreTest("F1", reference["f1"], score.f1, p_value)
 
 
@@ -78,7 +78,7 @@ def compare_skill(reference: Reference | None, score: Score, ranked: Ranking | N
     if plain is None:
         return None
     counts = _confusion(reference), _confusion(score.to_json())
-    at_share = classification.f1_drop_at_share_p_value(*counts, reference["n_positive"] / reference["n"])
+    at_share = uncertainty.f1_drop_at_share_p_value(*counts, reference["n_positive"] / reference["n"])
     return ScoreTest("F1", plain.before, plain.after, max(plain.p_value, at_share))
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from risk.metrics import auc, classification, significance
+from risk.metrics import classification, significance
 from risk.metrics.classification import Score
 from risk.monitoring.column_drift import ColumnShift
 from risk.monitoring.reference import (
@@ -72,7 +72,7 @@ class Evidence:
     sentences: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return asdict(self) | {"score": self.score and self.score.to_json()}
 
 
 # --- evidence ----------------------------------------------------------------------------------------------
@@ -106,10 +106,9 @@ def compute_evidence(
     labelled = y == y
     score, skill = None, None
     if labelled.any():
-        truth, risk = y[labelled], probability[labelled]
-        ranked = auc.rank(truth, risk)
-        score = classification.compute_score(truth, y_pred[labelled], risk, ranked=ranked)
-        skill = compare_skill(release_reference, score, ranked)
+        rows = classification.Predictions(y[labelled], y_pred[labelled], probability[labelled])
+        score = classification.score_predictions(rows)
+        skill = compare_skill(release_reference, score, rows.ranking)
     leavers = compare_leaver_shares(release_reference, score.n_positive if score else 0, int(labelled.sum()))
     moved, auto = apply_auto(skill, score, shifts, alpha)
     rules = {

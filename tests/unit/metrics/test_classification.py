@@ -1,29 +1,15 @@
-"""Intervals of F1 and AUC, and tests of a drop of F1 that count the noise of both scores."""
-
-import math
+"""Metrics of a classifier: held against scikit-learn, stored by name, registered by one row."""
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
+from labelled import draw
 from sklearn.metrics import average_precision_score, confusion_matrix, f1_score, roc_auc_score
 
-from risk.metrics import auc, classification
-from risk.metrics.auc import Ranking
+from risk.metrics import classification
 
 CELLS = st.tuples(*[st.integers(0, 300)] * 4)
-
-
-def draw_counts(rng, n, share, recall=0.7, false_share=0.2):
-    n_positive = int(rng.binomial(n, share))
-    n_tp, n_fp = int(rng.binomial(n_positive, recall)), int(rng.binomial(n - n_positive, false_share))
-    return n_tp, n_fp, n_positive - n_tp, n - n_positive - n_fp
-
-
-def draw(rng, n, share, distance):
-    y = (rng.random(n) < share).astype(float)
-    return y, rng.normal(distance * y, 1)
 
 
 # --- a score -----------------------------------------------------------------------------------------------
@@ -32,13 +18,15 @@ def draw(rng, n, share, distance):
 def test_a_score_agrees_with_scikit_learn():
     rng = np.random.default_rng(0)
     y, probability = draw(rng, 200, 0.3, 1.0)
-    called = (probability > 0.5).astype(float)
-    found = classification.compute_score(y, called, probability)
-    assert found.f1 == pytest.approx(f1_score(y, called), abs=1e-12)
+    flagged = (probability > 0.5).astype(float)
+    found = classification.compute_score(y, flagged, probability)
+    values = found.to_json()
+    assert found.f1 == pytest.approx(f1_score(y, flagged), abs=1e-12)
+    assert values["floor_f1"] == pytest.approx(f1_score(y, np.ones(200)), abs=1e-15)
     assert found.auc == pytest.approx(roc_auc_score(y, probability), abs=1e-12)
-    assert found.average_precision == average_precision_score(y, probability)
-    matrix = confusion_matrix(y, called).ravel().tolist()
-    assert [found.true_negative, found.false_positive, found.false_negative, found.true_positive] == matrix
+    assert values["average_precision"] == average_precision_score(y, probability)
+    names = ("true_negative", "false_positive", "false_negative", "true_positive")
+    assert [values[name] for name in names] == confusion_matrix(y, flagged).ravel().tolist()
     assert found.auc_low < found.auc < found.auc_high and found.f1_low < found.f1 < found.f1_high
 
 
@@ -46,137 +34,42 @@ def test_a_score_agrees_with_scikit_learn():
 def test_counting_tells_the_four_kinds_of_answers(cells):
     n_tp, n_fp, n_fn, n_tn = cells
     y = np.array([1] * n_tp + [0] * n_fp + [1] * n_fn + [0] * n_tn)
-    called = np.array([1] * (n_tp + n_fp) + [0] * (n_fn + n_tn))
-    assert classification.count_confusion(y, called) == cells
+    flagged = np.array([1] * (n_tp + n_fp) + [0] * (n_fn + n_tn))
+    assert classification.count_confusion(y, flagged) == cells
 
 
-# --- intervals ---------------------------------------------------------------------------------------------
+def test_the_values_are_stored_by_name_in_the_order_of_the_registry():
+    stored = classification.compute_score(*np.array([[1, 0, 1], [1, 0, 0], [0.9, 0.2, 0.4]])).to_json()
+    assert list(stored) == [
+        *("n", "n_positive", "f1", "f1_low", "f1_high", "auc", "average_precision", "floor_f1"),
+        *("true_positive", "false_positive", "false_negative", "true_negative", "auc_low", "auc_high"),
+    ]
 
 
-@pytest.mark.parametrize(("n_tp", "n_errors"), [(3, 4), (40, 25), (900, 300)])
-def test_the_f1_interval_is_that_of_the_jeffreys_posterior(n_tp, n_errors):
-    ends = stats.beta(n_tp + 0.5, n_errors + 0.5).ppf([0.025, 0.975])
-    assert classification.f1_interval(n_tp, n_errors) == pytest.approx(tuple(2 * ends / (1 + ends)), rel=1e-9)
+@pytest.mark.parametrize(("label", "undefined"), [(0.0, {"f1", "floor_f1", "auc"}), (1.0, {"auc"})])
+def test_what_is_not_defined_for_one_class_is_none(label, undefined):
+    rows = np.full(5, label), np.ones(5), np.full(5, 0.7)
+    stored = classification.compute_score(*rows).to_json()
+    also = {
+        "auc": {"auc_low", "auc_high", "average_precision"},
+        "f1": {"f1_low", "f1_high"},
+        "floor_f1": set(),
+    }
+    expected = undefined.union(*(also[name] for name in undefined))
+    assert {name for name, value in stored.items() if value is None} == expected
 
 
-def test_the_f1_interval_of_many_rows_is_that_of_the_bootstrap():
-    """Resampled rows differ in nothing but their counts, which are multinomial."""
-    counts = np.array([400, 150, 250, 3_200])
-    drawn = np.random.default_rng(0).multinomial(counts.sum(), counts / counts.sum(), size=2_000).T
-    f1 = 2 * drawn[0] / (2 * drawn[0] + drawn[1] + drawn[2])
-    closed = classification.f1_interval(400, 400)
-    assert tuple(np.quantile(f1, [0.025, 0.975])) == pytest.approx(closed, abs=0.006)
+def test_a_metric_of_ones_own_takes_one_row_of_the_registry(monkeypatch):
+    def accuracy(rows):
+        return float(np.mean(rows.y_true == rows.y_pred))
+
+    monkeypatch.setitem(classification.METRICS, "accuracy", accuracy)
+    found = classification.compute_score(*np.array([[1, 0, 1], [1, 0, 0], [0.9, 0.2, 0.4]]))
+    assert found.to_json()["accuracy"] == pytest.approx(2 / 3)
 
 
-@pytest.mark.parametrize("share", [0.1, 0.5])
-@pytest.mark.parametrize("n", [50, 500])
-def test_95_of_100_f1_intervals_hold_the_true_f1(n, share):
-    rng = np.random.default_rng(n)
-    truth = 2 * 0.7 * share / (0.7 * share + 0.2 * (1 - share) + share)
-    held = 0
-    for _ in range(1_000):
-        n_tp, n_fp, n_fn, _ = draw_counts(rng, n, share)
-        low, high = classification.f1_interval(n_tp, n_fp + n_fn)
-        held += low <= truth <= high
-    assert 930 <= held <= 975
-
-
-@pytest.mark.parametrize(("n_positive", "n_negative"), [(5, 45), (30, 30), (40, 400)])
-@pytest.mark.parametrize("distance", [0.5, 1.5, 3.0])
-def test_at_least_95_of_100_auc_intervals_hold_the_true_auc(n_positive, n_negative, distance):
-    rng = np.random.default_rng(n_negative)
-    truth = stats.norm.cdf(distance / math.sqrt(2))
-    y = np.array([1.0] * n_positive + [0.0] * n_negative)
-    held = 0
-    for _ in range(600):
-        low, high = classification.auc_interval(auc.rank(y, rng.normal(distance * y, 1)))
-        held += low <= truth <= high
-    assert held >= 553  # 95 % of 600 less three standard errors
-
-
-@pytest.mark.parametrize("n_positive", [1, 5, 50])
-def test_a_perfect_auc_of_few_rows_is_no_certainty(n_positive):
-    found = Ranking(1.0, n_positive, 50, (0.0, 0.0), (0.0, 0.0))
-    low, high = classification.auc_interval(found)
-    assert high == 1.0 and 0 < low < 1
-    assert low < {1: 0.5, 5: 0.87, 50: 0.99}[n_positive]
-    mirrored = Ranking(0.0, n_positive, 50, (0.0, 0.0), (0.0, 0.0))
-    assert classification.auc_interval(mirrored) == pytest.approx((0.0, 1 - low))
-
-
-def test_the_auc_interval_of_many_rows_is_that_of_the_bootstrap():
-    y, probability = draw(np.random.default_rng(1), 3_000, 0.3, 1.0)
-    closed = classification.auc_interval(auc.rank(y, probability))
-    drawn = auc.resample_auc(y, [probability], n_resamples=1_000, rng=np.random.default_rng(0))
-    assert tuple(np.quantile(drawn, [0.025, 0.975])) == pytest.approx(closed, abs=0.004)
-
-
-# --- has F1 fallen? ----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("reference", "new"),
-    [
-        ((50, 20, 20, 200), (5, 4, 3, 40)),
-        ((500, 200, 200, 900), (30, 40, 30, 90)),
-        ((9, 3, 2, 30), (9, 3, 2, 30)),
-        ((9, 3, 2, 30), (0, 3, 2, 30)),
-    ],
-)
-def test_the_p_value_of_a_drop_is_that_of_fisher_for_the_rows_that_count(reference, new):
-    cells = [[counts[0], counts[1] + counts[2]] for counts in (new, reference)]
-    expected = stats.fisher_exact(cells, alternative="less").pvalue
-    assert classification.f1_drop_p_value(reference, new) == pytest.approx(expected, rel=1e-9)
-
-
-def test_the_same_counts_are_as_likely_up_as_down():
-    same = (40, 20, 20, 100)
-    tie = stats.hypergeom.pmf(40, 160, 80, 80)
-    assert classification.f1_drop_p_value(same, same) == pytest.approx(0.5 + tie / 2, rel=1e-9)
-    assert classification.f1_drop_at_share_p_value(same, same, 0.3) == pytest.approx(0.5, abs=0.01)
-
-
-@given(CELLS, CELLS)
-def test_a_drop_one_way_is_a_rise_the_other_and_the_tie_counts_for_both(one, other):
-    p, q = classification.f1_drop_p_value(one, other), classification.f1_drop_p_value(other, one)
-    assert 0 <= p <= 1 and 0 <= q <= 1
-    n, m = sum(one[:3]), sum(other[:3])
-    tie = stats.hypergeom.pmf(other[0], n + m, one[0] + other[0], m) if n and m else 1.0
-    assert p + q == pytest.approx(1 + tie, rel=1e-9)
-
-
-@pytest.mark.parametrize("n", [50, 10_000])
-@pytest.mark.parametrize("share", [0.1, 0.5])
-def test_no_more_than_five_percent_of_equal_models_are_said_to_have_fallen(n, share):
-    rng = np.random.default_rng(n)
-    alarms = sum(
-        classification.f1_drop_p_value(draw_counts(rng, 500, share), draw_counts(rng, n, share)) <= 0.05
-        for _ in range(1_000)
-    )
-    assert 15 <= alarms <= 60  # an exact test: at most 50 are expected
-
-
-def test_at_one_share_of_leavers_f1_does_not_fall_by_the_share_alone():
-    rng = np.random.default_rng(2)
-    reference, fewer = draw_counts(rng, 2_000, 0.3), draw_counts(rng, 2_000, 0.08)
-    worse = draw_counts(rng, 2_000, 0.3, recall=0.4)
-    assert classification.f1_drop_p_value(reference, fewer) < 1e-6
-    assert classification.f1_drop_at_share_p_value(reference, fewer, 0.3) > 0.05
-    assert classification.f1_drop_at_share_p_value(reference, worse, 0.3) < 1e-6
-    more_but_worse = draw_counts(rng, 2_000, 0.8, recall=0.5)
-    assert classification.f1_drop_p_value(reference, more_but_worse) > 0.5
-    assert classification.f1_drop_at_share_p_value(reference, more_but_worse, 0.3) < 1e-6
-
-
-def test_the_test_at_one_share_is_that_of_drawn_posteriors():
-    reference, new, share = (50, 60, 20, 300), (6, 12, 6, 50), 0.16
-    rng = np.random.default_rng(3)
-    drawn = []
-    for n_tp, n_fp, n_fn, n_tn in (reference, new):
-        called = rng.beta(n_tp + 0.5, n_fn + 0.5, 400_000) * share
-        falsely = rng.beta(n_fp + 0.5, n_tn + 0.5, 400_000) * (1 - share)
-        drawn.append(2 * called / (called + falsely + share))
-    expected = (drawn[1] >= drawn[0]).mean()
-    assert classification.f1_drop_at_share_p_value(reference, new, share) == pytest.approx(
-        expected, abs=0.004
-    )
+def test_one_class_has_no_auc_and_no_f1_without_a_leaver():
+    stayed = classification.compute_score(np.zeros(4), np.array([0, 1, 0, 0]), np.array([0.1, 0.9, 0.2, 0.3]))
+    assert stayed.f1 is None and stayed.auc is None and stayed.n == 4
+    left = classification.compute_score(np.ones(2), np.array([1, 0]), np.array([0.9, 0.1]))
+    assert left.f1 == pytest.approx(2 / 3) and left.auc is None

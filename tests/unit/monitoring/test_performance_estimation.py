@@ -310,7 +310,7 @@ def test_an_audit_compares_only_what_both_sides_know():
     assert (told.f1_error, told.auc_error, told.auc_held) == (None, None, None)
     assert "nothing can be compared" in told.sentence
     with pytest.raises(ValueError, match="the estimate is of 2 rows, the score of 3"):
-        performance_estimation.audit_estimate(guess, replace(stayed, n=3))
+        performance_estimation.audit_estimate(guess, classification.Score({**stayed.values, "n": 3}))
 
 
 # --- where the known outcomes come from --------------------------------------------------------------------
