@@ -1,4 +1,4 @@
-"""The pictures of the README: page 1 of the PDF, and the page of the server, from the shipped data.
+"""The pictures of the documentation: page 1 of the PDF, and the page of the server, from the shipped data.
 
     python benchmarks/pictures.py
 
