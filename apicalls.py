@@ -1,4 +1,4 @@
-"""Call every endpoint of the API and write what it answers, for a person to read."""
+"""Call every endpoint of the API and write its answers for people to read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Serve the deployed model and the last artifacts over HTTP, through gunicorn."""
+"""Serve the deployed model and the results of the last runs over HTTP."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Create the tables of the history, or bring those of an earlier version up to date.
+"""Create the tables of the history, or upgrade those of an earlier version.
 
-The pipeline does the same at its first use; this script does it now, says what it did, and brings
-the records that wait.
+The pipeline does the same at first use; this script does it now, reports what it did, and delivers
+waiting records.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def deliver(config: Config) -> None:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--check", action="store_true", help="only tell how the database stands")
+    parser.add_argument("--check", action="store_true", help="only show the state of the database")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -1,4 +1,4 @@
-"""Describe the table, list the clients at risk, and say what the deployed model says and why."""
+"""Describe the table, list the clients at risk, and explain the predictions of the deployed model."""
 
 from __future__ import annotations
 
@@ -572,20 +572,22 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.usage = "%(prog)s [options]"  # argparse breaks no line within a group
     choice = parser.add_mutually_exclusive_group()
     choice.add_argument(
-        "--measure", action="store_true", help="time ingestion and training anew, in a scratch copy"
+        "--measure", action="store_true", help="time ingestion and training separately, in a scratch copy"
     )
-    choice.add_argument("--history", action="store_true", help="only tell how things have moved")
-    choice.add_argument("--export", metavar="FOLDER", help="only write every table of the history as CSV")
-    choice.add_argument("--predict", metavar="FILE", help="only predict the rows of a CSV file, - is stdin")
     choice.add_argument(
-        "--explain", metavar="CLIENT", help="only tell where a client's prediction comes from"
+        "--history", action="store_true", help="only show how scores, rows and times have changed"
+    )
+    choice.add_argument("--export", metavar="FOLDER", help="only write every table of the history as CSV")
+    choice.add_argument("--predict", metavar="FILE", help="only predict the rows of a CSV file (- is stdin)")
+    choice.add_argument(
+        "--explain", metavar="CLIENT", help="only explain where a client's prediction comes from"
     )
     parser.add_argument(
         "--reasons",
         metavar="N",
         type=check_count,
         default=3,
-        help="with --predict: reasons of each row (default 3; without any it is faster)",
+        help="with --predict: reasons for each row (default 3; 0 is faster)",
     )
     parser.add_argument("--output", metavar="FILE", help="with --predict: write here, not to stdout")
     parser.add_argument(

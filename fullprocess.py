@@ -1,7 +1,7 @@
-"""One tick: take up what is new, judge the deployed model on it, retrain when the world has changed.
+"""One run of the pipeline: ingest what is new, check for drift, and retrain and deploy if needed.
 
-What cron fires. An idle tick ends here after a look at a folder; the heavy stages are imported
-behind that question.
+Cron starts this script. With nothing new it ends after a look at the input folder, before the
+heavy stages are imported.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ def tell(config: Config, state: State | None, found: Look) -> tick.Result:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--dry-run", action="store_true", help="say what a tick would do and why; change nothing"
+        "--dry-run", action="store_true", help="say what a run would do and why; change nothing"
     )
 
 

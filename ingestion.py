@@ -389,7 +389,7 @@ def write_texts(config: Config, ledger: Ledger) -> None:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--rebuild", action="store_true", help="compile the table anew from the folder, in order of arrival"
+        "--rebuild", action="store_true", help="compile the table again from the folder, in order of arrival"
     )
 
 

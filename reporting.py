@@ -1,4 +1,4 @@
-"""Report on clients and model: report.json, and drawn from it alone PDF, HTML and pictures."""
+"""Report on clients and model: report.json, and PDF, HTML and charts drawn from it alone."""
 
 from __future__ import annotations
 

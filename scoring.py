@@ -1,6 +1,6 @@
 """Score the trained model on the test data and write latestscore.txt.
 
-A tick also asks here how the deployed model does on rows that are new to it.
+A run of fullprocess.py also scores the deployed model on rows that are new to it.
 """
 
 from __future__ import annotations

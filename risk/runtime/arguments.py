@@ -22,7 +22,7 @@ example:
 
 exit codes:
   0 done or nothing to do, 64 usage, 65 bad data, 66 no input, 69 no service,
-  70 our bug, 74 disk or network, 75 busy, 77 permission, 78 config.json
+  70 internal error, 74 disk or network, 75 busy, 77 permission, 78 config.json
 """
 
 
@@ -62,9 +62,9 @@ def parse(
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
     loud = parser.add_mutually_exclusive_group()
     loud.add_argument(
-        "-q", dest="verbosity", action="store_const", const=-1, default=0, help="say errors only"
+        "-q", dest="verbosity", action="store_const", const=-1, default=0, help="print errors only"
     )
-    loud.add_argument("-v", dest="verbosity", action="store_const", const=1, help="say details too")
+    loud.add_argument("-v", dest="verbosity", action="store_const", const=1, help="print details, too")
     if options is not None:
         options(parser)
     return vars(parser.parse_args(argv))
