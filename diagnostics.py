@@ -19,7 +19,7 @@ from risk.data import csv_check, validation
 from risk.data.frames import to_frame
 from risk.data.inputs import list_inputs
 from risk.data.ledger import load_ready_ledger
-from risk.engines import statistics as statistics_
+from risk.engines import base as engines
 from risk.errors import ArtifactError, DatasetError, MissingArtifactError, UsageError
 from risk.files import put, put_json, read_json, read_json_or_none
 from risk.history import outbox, trends
@@ -182,7 +182,8 @@ def run(
     if explain is not None:
         return explain_client(config, explain)
     ledger = load_ready_ledger(config.ledger)
-    statistics, missing = describe_columns(config, ledger)
+    with engines.open_table(config.engine_settings, config.final_data, ledger) as table:
+        statistics, missing = table.describe()
     deployed = load_deployed(config)
     clients = list_clients(config, ledger, deployed) if deployed else None
     timings, moved, known = read_history(config)
@@ -211,18 +212,6 @@ def run(
         facts=facts,
         mark=ledger.mark,
     )
-
-
-def describe_columns(config: Config, ledger: Ledger) -> tuple[Any, Any]:
-    """Describe the columns of the table by the engine that config.json names."""
-    if config.engine != "spark":
-        return statistics_.describe_columns(config.final_data, ledger, config.room)
-    from risk.data.schema import Schema
-    from risk.engines import spark
-
-    cluster = runner.connect_cluster(config)
-    with spark.open_table(cluster, config.final_data, ledger) as rows:
-        return rows.describe(Schema.from_json(ledger.schema or {}))
 
 
 def load_deployed(config: Config) -> Predictor | None:
@@ -320,9 +309,10 @@ def predict_on_cluster(
     config: Config, release: Release, deployed: Predictor, path: str, n_reasons: int, output: str | None
 ) -> PredictionResult:
     """Let executors predict a file into a file, or a folder of files into a new folder."""
+    from risk.engines import spark_session
     from risk.prediction import spark_batch, streams
 
-    cluster = runner.connect_cluster(config, spark_batch.PACKAGES)
+    cluster = spark_session.connect_proven(config.engine_settings, spark_batch.PACKAGES)
     is_folder = Path(path).is_dir()
     if is_folder and output is None:
         raise UsageError(f"{path}: is a folder; name a new folder with --output")

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from risk.data.ledger import Ledger
     from risk.data.profiles import Counts, Profile
+    from risk.engines.table_reader import Taken
     from risk.model.data_checks import DataCheck
     from risk.model.registry import Release
     from risk.monitoring.delayed_labels import UnlabelledOutlook
@@ -176,12 +177,8 @@ def judge(config: Config, ledger: Ledger, start: int) -> Verdict:
     X, y = taken.X, taken.y
     y_pred, probability = registry.predict(model, X)
     kept = {name: profiles.from_json(raw) for name, raw in card.get("profiles", {}).items()}
-    on_cluster = config.engine == "spark" and bool(kept)
-    now = (
-        count_on_cluster(config, ledger, kept, start, taken.n_rows)
-        if on_cluster
-        else profiles.count_columns(kept, X)
-    )
+    now = count_columns(config, ledger, kept, start, taken)
+    all_counted = bool(now) and all(counts.n == taken.n_rows for counts in now.values())
     found = rules.compute_evidence(
         y,
         y_pred,
@@ -193,7 +190,7 @@ def judge(config: Config, ledger: Ledger, start: int) -> Verdict:
     )
     if taken.is_sample:
         sampled = f"judged on a sample, by digest, of {most:,} of {taken.n_rows:,} new rows"
-        sampled += "; columns on all of them" if on_cluster else ""
+        sampled += "; columns on all of them" if all_counted else ""
         found = replace(found, sentences=(*found.sentences, sampled))
 
     def identify() -> np.ndarray:
@@ -206,15 +203,16 @@ def judge(config: Config, ledger: Ledger, start: int) -> Verdict:
     return verdict.judge(config.drift_rule, found, release.id, outlook)
 
 
-def count_on_cluster(
-    config: Config, ledger: Ledger, kept: Mapping[str, Profile], start: int, n_rows: int
+def count_columns(
+    config: Config, ledger: Ledger, kept: Mapping[str, Profile], start: int, taken: Taken
 ) -> Mapping[str, Counts]:
-    """Count all rows behind an offset, `n_rows`, by the profiles of the deployed release, on the cluster."""
-    from risk.engines import spark
+    """Count the rows behind an offset by the profiles of the deployed release."""
+    from risk.engines import base
 
-    cluster = runner.connect_cluster(config)
-    with spark.open_table(cluster, config.final_data, ledger, start=start, n_rows=n_rows) as rows:
-        return rows.count_by(kept)
+    if not kept:
+        return {}
+    with base.open_table(config.engine_settings, config.final_data, ledger, start=start) as table:
+        return table.count_by(kept, taken)
 
 
 def look_ahead(

@@ -217,7 +217,7 @@ class Tick:
         settled = impossible is None and not (verdict is not None and verdict.drift is None)
         return self.complete(result, ledger if settled else None, impossible)
 
-    def ingest(self) -> tuple[ingestion.Result | None, str | None]:
+    def ingest(self) -> tuple[ingestion.IngestionResult | None, str | None]:
         """Take up what is new; a folder that makes no table is said once and left."""
         import ingestion
 

@@ -43,9 +43,10 @@ import sys
 sys.path.insert(0, sys.argv[1])
 import config
 from risk.data import ledger
-from risk.engines import statistics
+from risk.engines.statistics import DuckDBTable
 settings = config.load_config(sys.argv[2])
-statistics.describe_columns(settings.final_data, ledger.load_ready_ledger(settings.ledger), settings.room)
+table = settings.room, settings.final_data, ledger.load_ready_ledger(settings.ledger)
+DuckDBTable(*table).describe()
 """
 BOTH_STATISTICS = """
 import json, sys

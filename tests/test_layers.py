@@ -11,7 +11,6 @@ ROOT = Path(__file__).resolve().parents[1]
 # A script may import those before it; the scripts of one floor never import each other.
 FLOORS = [
     {"config", "pretty_confusion_matrix"},
-    {"intake"},
     {"ingestion", "training", "scoring", "deployment", "diagnostics", "reporting", "dbsetup"},
     {"app"},
     {"wsgi", "apicalls"},

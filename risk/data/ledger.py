@@ -46,7 +46,7 @@ class FileEntry(NamedTuple):
 class Ledger:
     """The record of the compiled table; `schema` is None before its first row.
 
-    `rebuilding` is set while the table is being compiled anew, so that a crash in between is seen.
+    `rebuilding` is set while the table is being compiled again, so that a crash in between is seen.
     `lines` counts line ends: one more than rows, unless a cell holds some.
     """
 
@@ -126,7 +126,7 @@ def known_records(path: Path, ledger: Ledger, fresh: Sequence[bytes]) -> set[byt
     Raises
     ------
     ArtifactError
-        When the table is not what the ledger says: another hand changed it.
+        When the table is not what the ledger says: it was modified outside this pipeline.
     """
     wanted, found = set(fresh), set()
     digest = TableDigest()
@@ -139,7 +139,7 @@ def known_records(path: Path, ledger: Ledger, fresh: Sequence[bytes]) -> set[byt
         for records in split_records(blocks, one_line_each=ledger.lines == ledger.rows + 1):
             found |= wanted.intersection(records)
     if digest.hexdigest() != ledger.digest:
-        raise ArtifactError(f"{path}: was changed by another hand; run ingestion.py --rebuild")
+        raise ArtifactError(f"{path}: was modified outside this pipeline; run ingestion.py --rebuild")
     return found
 
 

@@ -112,7 +112,7 @@ def load(place: Place) -> Known | None:
 def keep(place: Place, ledger: Ledger, *, least_bytes: int | None = None) -> None:
     """Bring the runs to the present state of a large table.
 
-    1. Go on from what they hold, where the table still begins with it; else begin anew.
+    1. Go on from what they hold, where the table still begins with it; else begin again.
     2. Sort what is new into runs, and join runs of like size.
     3. Put the index: from here on the new runs count. Then remove those that it does not name.
     """

@@ -14,7 +14,7 @@ from pathlib import Path
 from risk.data import csv_check, csv_rows
 from risk.data.csv_check import Checked
 from risk.data.inputs import list_inputs
-from risk.data.schema import Schema, explain_cell, find_problem
+from risk.data.schema import Problem, Schema, explain_cell, find_problem
 from risk.limits import Limits
 
 CHUNK_ROWS = 10_000
@@ -53,6 +53,13 @@ class FileFacts:
     refused: str | None = None
 
 
+def reject(line: int, problem: Problem) -> Rejection:
+    """Set aside the row that begins at a line; a very long value is cut."""
+    value = problem.value
+    shown = value if len(value) <= LONGEST_SHOWN else value[:LONGEST_SHOWN] + "…"
+    return Rejection(line, problem.column, shown, problem.reason)
+
+
 def sort_rows(
     rows: Iterable[csv_rows.Row], header: Sequence[str], columns: Sequence[str], schema: Schema | None
 ) -> Sorted:
@@ -66,9 +73,7 @@ def sort_rows(
         cells = {name: row.cells[position[name]] if name in position else "" for name in columns}
         problem = find_problem(cells, schema) if schema else None
         if problem:
-            value = problem.value
-            shown = value if len(value) <= LONGEST_SHOWN else value[:LONGEST_SHOWN] + "…"
-            result.rejected.append(Rejection(row.line, problem.column, shown, problem.reason))
+            result.rejected.append(reject(row.line, problem))
         else:
             result.good.append(cells)
             result.places.append(place)

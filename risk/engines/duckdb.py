@@ -1,131 +1,52 @@
-"""How is a table of any size read, checked and de-duplicated: in SQL, by DuckDB.
+"""The DuckDB engine: reading, checking and de-duplicating rows in SQL, spilling what memory cannot hold.
 
-Everything is read as text; kinds are learned and checked by the rules of `dataset` said in SQL, never
+Everything is read as text; kinds are learned and checked by the rules of `risk.data.schema` in SQL, never
 by the reader's own casts (which take 2.5 for the whole number 3 without a word).
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
-import re
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from risk.data import csv_check, schema
+from risk.data import csv_check
 from risk.data.csv_check import Checked
-from risk.errors import StorageError
-from risk.files import TEMPORARY
+from risk.data.schema_inference import ColumnCounts
+from risk.data.table_writer import RowFacts
+from risk.engines import loading
+from risk.engines.base import EngineSettings
+from risk.engines.duckdb_session import DESCRIPTORS, connect, name_of, scan_csv, translate_errors
+from risk.engines.sql import SqlEngine, has_outer_blank, literal, trimmed
+from risk.limits import Room
 
-MAX_LINE = 8 * 1024 * 1024
-MEMORY_MB, MB_PER_COLUMN = 600, 1  # beyond it tables spill to disk; ingestion never takes the machine
+if TYPE_CHECKING:
+    from risk.data.input_batch import InputBatch
+    from risk.data.schema import Schema
+
+MEMORY_MB = 600  # beyond it tables spill to disk; ingestion never takes the machine
 HASH_PARTS = 4
 MAX_ROWS = 2**40
-COLUMNS_AT_ONCE = 32  # planning a query takes time with the square of its columns
 FILES_AT_ONCE = 200  # that are open at a time; a process may have some thousand
 FACTS_AT_ONCE = 100_000
-DESCRIPTORS = "/proc/self/fd"
 
 
-@dataclass
-class ColumnCounts:
-    """How many cells of a column are filled, say missing in words, and are numbers."""
-
-    filled: int = 0
-    missing_words: int = 0
-    numbers: int = 0
-
-
-def literal(text: str) -> str:
-    """Quote a text."""
-    return "'" + text.replace("'", "''") + "'"
-
-
-class Counts:
-    """What both engines ask of a table `raw` of texts, in the SQL that both speak.
-
-    `raw` has a column `file_no`, then the columns of the table as text, named c0, c1, … (identifiers know no
-    case, column names do); NULL is missing. An engine says how it answers (`_ask`), and in `say` how it
-    says of a cell what differs from the other.
-    """
-
-    say: Mapping[str, Callable[[str], str]]
-
-    def __init__(self, columns: Sequence[str]) -> None:
-        self.columns = list(columns)
-        self._cells = [f"c{position}" for position in range(len(self.columns))]
-        self._cell_of = dict(zip(self.columns, self._cells, strict=True))
-
-    def _ask(self, sql: str) -> list[Any]:
-        raise NotImplementedError
-
-    def _count_cells(
-        self, columns: Sequence[str], what: Sequence[str], here: str
-    ) -> dict[int, dict[str, tuple[int, ...]]]:
-        """Count the cells of some files that are `what`, by file and column."""
-        result: dict[int, dict[str, tuple[int, ...]]] = {}
-        for start in range(0, len(columns), COLUMNS_AT_ONCE):
-            names = columns[start : start + COLUMNS_AT_ONCE]
-            cells = [self._cell_of[name] for name in names]
-            parts = (f"coalesce(count_if({self.say[w](cell)}), 0)" for cell in cells for w in what)
-            sql = f"select file_no, {', '.join(parts)} from raw where {here} group by file_no"
-            for number, *counts in self._ask(sql):
-                of_file = result.setdefault(number, {})
-                for i, name in enumerate(names):
-                    of_file[name] = tuple(counts[len(what) * i : len(what) * (i + 1)])
-        return result
-
-    def count_rows(self) -> dict[int, int]:
-        """Count the rows of each file."""
-        return dict(self._ask("select file_no, count(*) from raw group by file_no"))
-
-    def count_labels(self, target: str) -> dict[int, dict[str, int]]:
-        """Count each filled label in lower case, by file."""
-        result: dict[int, dict[str, int]] = {}
-        for number, word, count in self._count_words(target):
-            words = result.setdefault(number, {})
-            words[word.lower()] = words.get(word.lower(), 0) + count
-        return result
-
-    def _count_words(self, column: str) -> list[Any]:
-        cell = self._cell_of[column]
-        return self._ask(f"select file_no, {cell}, count(*) from raw where {cell} is not null group by all")
-
-    def count_labelled(self, target: str) -> dict[int, tuple[int, int]]:
-        """Count the rows of each file, and those of them without a label."""
-        sql = f"select file_no, count(*), count(*) - count({self._cell_of[target]}) from raw group by file_no"
-        return {number: (count, missing) for number, count, missing in self._ask(sql)}
-
-
-class Engine(Counts):
+class DuckDBEngine(SqlEngine):
     """One DuckDB connection with its limits; `raw` is the table of what was read.
 
-    `file_no` is the position in the list of files, `h` the hash of a row. DuckDB opens nothing but files of
-    `reads` and `spill`, and those through handles of ours: no name from outside is ever a path, a pattern
-    or a URL to it.
+    `file_no` is the number of a file, `h` the hash of a row. DuckDB opens nothing but files of `reads` and
+    of the spill folder, and those through handles of ours.
     """
 
-    def __init__(
-        self, columns: Sequence[str], spill: Path, memory_limit: str | None = None, *, reads: Path
-    ) -> None:
-        spill.mkdir(parents=True, exist_ok=True)
-        settings: dict[str, Any] = {
-            "temp_directory": str(spill / f"{TEMPORARY}duckdb"),
-            "autoinstall_known_extensions": "false",
-            "autoload_known_extensions": "false",
-            "allow_community_extensions": "false",
-        }
-        settings["memory_limit"] = memory_limit or f"{max(MEMORY_MB, MB_PER_COLUMN * len(columns))}MB"
+    def __init__(self, columns: Sequence[str], room: Room, *, reads: Path) -> None:
         super().__init__(columns)
-        self.say = SAY
-        self.connection = duckdb.connect(":memory:", config=settings)
-        allowed = [f"{os.path.realpath(folder)}/" for folder in (spill, reads)]
+        self.connection = connect(room, len(columns), MEMORY_MB)
+        allowed = [f"{os.path.realpath(folder)}/" for folder in (room.spill, reads)]
         self._run(f"set allowed_directories = [{', '.join(map(literal, [f'{DESCRIPTORS}/', *allowed]))}]")
         self._run("set enable_external_access = false; set lock_configuration = true")
         self._counts: dict[int, dict[str, ColumnCounts]] = {}
@@ -135,19 +56,34 @@ class Engine(Counts):
         self._hash = f"hash({', '.join(self._cells)})"
         self._run(f"create table raw (file_no integer, {listed}, h ubigint)")
 
-    def __enter__(self) -> Engine:
-        return self
+    @classmethod
+    def open(cls, settings: EngineSettings, columns: Sequence[str]) -> DuckDBEngine:
+        return cls(columns, settings.room, reads=settings.input_folder)
 
     def __exit__(self, *_: object) -> None:
         self.connection.close()
 
     def _run(self, sql: str, values: Any = None) -> Any:
-        with naming("these files"):
+        with translate_errors("these files"):
             return self.connection.execute(sql, values)
 
-    def _ask(self, sql: str) -> list[Any]:
+    def _query(self, sql: str) -> list[Any]:
         answer: list[Any] = self._run(sql).fetchall()
         return answer
+
+    def load(self, batch: InputBatch, schema: Schema | None) -> Schema | None:
+        """Load the good rows, fast where nothing in a file is odd."""
+        good = batch.good
+        odd = {number for number, checked in good.items() if checked.odd}
+        groups: dict[tuple[tuple[str, ...], str], list[tuple[int, Checked]]] = {}
+        for number, checked in good.items():
+            if number not in odd:
+                groups.setdefault((checked.header, checked.separator), []).append((number, checked))
+        for group in groups.values():
+            odd |= self.read(group)
+        odd |= self.find_shapeless()
+        self.drop_files(odd)
+        return loading.load_with_exact_rows(self, batch, odd, schema)
 
     def read(self, files: Sequence[tuple[int, Checked]]) -> set[int]:
         """Read files of one header and separator in one scan.
@@ -164,35 +100,24 @@ class Engine(Counts):
         with contextlib.ExitStack() as opened:
             for number, checked in files:
                 try:
-                    handle = opened.enter_context(csv_check.reopen(checked))
-                    numbers[f"{DESCRIPTORS}/{handle.fileno()}"] = number
+                    numbers[name_of(opened.enter_context(csv_check.reopen(checked)))] = number
                 except csv_check.ChangedError:
                     changed.add(number)
-            kept = [(number, checked) for number, checked in files if number not in changed]
-            return changed | (self._scan(kept, numbers) if kept else set())
+            same = [(number, checked) for number, checked in files if number not in changed]
+            return changed | (self._scan(same, numbers) if same else set())
 
     def _scan(self, files: Sequence[tuple[int, Checked]], numbers: dict[str, int]) -> set[int]:
         self._note_order([number for number, _ in files])
-        header, separator = files[0][1].header, files[0][1].separator
-        scanned = {f"c{position}": "VARCHAR" for position in range(len(header))}
-        position_of = {name: f"c{position}" for position, name in enumerate(header)}
-        values = [f"nullif({position_of[c]}, '')" if c in position_of else "null" for c in self.columns]
-        cells = ", ".join(map("{} as {}".format, values, self._cells))
-        arguments = ", ".join(
-            [
-                "[" + ", ".join(map(literal, numbers)) + "]",
-                "columns = {" + ", ".join(f"{literal(c)}: 'VARCHAR'" for c in scanned) + "}",
-                f"auto_detect = false, header = true, delim = {literal(separator)}",
-                "compression = 'none', hive_partitioning = false",
-                "quote = '\"', escape = '\"'",
-                f"nullstr = '', filename = true, max_line_size = {MAX_LINE}",
-            ]
-        )
+        header = files[0][1].header
+        cell_of = {name: f"nullif(c{position}, '')" for position, name in enumerate(header)}
+        pairs = zip(self.columns, self._cells, strict=True)
+        cells = ", ".join(f"{cell_of.get(name, 'null')} as {cell}" for name, cell in pairs)
+        source = scan_csv(numbers, len(header), files[0][1].separator, "filename = true")
         try:
             self._run("begin")
             self._run(
                 f"insert into raw select *, {self._hash} from "
-                f"(select {self._number_of(numbers)}, {cells} from read_csv({arguments}))"
+                f"(select {self._number_of(numbers)}, {cells} from {source})"
             )
             self._run("commit")
         except duckdb.InvalidInputException:
@@ -222,8 +147,8 @@ class Engine(Counts):
         """
         here = f"file_no in ({', '.join(map(str, numbers))})"
         mixed = self._count_numbers(self.columns, numbers)
-        found = self._count_cells(mixed, ["has_blank"], here) if mixed else {}
-        blank = [name for name in mixed if any(of_file[name][0] for of_file in found.values())]
+        counts = self._count_cells(mixed, ["has_blank"], here) if mixed else {}
+        blank = [name for name in mixed if any(of_file[name][0] for of_file in counts.values())]
         for name in blank:
             cell = self._cell_of[name]
             trimmed_cell = f"nullif({trimmed(cell)}, '')"
@@ -259,12 +184,10 @@ class Engine(Counts):
             self._run(f"delete from raw where file_no in ({', '.join(map(str, numbers))})")
 
     def find_shapeless(self) -> set[int]:
-        """Find the files with a row that is empty or says nothing but the names of its columns."""
+        """Find the files with a row that is empty, or that holds nothing but the names of its columns."""
         pairs = zip(self._cells, self.columns, strict=True)
-        said = " and ".join(f"({cell} is null or {cell} = {literal(name)})" for cell, name in pairs)
-        return {
-            number for (number,) in self._run(f"select distinct file_no from raw where {said}").fetchall()
-        }
+        shapeless = " and ".join(f"({cell} is null or {cell} = {literal(name)})" for cell, name in pairs)
+        return {number for (number,) in self._query(f"select distinct file_no from raw where {shapeless}")}
 
     def count_columns(self, columns: Sequence[str]) -> dict[int, dict[str, ColumnCounts]]:
         """Count filled cells, missing words and numbers, by file and column."""
@@ -275,7 +198,7 @@ class Engine(Counts):
         counts = {number: {name: self._counts[number][name] for name in columns} for number in present}
         mixed = {n for of_file in counts.values() for n, c in of_file.items() if c.numbers < c.filled}
         listed = [name for name in columns if name in mixed]
-        for number, of_file in self._count_cells(listed, ["missing_word", "boolean"], "true").items():
+        for number, of_file in self._count_cells(listed, ["missing_word", "boolean"]).items():
             for name, (n_words, n_booleans) in of_file.items():
                 known = counts[number][name]
                 counts[number][name] = ColumnCounts(known.filled, n_words, known.numbers + n_booleans)
@@ -305,75 +228,16 @@ class Engine(Counts):
             "(format csv, header false, use_tmp_file false)"
         )
 
-    def row_facts(self, target: str) -> tuple[array[int], bytearray]:
-        """Say of each row of `write` from which file it comes, and 1 where it has no label."""
+    def row_facts(self, target: str) -> RowFacts:
+        """Name the file of each row of `write`, and whether it lacks a label."""
         numbers, unlabelled = array("l"), bytearray()
         sql = f"select file_no, ({self._cell_of[target]} is null)::utinyint from raw {self._order()}"
-        found = self._run(sql)
-        while some := found.fetchmany(FACTS_AT_ONCE):
-            here, missing = zip(*some, strict=True)
+        result = self._run(sql)
+        while rows := result.fetchmany(FACTS_AT_ONCE):
+            here, missing = zip(*rows, strict=True)
             numbers.extend(here)
             unlabelled.extend(missing)
-        return numbers, unlabelled
+        return RowFacts(numbers, unlabelled)
 
     def _order(self) -> str:
         return "" if self._in_order else "order by file_no, rowid"
-
-
-@contextlib.contextmanager
-def naming(what: str) -> Iterator[None]:
-    """Let DuckDB's errors say what is too large for its memory, and what the system has refused."""
-    try:
-        yield
-    except duckdb.OutOfMemoryException as error:
-        raise StorageError(
-            f"the memory limit is too small for {what}; raise engine.memory_limit in config.json"
-        ) from error
-    except duckdb.IOException as error:
-        raise of_duckdb(error) from error
-
-
-def of_duckdb(error: duckdb.IOException) -> Exception:
-    """Give the error of the system that DuckDB tells of, so that it ends in the same words and exit code."""
-    text = str(error).splitlines()[0]
-    path = re.search('"(/[^"]*)"', text)
-    for number in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO):
-        if os.strerror(number) in text:
-            return OSError(number, os.strerror(number), path and path[1])
-    return StorageError(f"{text}; check the disk, then run again")
-
-
-def trimmed(cell: str) -> str:
-    """Say in SQL what `str.strip(BLANKS)` does."""
-    return f"trim({cell}, {literal(csv_check.BLANKS)})"
-
-
-def has_outer_blank(cell: str) -> str:
-    """Say in SQL that trimming would change a cell."""
-    blanks = ", ".join(str(ord(sign)) for sign in csv_check.BLANKS)
-    return f"(unicode({cell}) in ({blanks}) or unicode(right({cell}, 1)) in ({blanks}))"
-
-
-def is_number(cell: str) -> str:
-    """Say in SQL what `dataset.parse_number` calls a number."""
-    looks = f"regexp_full_match({cell}, {literal(schema.NUMBER_PATTERN)})"
-    fits = f"coalesce(abs(try_cast({cell} as double)) <= {schema.LARGEST}, false)"
-    # Dear to ask: most cells are settled by their first sign, or come back from a cast as they were.
-    return (
-        f"case when not ({cell} >= '+' and {cell} < ':') then false "
-        f"when try_cast({cell} as uinteger)::varchar = {cell} then true else {looks} and {fits} end"
-    )
-
-
-def is_word(cell: str, words: Iterable[str]) -> str:
-    """Say in SQL that a cell is one of some words, in any case."""
-    return f"lower({cell}) in ({', '.join(map(literal, words))})"
-
-
-SAY: dict[str, Callable[[str], str]] = {
-    "filled": lambda cell: f"{cell} is not null",
-    "number": is_number,
-    "has_blank": has_outer_blank,
-    "missing_word": lambda cell: is_word(cell, schema.MISSING_WORDS),
-    "boolean": lambda cell: is_word(cell, schema.BOOLEAN_WORDS),
-}

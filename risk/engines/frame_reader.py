@@ -1,6 +1,6 @@
-"""How do rows of a CSV become frames of a model, fast and a chunk at a time?
+"""Reading of rows by DuckDB as frames of a model, a chunk at a time.
 
-DuckDB reads, in the rules of `dataset` said in SQL (`engine`). A file in which anything is odd is not for
+The rules of cells stand in SQL (`risk.engines.sql`). A file in which anything is odd is not for
 this way: the exact reader names lines and reasons. No file is ever held; a frame has about 50,000 rows.
 """
 
@@ -10,22 +10,23 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import numpy as np
 
-from risk import files
 from risk.data.frames import frame_of
 from risk.data.schema import BOOLEAN_WORDS, MISSING_WORDS, Schema
-from risk.engines.duckdb import MAX_LINE, is_number, is_word, literal, naming
+from risk.engines import duckdb_session
+from risk.engines.duckdb_session import translate_errors
+from risk.engines.sql import is_number, is_word
+from risk.limits import Room
 
 if TYPE_CHECKING:
     import pandas as pd
 
 VECTORS = 24  # of 2,048 rows each
-MEMORY_MB, MB_PER_COLUMN = 300, 1  # beyond it DuckDB spills to disk
+MEMORY_MB = 300  # beyond it DuckDB spills to disk
 
 
 class OddError(ValueError):
@@ -43,30 +44,13 @@ class Rows:
 
 
 @contextmanager
-def connect(spill: Path, memory_limit: str | None, n_columns: int) -> Iterator[duckdb.DuckDBPyConnection]:
+def connect(room: Room, n_columns: int) -> Iterator[duckdb.DuckDBPyConnection]:
     """Open a DuckDB of its own in memory, with a limit beyond which it spills to disk."""
-    spill.mkdir(parents=True, exist_ok=True)
-    settings: dict[str, Any] = {
-        "temp_directory": str(spill / f"{files.TEMPORARY}duckdb"),
-        "autoinstall_known_extensions": "false",
-        "autoload_known_extensions": "false",
-        "memory_limit": memory_limit or f"{max(MEMORY_MB, MB_PER_COLUMN * n_columns)}MB",
-    }
-    with closing(duckdb.connect(":memory:", config=settings)) as connection, naming("this table"):
+    with (
+        closing(duckdb_session.connect(room, n_columns, MEMORY_MB)) as connection,
+        translate_errors("this table"),
+    ):
         yield connection
-
-
-def scan(handle: IO[bytes], n_columns: int, separator: str, more: str = "") -> str:
-    """Say in SQL that an open file is read: every column as text, named c0, c1, …, NULL where missing.
-
-    By its handle: no name is ever a pattern or a URL to DuckDB.
-    """
-    columns = ", ".join(f"'c{position}': 'VARCHAR'" for position in range(n_columns))
-    return (
-        f"read_csv('/proc/self/fd/{handle.fileno()}', columns = {{{columns}}}, auto_detect = false, "
-        f"header = true, delim = {literal(separator)}, quote = '\"', escape = '\"', nullstr = '', "
-        f"compression = 'none', hive_partitioning = false, max_line_size = {MAX_LINE}{more})"
-    )
 
 
 def number_of(cell: str) -> str:

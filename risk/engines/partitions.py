@@ -168,7 +168,7 @@ def read_part(part: Part, columns: Sequence[str]) -> Iterator[Record]:
 def read_committed(part: Part, columns: Sequence[str]) -> Iterator[Record]:
     """Read the rows of one part of the compiled table, line by line; their own lines are not told.
 
-    What is no row of it was written by another hand: it has a problem, and the last is where reading ends.
+    What is no row of it was written outside this pipeline: it has a problem, and reading ends with the last.
 
     Raises
     ------

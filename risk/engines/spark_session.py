@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from risk import digests
+from risk.engines.base import EngineSettings
 from risk.errors import ServiceError
 
 OLDEST_JAVA = 17
@@ -42,7 +43,7 @@ _OTHER_PYTHON = re.compile(r"PYTHON_VERSION_MISMATCH\]? *(.*)")
 
 
 @dataclass(frozen=True)
-class Settings:
+class ClusterSettings:
     """Where a cluster is, and how long it is waited for.
 
     `conf` is handed to Spark as it is. `log` takes what Java says.
@@ -61,7 +62,7 @@ class Settings:
 class Cluster:
     """A running session; what fails in it ends as ServiceError, in words without a secret."""
 
-    def __init__(self, settings: Settings, gateway: Any, session: Any) -> None:
+    def __init__(self, settings: ClusterSettings, gateway: Any, session: Any) -> None:
         self.settings = settings
         self.session = session
         self.context = session.sparkContext
@@ -297,7 +298,7 @@ class _Live:
     cluster: Cluster | None = None
 
 
-def connect(settings: Settings) -> Cluster:
+def connect(settings: ClusterSettings) -> Cluster:
     """Give the session of this process, started when it is first asked for.
 
     Raises
@@ -313,6 +314,14 @@ def connect(settings: Settings) -> Cluster:
     return _Live.cluster
 
 
+def connect_proven(settings: EngineSettings, packages: Sequence[str] = ()) -> Cluster:
+    """Give the session on the cluster that config.json names, its executors proven by `Cluster.prove`."""
+    wanted = ClusterSettings(settings.master, settings.conf, settings.wait_s, settings.log)
+    connected = connect(wanted)
+    connected.prove(settings.room.spill, packages)
+    return connected
+
+
 def stop() -> None:
     """End the session of this process, if there is one."""
     live, _Live.cluster = _Live.cluster, None
@@ -323,7 +332,7 @@ def stop() -> None:
 atexit.register(stop)
 
 
-def start(settings: Settings) -> Cluster:
+def start(settings: ClusterSettings) -> Cluster:
     """Start a session and wait for its first executor."""
     find_java()
     check_master(settings.master)
@@ -358,7 +367,7 @@ def start(settings: Settings) -> Cluster:
     return cluster
 
 
-def _explain_start(settings: Settings, error: BaseException) -> ServiceError:
+def _explain_start(settings: ClusterSettings, error: BaseException) -> ServiceError:
     explained = Cluster.explain(_Unstarted(settings), error)  # type: ignore[arg-type]
     return ServiceError(f"{explained.text}; the cluster cannot be used")
 
@@ -366,7 +375,7 @@ def _explain_start(settings: Settings, error: BaseException) -> ServiceError:
 class _Unstarted:
     """Stands for a cluster whose start failed, where its error is explained."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: ClusterSettings) -> None:
         self.settings = settings
 
     _hide = Cluster._hide
@@ -405,7 +414,7 @@ def check_master(master: str) -> None:
     raise ServiceError(f"{master}: the master does not answer ({why}); start it, or correct engine.master")
 
 
-def _launch(settings: Settings) -> Any:
+def _launch(settings: ClusterSettings) -> Any:
     """Start Java with the settings in a file that only we can read, and that is gone at once."""
     from pyspark.errors import PySparkException
     from pyspark.java_gateway import launch_gateway

@@ -1,20 +1,22 @@
-"""What do the columns of the compiled table hold?
+"""Statistics of the columns of the compiled table, exact and in memory that does not grow with it.
 
-DuckDB sorts and counts the distinct values of each number column (it spills); they pass here once, in order,
-so that nothing is ever held and every statistic is exact.
+DuckDB sorts and counts the distinct values of each number column (it spills); they pass here once, in order.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 
+from risk.data import profiles as profiles_
 from risk.data.ledger import Ledger
+from risk.data.profiles import Counts, Profile
 from risk.engines import frame_reader, table_reader
-from risk.engines.table_reader import Source
+from risk.engines.base import Description, EngineSettings, StoredTable
+from risk.engines.table_reader import Source, Taken
 from risk.limits import Room
 
 COLUMNS_AT_ONCE = 32
@@ -68,36 +70,40 @@ def compute_statistics(
     return {"n": n, **{name: value if math.isfinite(value) else None for name, value in found}}
 
 
-def describe_columns(
-    data: Path, ledger: Ledger, room: Room
-) -> tuple[dict[str, dict[str, float | int | None]], dict[str, dict[str, float | int]]]:
-    """Read the table once for every 32 columns.
+class DuckDBTable(StoredTable):
+    """The compiled table, of which DuckDB counts the distinct values of each number column."""
 
-    Returns
-    -------
-    statistics : dict
-        What `compute_statistics` says of each number column.
-    missing : dict
-        Count and percent of every column. Blank is missing everywhere, the words NA, null and nan in
-        number columns only.
-    """
-    statistics, filled = {}, dict[str, int]()
-    with table_reader.open_table(data, ledger, room) as source:
-        columns = [*source.cells]
-        for start in range(0, len(columns), COLUMNS_AT_ONCE):
-            names = columns[start : start + COLUMNS_AT_ONCE]
-            filled |= _keep_cells(source, names)
-            for name in source.schema.numbers:
-                if name in names:
-                    statistics[name] = compute_statistics(_count_values(source, name), filled[name])
-    missing = {
-        name: {
-            "count": ledger.rows - n,
-            "percent": 100 * (ledger.rows - n) / ledger.rows if ledger.rows else 0.0,
+    def __init__(self, room: Room, data: Path, ledger: Ledger, *, start: int = 0) -> None:
+        self._room, self._data, self._ledger, self._start = room, data, ledger, start
+
+    @classmethod
+    def open(cls, settings: EngineSettings, data: Path, ledger: Ledger, *, start: int = 0) -> DuckDBTable:
+        return cls(settings.room, data, ledger, start=start)
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def describe(self, *, columns_at_once: int = COLUMNS_AT_ONCE) -> Description:
+        """Describe the columns; the table is read once for every 32 of them."""
+        statistics, filled = {}, dict[str, int]()
+        with table_reader.open_table(self._data, self._ledger, self._room, start=self._start) as source:
+            columns = [*source.cells]
+            for start in range(0, len(columns), columns_at_once):
+                names = columns[start : start + columns_at_once]
+                filled |= _keep_cells(source, names)
+                for name in source.schema.numbers:
+                    if name in names:
+                        statistics[name] = compute_statistics(_count_values(source, name), filled[name])
+            n_rows = source.count() if self._start else self._ledger.rows
+        missing = {
+            name: {"count": n_rows - n, "percent": 100 * (n_rows - n) / n_rows if n_rows else 0.0}
+            for name, n in filled.items()
         }
-        for name, n in filled.items()
-    }
-    return {name: statistics[name] for name in source.schema.numbers}, missing
+        return Description({name: statistics[name] for name in source.schema.numbers}, missing)
+
+    def count_by(self, profiles: Mapping[str, Profile], taken: Taken) -> dict[str, Counts]:
+        """Count the rows that were taken by the profile of each column."""
+        return profiles_.count_columns(profiles, taken.X)
 
 
 def _keep_cells(source: Source, names: Iterable[str]) -> dict[str, int]:

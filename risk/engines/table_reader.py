@@ -24,7 +24,8 @@ from risk.data.ledger import Ledger
 from risk.data.schema import Schema
 from risk.digests import BLOCK
 from risk.engines import frame_reader
-from risk.engines.duckdb import is_word, literal
+from risk.engines.duckdb_session import name_of, scan_csv
+from risk.engines.sql import is_word, literal
 from risk.errors import ArtifactError
 from risk.limits import Room
 
@@ -145,8 +146,8 @@ def open_table(data: Path, ledger: Ledger, room: Room, *, start: int = 0) -> Ite
         if start:
             tail = opened.enter_context(_copy_tail(handle, schema, start, ledger.length, room.spill))
             handle = opened.enter_context(csv_check.open_regular(tail))
-        connection = opened.enter_context(frame_reader.connect(room.spill, room.memory_limit, len(cells)))
-        scanned = frame_reader.scan(handle, len(cells), ",", ", ignore_errors = true")
+        connection = opened.enter_context(frame_reader.connect(room, len(cells)))
+        scanned = scan_csv([name_of(handle)], len(cells), ",", "ignore_errors = true")
         whole = start or os.fstat(handle.fileno()).st_size == ledger.length
         committed = scanned if whole else f"(select * from {scanned} limit {ledger.rows})"
         rows = f"select row_number() over () as row_no, * from {committed}"
@@ -207,7 +208,7 @@ def read(
         if most is None or most >= n_rows:
             taken = _read(source, schema, where, texts)
             if len(taken.numbers) != n_rows:
-                raise ArtifactError(f"{data}: was changed by another hand; run ingestion.py --rebuild")
+                raise ArtifactError(f"{data}: was modified outside this pipeline; run ingestion.py --rebuild")
             return taken
         below = _cut(most, n_rows)
         taken = _read(source, schema, f"{where} and {source.digest} < {below}", texts, digests=True)

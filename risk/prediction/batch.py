@@ -22,7 +22,8 @@ from risk.data import csv_check, csv_rows, validation
 from risk.data.csv_check import Checked
 from risk.data.frames import to_frame
 from risk.data.validation import Rejection
-from risk.engines import duckdb, frame_reader
+from risk.engines import frame_reader, sql
+from risk.engines.duckdb_session import name_of, scan_csv
 from risk.engines.frame_reader import OddError, Rows
 from risk.errors import DatasetError
 from risk.limits import Room
@@ -97,10 +98,10 @@ def read_fast(checked: Checked, predictor: Predictor, room: Room) -> Iterator[tu
     schema, header = predictor.schema, checked.header
     raw = [f"c{position}" for position in range(len(header))]
     said = " and ".join(
-        f"({cell} is null or {cell} = {duckdb.literal(name)})" for cell, name in zip(raw, header, strict=True)
+        f"({cell} is null or {cell} = {sql.literal(name)})" for cell, name in zip(raw, header, strict=True)
     )
     trim = ", ".join(
-        f"case when {duckdb.has_outer_blank(c)} then nullif({duckdb.trimmed(c)}, '') else {c} end as {c}"
+        f"case when {sql.has_outer_blank(c)} then nullif({sql.trimmed(c)}, '') else {c} end as {c}"
         for c in raw
     )
     cells = {name: cell for name, cell in zip(header, raw, strict=True) if name}
@@ -108,9 +109,9 @@ def read_fast(checked: Checked, predictor: Predictor, room: Room) -> Iterator[tu
     ids = ids_of(checked, predictor)
     with (
         csv_check.open_regular(checked.path) as handle,
-        frame_reader.connect(room.spill, room.memory_limit, len(raw)) as connection,
+        frame_reader.connect(room, len(raw)) as connection,
     ):
-        scanned = frame_reader.scan(handle, len(raw), checked.separator)
+        scanned = scan_csv([name_of(handle)], len(raw), checked.separator)
         source = f"select row_number() over () as row_no, {trim} from {scanned}"
         for chunk in frame_reader.read(connection, source, cells, schema, texts=ids, check=check):
             yield chunk, []

@@ -25,7 +25,8 @@ from risk import files, text
 from risk.data import csv_check
 from risk.data.ledger import Ledger, has_prefix
 from risk.engines import frame_reader, table_reader
-from risk.engines.duckdb import literal
+from risk.engines.duckdb_session import name_of, scan_csv
+from risk.engines.sql import literal
 from risk.engines.table_reader import Source
 from risk.limits import Room
 from risk.prediction import client_list_reader, client_ranking, intervals, predictor
@@ -166,7 +167,7 @@ def read_before(source: Source, path: Path, stamp: Mapping[str, str], *, compara
     try:
         with csv_check.open_regular(path) as handle:
             if handle.readline() == client_list_reader.render_header(header):
-                scanned = frame_reader.scan(handle, len(header), ",", ", ignore_errors = true")
+                scanned = scan_csv([name_of(handle)], len(header), ",", "ignore_errors = true")
                 source.connection.execute(
                     f"insert into before {_say_before(source, header, scanned, stamp, comparable)}"
                 )

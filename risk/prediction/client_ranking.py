@@ -20,8 +20,8 @@ import numpy as np
 
 from risk.data.schema import Schema, explain_kinds
 from risk.engines import frame_reader
-from risk.engines.duckdb import is_word, literal
 from risk.engines.frame_reader import Rows
+from risk.engines.sql import is_word, literal
 from risk.engines.table_reader import Source
 from risk.errors import ArtifactError, ConfigError, DatasetError
 from risk.prediction.predictor import DIGITS, Predictor
@@ -68,7 +68,7 @@ def find_newest(source: Source, data: Path, n_rows: int) -> int:
     source.connection.execute(f"create temp table newest as {found}")
     ((n_clients, last),) = source.connection.execute("select count(*), max(row_no) from newest").fetchall()
     if (last or 0) != n_rows:
-        raise ArtifactError(f"{data}: was changed by another hand; run ingestion.py --rebuild")
+        raise ArtifactError(f"{data}: was modified outside this pipeline; run ingestion.py --rebuild")
     for key in source.keys:
         _make_safe(source.connection, key)
     return int(n_clients)

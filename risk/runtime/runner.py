@@ -7,10 +7,10 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from risk import errors, files, text
 from risk.errors import BusyError, PipelineError
@@ -18,9 +18,6 @@ from risk.history import outbox
 from risk.locks import lock
 from risk.runtime import arguments, deliveries, logs, permissions, signals
 from risk.runtime.settings import Config, load_config
-
-if TYPE_CHECKING:
-    from risk.engines.spark_session import Cluster
 
 WAIT_S = 10.0
 READS = ("dry_run", "list", "history", "export", "check", "predict", "explain")
@@ -178,21 +175,6 @@ def perform(config: Config, name: str, run: Callable[..., Any], **arguments: Any
         timing = {"stage": name, "duration_s": duration_s, "n_rows": n_rows}
         deliveries.remember(config, name, {**rows, "timings": [*rows.get("timings", ()), timing]})
     return result
-
-
-def connect_cluster(config: Config, packages: Sequence[str] = ()) -> Cluster:
-    """Give a session on the cluster that config.json names, of whose executors `Cluster.prove` is sure."""
-    from risk.engines import spark_session
-
-    wanted = spark_session.Settings(
-        config.spark_master or "",
-        config.spark_conf,
-        config.spark_wait_s,
-        config.log_file.with_name("spark.log"),
-    )
-    connected = spark_session.connect(wanted)
-    connected.prove(config.spill_folder, packages)
-    return connected
 
 
 # --- logging -------------------------------------------------------------------------------------------

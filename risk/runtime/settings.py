@@ -16,6 +16,9 @@ from risk.runtime import settings_schema
 
 if TYPE_CHECKING:
     from risk.data.row_index import Place
+    from risk.data.schema_inference import Roles
+    from risk.data.table_writer import TableFiles
+    from risk.engines.base import EngineSettings
 
 STATE_FOLDER = ".state"
 SECRETS = ("RISK_DATABASE_URL", "RISK_MODEL_KEY", "RISK_API_TOKEN", *alert_channels.SECRETS)
@@ -203,6 +206,40 @@ class Config(NamedTuple):
     @property
     def room(self) -> Room:
         return Room(self.spill_folder, self.memory_limit)
+
+    @property
+    def roles(self) -> Roles:
+        from risk.data.schema_inference import Roles
+
+        return Roles(
+            self.target_column,
+            self.id_columns,
+            self.ignore_columns,
+            self.positive_label,
+            self.missing_ids_allowed,
+        )
+
+    @property
+    def table_files(self) -> TableFiles:
+        from risk.data.table_writer import TableFiles
+
+        return TableFiles(
+            self.final_data, self.ledger, self.rejected_rows, self.ingested_files, self.known_rows
+        )
+
+    @property
+    def engine_settings(self) -> EngineSettings:
+        from risk.engines.base import EngineSettings
+
+        return EngineSettings(
+            name=self.engine,
+            room=self.room,
+            input_folder=self.input_folder,
+            master=self.spark_master or "",
+            conf=self.spark_conf,
+            wait_s=self.spark_wait_s,
+            log=self.log_file.with_name("spark.log"),
+        )
 
     @property
     def max_body_bytes(self) -> int:

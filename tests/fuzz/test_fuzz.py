@@ -61,7 +61,7 @@ def test_the_full_form_finds_nothing(harness, n, capsys):
 def test_unchecked_cells_are_seen(monkeypatch):
     for module in (validation, requested):
         monkeypatch.setattr(module, "find_problem", lambda *_: None)
-    monkeypatch.setattr("intake.find_odd", lambda *_: set())
+    monkeypatch.setattr("risk.engines.loading.find_files_with_bad_cells", lambda *_: set())
     with pytest.raises(AssertionError):
         csvs.run(400, seed=1)
     with pytest.raises(AssertionError):
@@ -77,7 +77,8 @@ def test_an_unchecked_header_is_seen(monkeypatch):
 
 def test_a_rejected_row_without_its_line_is_seen(monkeypatch):
     monkeypatch.setattr(
-        "ingestion.render_rejection", lambda *cells: b"x,,,,\n" if cells[0] != "file" else b"file\n"
+        "risk.data.table_writer.render_rejection",
+        lambda *cells: b"x,,,,\n" if cells[0] != "file" else b"file\n",
     )
     with pytest.raises(AssertionError):
         csvs.run(200, seed=1)

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from makers import make_clients
 
 import diagnostics
+from config import load_config
 from risk import text
-from risk.engines import statistics as statistics_
-from risk.engines.statistics import compute_statistics
+from risk.data.ledger import load_ready_ledger
+from risk.engines.statistics import DuckDBTable, compute_statistics
 from risk.history import delivery, migrations
 
 ROWS = [
@@ -112,13 +113,13 @@ def test_ids_ignored_and_text_columns_keep_the_word_na(workspace):
     assert counts == {"corporation": 1, "note": 1, "activity": 0, "colour": 1, "exited": 0}
 
 
-def test_columns_beyond_those_described_at_once_are_described_too(workspace, monkeypatch):
+def test_columns_beyond_those_described_at_once_are_described_too(workspace):
     workspace.put("sourcedata/a.csv", ROWS)
     workspace.run("ingestion")
     whole = workspace.run("diagnostics")
-    monkeypatch.setattr(statistics_, "COLUMNS_AT_ONCE", 1)
-    pieces = workspace.run("diagnostics")
-    assert pieces["statistics"] == whole["statistics"] and pieces["missing"] == whole["missing"]
+    config = load_config(workspace.config_path)
+    table = DuckDBTable(config.room, config.final_data, load_ready_ledger(config.ledger))
+    assert table.describe(columns_at_once=1) == (whole["statistics"], whole["missing"])
 
 
 @given(st.lists(st.integers(-9, 9) | st.floats(-1e6, 1e6), min_size=2, max_size=50), st.integers(1, 9))

@@ -13,6 +13,7 @@ import pytest
 from risk import errors, locks
 from risk.data import inputs
 from risk.engines import frame_reader
+from risk.limits import Room
 from risk.runtime import runner
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -61,7 +62,7 @@ def test_74_the_disk_is_full(old_world):
 
 def test_74_a_full_disk_is_one_for_duckdb_too_whoever_asks_it(tmp_path):
     """The list of clients used to say it in DuckDB's words, without path and free space."""
-    with pytest.raises(OSError) as told, frame_reader.connect(tmp_path, None, n_columns=1) as connection:
+    with pytest.raises(OSError) as told, frame_reader.connect(Room(tmp_path), n_columns=1) as connection:
         connection.execute("copy (from range(100000)) to '/dev/full' (format csv, use_tmp_file false)")
     error = errors.from_os_error(told.value)
     assert error.exit_code == 74 and "/dev/full" in str(error) and "bytes are free there" in str(error)

@@ -334,14 +334,14 @@ def test_what_the_table_keeps_of_a_cell_is_its_text(workspace):
 # --- what an operator may do to our files -------------------------------------------------------------------
 
 
-def test_rejected_rows_that_were_removed_are_begun_anew(good):
+def test_rejected_rows_that_were_removed_are_begun_again(good):
     put(good, "more.csv", text("c1,many,0\n"))
     good.run("ingestion")
     (good.root / "ingesteddata" / "rejectedrows.csv").unlink()
     put(good, "later.csv", text("c2,lots,0\n"))
     good.run("ingestion")
     assert rejections(good) == [("later.csv", "2", "activity", "lots", "is not a number")]
-    assert "begun anew" in good.said
+    assert "begun again" in good.said
 
 
 @pytest.mark.parametrize("change", ["gone", "cut", "edited"])

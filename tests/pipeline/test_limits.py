@@ -14,8 +14,8 @@ import pytest
 from input_cases import GOOD, HEADER, N_GOOD, THREE, put, text
 
 from risk.data import csv_check, csv_rows, validation
-from risk.engines.duckdb import Engine
-from risk.limits import Limits
+from risk.engines.duckdb import DuckDBEngine
+from risk.limits import Limits, Room
 from risk.runtime import state
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -100,7 +100,7 @@ def test_a_row_of_very_many_cells_costs_the_engine_no_more_than_its_bytes(tmp_pa
     path.write_bytes(text(f"{THREE}{row}\n"))
     checked = csv_check.check(path, HEADER.split(","), None, Limits(max_cell_kb=8192))
     started = time.perf_counter()
-    with Engine(HEADER.split(","), tmp_path / "spill", reads=tmp_path) as engine:
+    with DuckDBEngine(HEADER.split(","), Room(tmp_path / "spill"), reads=tmp_path) as engine:
         assert engine.read([(0, checked)]) == {0}
     assert time.perf_counter() - started < 30  # with a list of errors asked for: hours
 
@@ -157,7 +157,7 @@ def test_what_was_swapped_after_its_check_is_not_read(tmp_path, swap):
         csv_check.reopen(checked)
     with pytest.raises(csv_check.ChangedError):
         list(csv_rows.read_rows(checked))
-    with Engine(HEADER.split(","), tmp_path / "spill", reads=path.parent) as engine:
+    with DuckDBEngine(HEADER.split(","), Room(tmp_path / "spill"), reads=path.parent) as engine:
         assert engine.read([(0, checked)]) == {0}
         assert engine.count_rows() == {}
 
@@ -169,7 +169,7 @@ def test_a_file_that_is_swapped_and_swapped_back_is_left_and_nothing_of_the_othe
     """The name points elsewhere only between the check and the end of reading."""
     path = put(good, "more.csv", text(THREE) + (b'"c4" x,4,1\n' if odd else b""))
     (good.root / "outside.csv").write_bytes(SECRET)
-    real = Engine.read
+    real = DuckDBEngine.read
 
     def swapped(self, files):
         path.rename(good.root / "kept.csv")
@@ -181,7 +181,7 @@ def test_a_file_that_is_swapped_and_swapped_back_is_left_and_nothing_of_the_othe
                 path.unlink()
                 (good.root / "kept.csv").rename(path)
 
-    monkeypatch.setattr(Engine, "read", swapped)
+    monkeypatch.setattr(DuckDBEngine, "read", swapped)
     result = good.run("ingestion")
     assert (result["files"], result["rows_total"]) == (1, N_GOOD)
     assert "more.csv: changed while it was read; left for the next run" in good.said
@@ -256,7 +256,10 @@ def test_a_name_that_is_a_pattern_or_a_url_is_a_name(good, name):
 )
 def test_the_engine_opens_nothing_outside_and_cannot_be_told_to(tmp_path, sql):
     (tmp_path / "in").mkdir()
-    with Engine(["a"], tmp_path / "spill", reads=tmp_path / "in") as engine, pytest.raises(duckdb.Error):
+    with (
+        DuckDBEngine(["a"], Room(tmp_path / "spill"), reads=tmp_path / "in") as engine,
+        pytest.raises(duckdb.Error),
+    ):
         engine.connection.execute(sql.format(root=tmp_path)).fetchall()
     assert not list(tmp_path.glob("elsewhere*"))
 
@@ -271,7 +274,7 @@ def test_more_files_than_may_be_open_are_read_in_parts(tmp_path):
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (300 + len(list(Path("/proc/self/fd").iterdir())), hard))
     try:
-        with Engine(names, tmp_path / "spill", reads=tmp_path) as engine:
+        with DuckDBEngine(names, Room(tmp_path / "spill"), reads=tmp_path) as engine:
             assert engine.read(files) == set()
             assert engine.count_rows() == dict.fromkeys(range(450), 1)
     finally:

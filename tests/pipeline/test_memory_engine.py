@@ -7,9 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from makers import make_clients
 
-import intake
-from risk.engines.duckdb import Engine
-from risk.engines.memory import Shelf
+import ingestion
+from config import load_config
+from risk.engines.duckdb import DuckDBEngine
+from risk.engines.memory import MemoryEngine
+from risk.limits import Room
 
 NAMES = ("a", "b", "left")
 CELLS = st.sampled_from(
@@ -39,9 +41,12 @@ ROWS = st.lists(st.tuples(CELLS, CELLS, st.sampled_from(["", "1", "0"])), max_si
 @settings(max_examples=25)
 @given(st.lists(ROWS, min_size=1, max_size=4), st.integers(0, 3))
 def test_a_shelf_gives_what_the_engine_gives(files, dropped):
-    with tempfile.TemporaryDirectory() as name, Engine(NAMES, Path(name), reads=Path(name)) as engine:
+    with (
+        tempfile.TemporaryDirectory() as name,
+        DuckDBEngine(NAMES, Room(Path(name)), reads=Path(name)) as engine,
+    ):
         told = []
-        for keeper in (engine, Shelf(NAMES)):
+        for keeper in (engine, MemoryEngine(NAMES)):
             for number, rows in enumerate(files):
                 filled = [row for row in rows if any(row)]
                 keeper.add_rows(number, [dict(zip(NAMES, row, strict=True)) for row in filled])
@@ -56,7 +61,7 @@ def test_a_shelf_gives_what_the_engine_gives(files, dropped):
         assert told[0] == told[1]
 
 
-def test_a_small_file_gives_what_it_gives_through_the_engine(workspace, monkeypatch):
+def test_a_small_file_gives_what_it_gives_through_the_engine(workspace):
     bytes_of = []
     bad = [
         ["x", "seven", "red", "1"],
@@ -67,7 +72,7 @@ def test_a_small_file_gives_what_it_gives_through_the_engine(workspace, monkeypa
     workspace.put("sourcedata/a.csv", make_clients(20, "a"))
     workspace.run("ingestion")
     (workspace.root / "ingesteddata").rename(workspace.root / "before")
-    for least in (0, 10**9):
+    for small_bytes in (0, 10**9):
         folder = workspace.root / "ingesteddata"
         if folder.exists():
             folder.rename(workspace.root / "with engine")
@@ -79,8 +84,7 @@ def test_a_small_file_gives_what_it_gives_through_the_engine(workspace, monkeypa
         workspace.put(
             "sourcedata/c.csv", make_clients(8, "b"), ["corporation", "activity", "colour", "exited"]
         )
-        monkeypatch.setattr(intake, "SMALL_BYTES", least)
-        counts = workspace.run("ingestion")
+        counts = ingestion.run(load_config(workspace.config_path), small_bytes=small_bytes).to_json()
         files = sorted(path for path in folder.iterdir())
         bytes_of.append((counts, {path.name: path.read_bytes() for path in files}))
     assert bytes_of[0] == bytes_of[1]

@@ -8,7 +8,7 @@ import pytest
 from faults import trace
 from makers import make_clients
 
-import intake
+from risk.engines import base
 
 ROOT = Path(__file__).resolve().parents[2]
 WRITES = {
@@ -47,7 +47,7 @@ def test_nothing_in_the_workspace_is_written_but_through_the_four_verbs(old_worl
             old_world.put("sourcedata/c.csv", make_clients(300, "c", "new"))
         if name == "a large file by hand":
             old_world.put("sourcedata/d.csv", make_clients(12_000, "d", "new"))
-            assert (old_world.root / "sourcedata" / "d.csv").stat().st_size > intake.SMALL_BYTES
+            assert (old_world.root / "sourcedata" / "d.csv").stat().st_size > base.SMALL_BYTES
         seen[name] = traced(name, command)
         assert trace.judge(seen[name], old_world.root) == [], name
         assert [change for change in seen[name] if not change.paths[-1].startswith(f"{tmp_path}/")] == [], (

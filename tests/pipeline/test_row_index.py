@@ -12,7 +12,7 @@ from makers import make_clients
 import ingestion
 from config import load_config
 from risk.data import ledger as ledger_
-from risk.data import row_index
+from risk.data import row_index, table_writer
 from risk.data.ledger import Ledger, load_ledger
 from risk.digests import TableDigest
 
@@ -118,7 +118,7 @@ def test_a_table_changed_by_another_hand_is_still_seen(grown):
     path.write_bytes(data.replace(b"client-a-3,", b"client-a-X,"))
     grown.put("sourcedata/c.csv", make_clients(5, "c"))
     grown.run("ingestion", expect=65)
-    assert "was changed by another hand" in grown.said
+    assert "was modified outside this pipeline" in grown.said
 
 
 class CrashError(BaseException):
@@ -176,7 +176,7 @@ def test_the_key_is_readable_by_its_owner_alone(grown):
 
 
 def test_many_fresh_rows_are_taken_in_parts(grown, monkeypatch):
-    monkeypatch.setattr(ingestion, "ROWS_AT_ONCE", 7)
+    monkeypatch.setattr(table_writer, "ROWS_AT_ONCE", 7)
     (grown.root / INDEX).unlink()
     monkeypatch.setattr(row_index, "LEAST_BYTES", 10**9)
     assert more(grown, "c")["rows_new"] == 41

@@ -87,7 +87,7 @@ def test_a_day_of_failures_tells_no_secret(world, monkeypatch):
     def broken(*_, **__):
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr("ingestion.collect", broken)
+    monkeypatch.setattr("risk.data.input_batch.collect", broken)
     run("ingestion", "-v", expect=70)
     assert "could not" in "".join(said) or "does not answer" in "".join(said) or "127.0.0.1" in "".join(said)
     assert_silent("".join(said))

@@ -8,6 +8,7 @@ import os
 import random
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -23,15 +24,16 @@ from risk.data import frames, ledger, profiles
 from risk.data.ledger import Ledger
 from risk.data.schema import Schema
 from risk.digests import sha256
-from risk.engines import partitions, spark, spark_session, statistics, table_reader
-from risk.engines.spark_session import Settings
+from risk.engines import partitions, spark_session, table_reader
+from risk.engines.spark_session import ClusterSettings
+from risk.engines.spark_table import SparkTable
+from risk.engines.statistics import DuckDBTable
 from risk.errors import ArtifactError, ServiceError
 from risk.files import render_json
 from risk.limits import Room
 from risk.model import registry
 from risk.monitoring import column_drift
 from risk.prediction import spark_batch
-from risk.runtime import runner
 
 pytestmark = pytest.mark.slow
 CANARY = "canaryQ7xZ=:\\ x"
@@ -169,7 +171,7 @@ def cluster(tmp_path):
     conf = {
         name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in CONF.items()
     }
-    return spark_session.connect(Settings("local[2]", conf, 60, tmp_path / "spark.log"))
+    return spark_session.connect(ClusterSettings("local[2]", conf, 60, tmp_path / "spark.log"))
 
 
 @settings(SEVERAL, max_examples=4)
@@ -196,8 +198,8 @@ def test_figures_of_columns_agree(cluster, rows):
         path.write_bytes(path.read_bytes() + b"beyond what is committed")
         whole = not any("\n" in row[2] for row in rows)
         ledger = make_ledger(schema, length, len(rows), one_line_each=whole)
-        with spark.open_table(cluster, path, ledger) as opened:
-            found = opened.describe(schema)
+        with SparkTable(cluster, path, ledger) as opened:
+            found = opened.describe()
     assert found[1] == wanted[1]
     for name, of_column in wanted[0].items():
         values = [abs(of_column[what]) for what in ("min", "max") if of_column[what] is not None]
@@ -215,7 +217,7 @@ def make_ledger(schema, length, n_rows, *, one_line_each=True):
 def describe_here(path, schema, n_rows):
     """Describe a table without a cluster."""
     ledger = Ledger("", "", schema.to_json(), length=path.stat().st_size, rows=n_rows)
-    return statistics.describe_columns(path, ledger, Room(path.parent / "spill"))
+    return DuckDBTable(Room(path.parent / "spill"), path, ledger).describe()
 
 
 def test_many_values_have_the_same_median_and_mode(cluster, tmp_path):
@@ -226,8 +228,8 @@ def test_many_values_have_the_same_median_and_mode(cluster, tmp_path):
     path.write_bytes(write([["a", "b"], *rows]))
     (wanted, _) = describe_here(path, schema, len(rows))
     ledger = make_ledger(schema, path.stat().st_size, len(rows))
-    with spark.open_table(cluster, path, ledger) as opened:
-        (found, _) = opened.describe(schema)
+    with SparkTable(cluster, path, ledger) as opened:
+        (found, _) = opened.describe()
     for name in wanted:
         for what in ("n", "median", "mode", "min", "max"):
             assert found[name][what] == wanted[name][what], (name, what)
@@ -251,7 +253,7 @@ NEW_SCHEMA = Schema(
 )
 
 
-def count_both(cluster, folder, before, new, known, *, start=None):
+def count_both(cluster, folder, before, new, known, *, start=None, **how):
     """Count the rows behind `before` here and on a cluster."""
     path = Path(folder) / "table.csv"
     head = write([NEW_SCHEMA.columns, *before])
@@ -260,9 +262,9 @@ def count_both(cluster, folder, before, new, known, *, start=None):
     whole = not any("\n" in cell for row in rows for cell in row)
     ledger = make_ledger(NEW_SCHEMA, length, len(rows), one_line_each=whole)
     start = len(head) if start is None else start
-    with spark.open_table(cluster, path, ledger, start=start) as opened:
-        found = opened.count_by(known)
     taken = table_reader.read(path, ledger, NEW_SCHEMA, Room(Path(folder) / "spill"), start=start)
+    with SparkTable(cluster, path, ledger, start=start, **how) as opened:
+        found = opened.count_by(known, taken)
     return profiles.count_columns(known, taken.X), found
 
 
@@ -286,7 +288,7 @@ def test_rows_are_counted_by_profiles_alike(cluster, before, new):
     assert there == here
 
 
-def test_many_rows_are_counted_by_profiles_alike(cluster, tmp_path, monkeypatch):
+def test_many_rows_are_counted_by_profiles_alike(cluster, tmp_path):
     """Full grids, buckets of many categories, values beyond both ends, parts that begin anywhere."""
     draw = random.Random(2)
 
@@ -300,10 +302,9 @@ def test_many_rows_are_counted_by_profiles_alike(cluster, tmp_path, monkeypatch)
     before, new = rows(2_000, 0), rows(3_000, 3)
     known = profile(before)
     assert len(known["size"].grid) == profiles.N_GRID + 1 and known["note"].buckets
-    monkeypatch.setattr(partitions.cut_table, "__kwdefaults__", {"start": 0, "part_bytes": 20_000})
-    here, there = count_both(cluster, tmp_path, before, new, known)
+    here, there = count_both(cluster, tmp_path, before, new, known, part_bytes=20_000)
     assert there == here and there["size"].n == 3_000 and there["size"].between[-1] > 100
-    here, there = count_both(cluster, tmp_path, before, new, known, start=0)
+    here, there = count_both(cluster, tmp_path, before, new, known, start=0, part_bytes=20_000)
     assert there == here and there["size"].n == 5_000
     assert column_drift.compare_columns(known, there) == column_drift.compare_columns(known, here)
 
@@ -317,18 +318,17 @@ def test_a_table_that_another_hand_has_changed_is_neither_described_nor_judged(c
     path.write_bytes(head + rows + written)
     ledger = make_ledger(NEW_SCHEMA, path.stat().st_size, 4)
     known = profile([("1", "1", "a", "b", "1")])
-    damaged = pytest.raises(ArtifactError, match="changed by another hand")
-    with damaged, spark.open_table(cluster, path, ledger) as opened:
-        opened.describe(NEW_SCHEMA)
-    with damaged, spark.open_table(cluster, path, ledger, start=len(head), n_rows=4) as opened:
-        opened.count_by(known)
+    damaged = pytest.raises(ArtifactError, match="modified outside this pipeline")
+    with damaged, SparkTable(cluster, path, ledger) as opened:
+        opened.describe()
+    with damaged, SparkTable(cluster, path, ledger, start=len(head)) as opened:
+        opened.count_by(known, SimpleNamespace(n_rows=4))
 
 
-def test_more_categories_than_one_machine_should_hold_are_counted_together(cluster, tmp_path, monkeypatch):
-    monkeypatch.setattr(spark, "MOST_UNSEEN", 2)
+def test_more_categories_than_one_machine_should_hold_are_counted_together(cluster, tmp_path):
     known = profile([("1", "1", "a'", "b", "1"), ("1", "1", "rare", "b", "1")] * 3)
     new = [("1", "1", text, "b", "1") for text in ["b", "b", "b", "a'", "rare", "c", "c", "d", "e", ""]]
-    here, there = count_both(cluster, tmp_path, [], new, known)
+    here, there = count_both(cluster, tmp_path, [], new, known, most_unseen=2)
     assert there["plan"].categories == {"b": 3, "c": 2, "a'": 1, "rare": 1} and there["plan"].others == 2
     assert (there["plan"].n, there["plan"].missing) == (here["plan"].n, here["plan"].missing) == (10, 1)
     told = [column_drift.compare_column(known["plan"], one["plan"]) for one in (here, there)]
@@ -399,7 +399,7 @@ def test_what_is_handed_to_spark_arrives_and_is_nowhere_else(old_world):
     old_world.configure(engine=LOCAL)
     old_world.run("ingestion", "-v")
     said = old_world.said
-    live = spark_session.connect(runner.connect_cluster(load_config(old_world.config_path)).settings)
+    live = spark_session.connect_proven(load_config(old_world.config_path).engine_settings)
     assert live.context.getConf().get("spark.hadoop.fs.s3a.secret.key") == CANARY
     with pytest.raises(ServiceError) as raised:
         live.ask("select 1 from nothing")

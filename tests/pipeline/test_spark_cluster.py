@@ -250,7 +250,7 @@ def test_another_version_on_the_workers_is_named(standalone, old_world, tmp_path
 def test_a_folder_that_an_executor_does_not_see_is_named(standalone, old_world, monkeypatch, tmp_path):
     """The probe is asked for under a path that is not there: as on a worker without the storage."""
     live = spark_session.connect(
-        spark_session.Settings(
+        spark_session.ClusterSettings(
             standalone.url, {k: str(v).lower() for k, v in CONF.items() if k != "spark.pyspark.python"}
             | {"spark.pyspark.python": sys.executable}, 60, tmp_path / "spark.log",
         )

@@ -120,7 +120,7 @@ def test_a_table_that_lost_a_row_is_said(tmp_path):
     path = tmp_path / "t.csv"
     ledger, starts = write_table(path, [("1", "red", "1"), ("2", "red", "0")])
     path.write_bytes(path.read_bytes()[: starts[1]])
-    with pytest.raises(ArtifactError, match="changed by another hand"):
+    with pytest.raises(ArtifactError, match="modified outside this pipeline"):
         table_reader.read(path, ledger, SCHEMA, Room(tmp_path))
 
 

@@ -195,12 +195,11 @@ def test_no_hostile_sign_reaches_the_log_or_the_terminal_raw(old_world, capsys):
 
 
 def test_a_traceback_cannot_be_taken_for_lines_of_the_log(old_world, monkeypatch):
-    import ingestion
 
     def broken(*_, **__):
         raise RuntimeError("\x1b[2J\n2026-11-25T09:50:00+0000 INFO training: f1=1.0")
 
-    monkeypatch.setattr(ingestion, "collect", broken)
+    monkeypatch.setattr("risk.data.input_batch.collect", broken)
     old_world.run("ingestion", expect=70)
     assert_plain(old_world.said)
     assert "\n  RuntimeError: \\x1b[2J\n  2026-11-25" in old_world.said

@@ -24,8 +24,9 @@ from risk.data.schema import (
     parse_label,
     parse_number,
 )
-from risk.engines.duckdb import Engine
+from risk.engines.duckdb import DuckDBEngine
 from risk.errors import DatasetError
+from risk.limits import Room
 
 quick = settings(deadline=None, database=None, derandomize=True)
 SCHEMA = Schema(
@@ -166,7 +167,7 @@ def test_the_table_read_back_is_the_frame_of_its_rows(before, after):
         path, marks = Path(name) / "table.csv", []
         path.write_bytes(ledger.render_line(SCHEMA.columns))
         for part in (before, after):
-            with Engine(SCHEMA.columns, Path(name) / "spill", reads=Path(name)) as engine:
+            with DuckDBEngine(SCHEMA.columns, Room(Path(name) / "spill"), reads=Path(name)) as engine:
                 engine.add_rows(0, part)
                 engine.write(Path(name) / "part.csv")
             path.write_bytes(path.read_bytes() + (Path(name) / "part.csv").read_bytes())

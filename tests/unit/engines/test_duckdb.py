@@ -12,8 +12,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from risk.data import csv_check, schema, validation
-from risk.engines import duckdb as duckdb_
-from risk.engines.duckdb import ColumnCounts, Engine, is_number, literal
+from risk.data.schema_inference import ColumnCounts
+from risk.engines import sql
+from risk.engines.duckdb import DuckDBEngine
+from risk.limits import Room
 
 quick = settings(deadline=None, database=None, derandomize=True)
 NAMES = ("a", "b", "c")
@@ -54,7 +56,7 @@ def test_sql_and_python_agree_on_what_is_a_number(connection, text):
     text = text.replace("\0", "")
     value = schema.parse_number(text)
     wanted = value is not None and not math.isnan(value) and text.lower() not in schema.BOOLEAN_WORDS
-    assert ask(connection, is_number("x"), text) is wanted
+    assert ask(connection, sql.is_number("x"), text) is wanted
 
 
 @settings(quick, max_examples=400)
@@ -68,7 +70,7 @@ def test_sql_and_python_agree_on_what_is_a_number(connection, text):
 @example("\r\n x \r\n")
 def test_sql_and_python_trim_the_same_blanks(connection, text):
     text = text.replace("\0", "")
-    assert ask(connection, duckdb_.trimmed("x"), text) == text.strip(csv_check.BLANKS)
+    assert ask(connection, sql.trimmed("x"), text) == text.strip(csv_check.BLANKS)
 
 
 @settings(quick, max_examples=200)
@@ -79,7 +81,7 @@ def test_sql_and_python_trim_the_same_blanks(connection, text):
 def test_sql_and_python_agree_on_missing_and_boolean_words(connection, text):
     text = text.replace("\0", "")
     for words in (schema.MISSING_WORDS, tuple(schema.BOOLEAN_WORDS)):
-        listed = ", ".join(map(literal, words))
+        listed = ", ".join(map(sql.literal, words))
         assert ask(connection, f"lower(x) in ({listed})", text) is (text.lower() in words)
 
 
@@ -95,7 +97,7 @@ def write(path, table, separator=",", line_end="\n", mark="", quoting=csv.QUOTE_
 
 def read_fast(folder, checked):
     """Read with the engine alone; None when it says that the file is odd."""
-    with Engine(NAMES, folder / "spill", reads=folder) as opened:
+    with DuckDBEngine(NAMES, Room(folder / "spill"), reads=folder) as opened:
         if checked.odd or opened.read([(0, checked)]) or opened.find_shapeless():
             return None
         return opened.connection.execute("select c0, c1, c2 from raw order by rowid").fetchall()
@@ -161,7 +163,10 @@ def test_any_text_is_either_read_the_same_fast_and_exact_or_seen_to_be_odd(body,
 @given(st.lists(st.tuples(CELLS, CELLS, CELLS), max_size=6))
 def test_rows_added_by_the_exact_reader_are_kept_as_they_are(table):
     wanted = [tuple(cell or None for cell in row) for row in table]
-    with tempfile.TemporaryDirectory() as name, Engine(NAMES, Path(name), reads=Path(name)) as opened:
+    with (
+        tempfile.TemporaryDirectory() as name,
+        DuckDBEngine(NAMES, Room(Path(name)), reads=Path(name)) as opened,
+    ):
         opened.add_rows(0, [dict(zip(NAMES, row, strict=True)) for row in table])
         assert opened.connection.execute("select c0, c1, c2 from raw order by rowid").fetchall() == wanted
 
@@ -170,7 +175,10 @@ def test_rows_added_by_the_exact_reader_are_kept_as_they_are(table):
 @given(st.lists(st.tuples(CELLS, CELLS, CELLS), max_size=8))
 def test_the_first_of_equal_rows_is_kept_in_order(table):
     wanted = list(dict.fromkeys(tuple(cell or None for cell in row) for row in table))
-    with tempfile.TemporaryDirectory() as name, Engine(NAMES, Path(name), reads=Path(name)) as opened:
+    with (
+        tempfile.TemporaryDirectory() as name,
+        DuckDBEngine(NAMES, Room(Path(name)), reads=Path(name)) as opened,
+    ):
         opened.add_rows(0, [dict(zip(NAMES, row, strict=True)) for row in table])
         opened.deduplicate()
         opened.write(Path(name) / "out.csv")
@@ -188,7 +196,7 @@ def test_files_of_one_scan_keep_their_order_and_numbers(tmp_path):
         path = tmp_path / f"it's {number} #é.csv"
         write(path, [(f"{number}-{row}", "x", "") for row in range(500)])
         files.append((number, csv_check.check(path, NAMES)))
-    with Engine(NAMES, tmp_path / "spill", reads=tmp_path) as opened:
+    with DuckDBEngine(NAMES, Room(tmp_path / "spill"), reads=tmp_path) as opened:
         assert opened.read(files) == set()
         assert opened.count_rows() == dict.fromkeys(range(12), 500)
         opened.write(tmp_path / "out.csv")
@@ -203,12 +211,12 @@ def test_one_file_the_engine_cannot_read_does_not_spoil_the_scan_of_the_others(t
         files.append((number, csv_check.check(tmp_path / f"{number}.csv", NAMES)))
     with (tmp_path / "1.csv").open("ab") as handle:
         handle.write(b'1,2,3\n4,"5" 6,7\r\n')
-    with Engine(NAMES, tmp_path / "spill", reads=tmp_path) as opened:
+    with DuckDBEngine(NAMES, Room(tmp_path / "spill"), reads=tmp_path) as opened:
         assert opened.read(files) == {1}
 
 
 def test_a_column_that_is_empty_in_one_file_and_mixed_in_another_is_counted_in_both(tmp_path):
-    with Engine(["a", "b"], tmp_path, reads=tmp_path) as opened:
+    with DuckDBEngine(["a", "b"], Room(tmp_path), reads=tmp_path) as opened:
         opened.add_rows(0, [{"a": "", "b": "1"}, {"a": "", "b": "2"}])
         opened.add_rows(1, [{"a": "x", "b": "3"}, {"a": "NA", "b": "4"}, {"a": "true", "b": "5"}])
         counts = opened.count_columns(["a", "b"])
