@@ -30,7 +30,7 @@ check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest tests/test_layers.py tests/docs
+	$(BIN)/python -m pytest -n auto --dist loadfile tests/test_layers.py tests/docs
 
 serve: $(VENV)/.run
 	@$(BIN)/python app.py

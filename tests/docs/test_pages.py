@@ -1,6 +1,7 @@
 """README, docs, --help, config and code agree; every link leads somewhere."""
 
 import ast
+import functools
 import json
 import os
 import re
@@ -27,12 +28,13 @@ def make_anchor(heading):
     return re.sub(r"[^\w -]", "", heading.strip().lower()).replace(" ", "-")
 
 
+@functools.cache
 def list_literals():
     """List every text in the code, the constant parts of f-strings too, one after another."""
-    for path in [*ROOT.glob("*.py"), *(ROOT / "risk").rglob("*.py")]:
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                yield node.value
+    paths = [*ROOT.glob("*.py"), *(ROOT / "risk").rglob("*.py")]
+    trees = (ast.parse(path.read_text(encoding="utf-8")) for path in paths)
+    nodes = (node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Constant))
+    return [node.value for node in nodes if isinstance(node.value, str)]
 
 
 # --- the pages ---------------------------------------------------------------------------------------------
@@ -106,7 +108,7 @@ def test_the_exit_codes_of_the_readme_are_those_of_the_code():
     ("README.md", "## Operation and troubleshooting"), ("docs/operations.md", "## Messages"),
 ])  # fmt: skip
 def test_the_messages_of_the_troubleshooting_tables_are_those_of_the_code(page, heading):
-    literals = list(list_literals())
+    literals = list_literals()
     for row in list_rows(read(page), heading):
         for message in re.findall(r"`([^`]+)`", row[0]):
             assert len(message) >= SHORTEST_FRAGMENT
