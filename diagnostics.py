@@ -231,7 +231,7 @@ def load_release(config: Config) -> tuple[Release, Predictor]:
     from risk.prediction.wording import Words
 
     release, model = registry.load_deployed(config.prod_deployment, config.secrets.get("RISK_MODEL_KEY"))
-    return release, Predictor.of_release(release, model, Words(config.words))
+    return release, Predictor.from_release(release, model, Words(config.words))
 
 
 def predict_test_data(config: Config, deployed: Predictor) -> dict[str, Any]:

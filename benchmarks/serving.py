@@ -39,7 +39,7 @@ FRAMES = """
 import sys
 sys.path.insert(0, sys.argv[1])
 from risk.prediction import fast_path
-fast_path.take_apart = lambda *_: None
+fast_path.load_fast_path = lambda *_: None
 from gunicorn.app.wsgiapp import run
 sys.argv = ["gunicorn", "--config", sys.argv[1] + "/gunicorn.conf.py", "--chdir", sys.argv[1], "wsgi:app"]
 run()

@@ -22,6 +22,16 @@ KINDS = ("sqlite", "mariadb", "postgresql")
 
 
 @pytest.fixture
+def one_thread():
+    """As in training: boosting on two threads of a busy machine may take minutes."""
+    import sklearn.ensemble  # noqa: F401  (its thread pool must be there before it can be limited)
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1):
+        yield
+
+
+@pytest.fixture
 def workspace(tmp_path, capsys):
     """A workspace with two files of the old world and test data of it."""
     from workspaces import Workspace

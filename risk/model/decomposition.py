@@ -59,10 +59,13 @@ class TextTerm:
     missing: float
 
     def __call__(self, values: Any) -> np.ndarray:
-        """Give the term of each value; None and NaN are missing."""
+        """Give the term of each cell of a column, or of a list; None is missing, in a column NaN, too."""
+        if isinstance(values, list):  # of few rows that is faster than to sort them into categories first
+            weights, other, missing = self.weights, self.other, self.missing
+            return np.array([missing if cell is None else weights.get(cell, other) for cell in values])
         import pandas as pd
 
-        codes, distinct = pd.factorize(values if hasattr(values, "dtype") else np.array(values, dtype=object))
+        codes, distinct = pd.factorize(values)
         known = [self.weights.get(value, self.other) for value in distinct]
         return np.array([*known, self.missing])[codes]  # the code of a missing cell is -1
 
@@ -114,10 +117,20 @@ class Anatomy:
     def _weights(self, part: str) -> np.ndarray:
         return np.asarray(self.slope * self.classifier.coef_[0][self.columns.output_indices_[part]])
 
-    def log_odds(self, X: pd.DataFrame) -> np.ndarray:
-        """Compute the log-odds of the probability that the model gives each client."""
+    def log_odds(self, X: pd.DataFrame | Mapping[str, Any]) -> np.ndarray:
+        """Compute the log-odds of the probability that the model gives each client.
+
+        Parameters
+        ----------
+        X : DataFrame; for a linear model also a mapping of str to list
+            Every feature: numbers with NaN, texts with None where a cell is missing.
+
+        Returns
+        -------
+        log_odds : ndarray of shape (n_rows,)
+        """
         if self.is_linear:
-            return np.asarray(self.base + sum(term(X[name].array) for name, term in self.terms.items()))
+            return np.asarray(self.base + sum(term(X[name]) for name, term in self.terms.items()))
         return self.log_odds_of(self.columns.transform(X))
 
     def log_odds_of(self, Z: np.ndarray) -> np.ndarray:

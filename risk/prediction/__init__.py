@@ -1,5 +1,6 @@
-"""What the deployed model says of a client, and why.
+"""What the deployed model predicts for a client, and why.
 
-In reading order: `predictor`, `fast_path`, `intervals`, `batch`, `spark_batch`, `streams`, `baselines`,
-`redundancy`, `reasons`, `wording`, `client_ranking`, `client_list`, `client_list_reader`, `explanation`.
+In reading order: `predictor`, `fast_path`, `intervals`, `baselines`, `redundancy`, `reasons`, `wording`,
+`csv_output`, `batch`, `spark_batch`, `streams`, `client_ranking`, `client_list`, `client_list_reader`,
+`explanation`.
 """

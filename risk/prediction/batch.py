@@ -27,7 +27,8 @@ from risk.engines.duckdb_session import name_of, scan_csv
 from risk.engines.frame_reader import OddError, Rows
 from risk.errors import DatasetError
 from risk.limits import Room
-from risk.prediction.predictor import Predictor, write_header, write_lines
+from risk.prediction.csv_output import render_header, render_lines
+from risk.prediction.predictor import Predictor
 
 CHUNK_ROWS = 10_000
 
@@ -75,13 +76,13 @@ def _write(
     n_reasons: int,
 ) -> Told:
     told, ids = Told(), ids_of(checked, predictor)
-    out.write(write_header(ids, n_reasons))
+    out.write(render_header(ids, n_reasons))
     for chunk, rejected in chunks:
         told.rejected += rejected
         if not len(chunk.numbers):
             continue
         texts = [chunk.texts[name] for name in ids]
-        lines, n_leaving = write_lines(predictor, chunk.numbers, chunk.X, texts, n_reasons)
+        lines, n_leaving = render_lines(predictor, chunk.numbers, chunk.X, texts, n_reasons)
         out.write(lines)
         told.n_rows += len(chunk.numbers)
         told.n_leaving += n_leaving

@@ -29,7 +29,7 @@ from risk.engines.duckdb_session import name_of, scan_csv
 from risk.engines.sql import literal
 from risk.engines.table_reader import Source
 from risk.limits import Room
-from risk.prediction import client_list_reader, client_ranking, intervals, predictor
+from risk.prediction import client_list_reader, client_ranking, csv_output, intervals
 from risk.prediction.predictor import Predictor
 from risk.prediction.reasons import Reason
 
@@ -201,7 +201,7 @@ def write_lines(
     matched = " and ".join(f"newest.{key} is not distinct from before.{key}" for key in source.keys)
     changes = {
         "rank_change": "before.rank - standing.rank",
-        "probability_change": f"round(standing.probability - before.probability, {predictor.DIGITS})",
+        "probability_change": f"round(standing.probability - before.probability, {csv_output.DIGITS})",
     }
     numbers = [
         name
@@ -209,10 +209,10 @@ def write_lines(
         if name not in client_list_reader.WHOLE and name not in changes
     ]
     texts = {
-        **{name: f"format('{{:.{predictor.DIGITS}f}}', standing.{name})" for name in numbers},
+        **{name: f"format('{{:.{csv_output.DIGITS}f}}', standing.{name})" for name in numbers},
         "expected_loss": f"format('{{:.{client_ranking.LOSS_DIGITS}f}}', expected_loss)",
         "rank_change": _signed(changes["rank_change"], "d"),
-        "probability_change": _signed(changes["probability_change"], f".{predictor.DIGITS}f"),
+        "probability_change": _signed(changes["probability_change"], f".{csv_output.DIGITS}f"),
         **{name: literal(value) for name, value in stamp.items()},
     }
     keys = [f"newest.{key}" for key in source.keys]

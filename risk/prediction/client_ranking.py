@@ -24,7 +24,8 @@ from risk.engines.frame_reader import Rows
 from risk.engines.sql import is_word, literal
 from risk.engines.table_reader import Source
 from risk.errors import ArtifactError, ConfigError, DatasetError
-from risk.prediction.predictor import DIGITS, Predictor
+from risk.prediction.csv_output import DIGITS
+from risk.prediction.predictor import Predictor
 from risk.prediction.reasons import Reason
 from risk.text import escape_for_spreadsheet
 
@@ -117,13 +118,13 @@ def find_standing(source: Source, predictor: Predictor, value_column: str | None
 def _keep_said(writer: duckdb.DuckDBPyConnection, predictor: Predictor, chunk: Rows) -> None:
     import pandas as pd
 
-    said = predictor.say(chunk.X)
-    low, high = predictor.band(said.log_odds)
+    said = predictor.predict(chunk.X)
+    low, high = predictor.compute_intervals(said.log_odds)
     loss = said.probability * chunk.values["worth"]
     frame = pd.DataFrame(
         {
             "row_no": chunk.numbers,
-            "leaves": said.leaves,
+            "leaves": said.flagged,
             "risk": said.risk,
             "probability": np.round(said.probability, DIGITS),
             "probability_low": np.round(low, DIGITS),
@@ -150,6 +151,6 @@ def find_reasons(source: Source, predictor: Predictor) -> dict[int, list[Reason]
     rows = f"select * from ({source.rows}) semi join ({wanted}) using (row_no)"
     for chunk in frame_reader.read(source.connection, rows, source.cells, predictor.schema):
         ranks, leaves = zip(*(standing[n] for n in chunk.numbers.tolist()), strict=True)
-        said = predictor.reasons(chunk.X, np.array(leaves, dtype=bool), N_REASONS)
+        said = predictor.find_reasons(chunk.X, np.array(leaves, dtype=bool), N_REASONS)
         found |= zip(ranks, said, strict=True)
     return found

@@ -125,18 +125,18 @@ def file_of(ledger: Ledger, row_no: int) -> str | None:
 
 def say(predictor: Predictor, row: Rows, cell: Mapping[str, str | None]) -> dict[str, Any]:
     """Say what the model says of one row, and what each column adds."""
-    said = predictor.say(row.X)
-    low, high = (float(end[0]) for end in predictor.band(said.log_odds))
+    said = predictor.predict(row.X)
+    low, high = (float(end[0]) for end in predictor.compute_intervals(said.log_odds))
     known = {
         "probability": float(said.probability[0]),
         "probability_low": None if np.isnan(low) else low,
         "probability_high": None if np.isnan(high) else high,
-        "class": int(said.leaves[0]),
+        "class": int(said.flagged[0]),
         "threshold": predictor.threshold,
         "risk": str(said.risk[0]),
         "log_odds": float(said.log_odds[0]),
     }
-    (reasons,) = predictor.reasons(row.X, said.leaves, client_ranking.N_REASONS)
+    (reasons,) = predictor.find_reasons(row.X, said.flagged, client_ranking.N_REASONS)
     told = {"prediction": known, "reasons": [one.to_json() for one in reasons]}
     effects = tell_effects(predictor.explainer, row, cell) if predictor.explainer else None
     return told | {"effects": effects}

@@ -145,10 +145,6 @@ class Explainer:
         names = np.array([name for name, _ in pairs])
         return {name: seen[names == name][:, self.anatomy.outputs[name]] for name in self.usual}
 
-    def usual_clients(self) -> pd.DataFrame:
-        """Make a client for each usual value of each column, usual in all others."""
-        return self._frame([(name, value) for name, one in self.usual.items() for value in one.values])
-
     def _vary(self, pairs: Sequence[tuple[str, Value]]) -> np.ndarray:
         """Make what the classifier sees of usual clients who differ in one column each."""
         return np.asarray(self.anatomy.columns.transform(self._frame(pairs)))

@@ -26,7 +26,8 @@ from risk.errors import ArtifactError, DatasetError, ServiceError
 from risk.files import render_json
 from risk.model import registry
 from risk.model.registry import Release
-from risk.prediction.predictor import Predictor, write_header, write_lines
+from risk.prediction.csv_output import render_header, render_lines
+from risk.prediction.predictor import Predictor
 from risk.prediction.wording import Words
 
 CHUNK_ROWS = 10_000
@@ -152,7 +153,7 @@ def say_parts(
         model = registry.unpickle(release, Path("release"))
     except ArtifactError as error:
         raise ServiceError(f"on {os.uname().nodename}: {error}") from error
-    predictor = Predictor.of_release(release, model, Words(sent.words))
+    predictor = Predictor.from_release(release, model, Words(sent.words))
     with threadpool_limits(1):
         for part in found:
             yield say_part(part, predictor, sent.n_reasons, first[part.number], Path(folder))
@@ -179,7 +180,7 @@ def say_part(part: Part, predictor: Predictor, n_reasons: int, first: int, folde
                 numbers = np.array(taken.places, dtype=np.int64) + first
                 texts = [np.array([row[name] or None for row in taken.good], dtype=object) for name in ids]
                 X = to_frame(taken.good, schema)
-                lines, n = write_lines(predictor, numbers, X, texts, n_reasons)
+                lines, n = render_lines(predictor, numbers, X, texts, n_reasons)
                 out.write(lines)
                 n_rows += len(numbers)
                 n_leaving += n
@@ -204,7 +205,7 @@ def join(
     """Put the part files of one file together, in order."""
     told = Told()
     with output as out:
-        out.write(write_header(ids_of(checked.header, predictor), n_reasons))
+        out.write(render_header(ids_of(checked.header, predictor), n_reasons))
         for part, said in found:
             with (folder / f"{part.number:09d}").open(encoding="utf-8", newline="") as lines:
                 shutil.copyfileobj(lines, out)

@@ -8,26 +8,24 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeGuard, TypeVar
 
-import numpy as np
-
 from risk import files
-from risk.data import frames
 from risk.data.schema import Schema
 from risk.errors import ArtifactError
 from risk.model import registry
 from risk.model.registry import Release
-from risk.prediction import fast_path, trees
-from risk.prediction.fast_path import Columns, Direct
+from risk.prediction import fast_path
+from risk.prediction.fast_path import Columns
+from risk.prediction.predictor import Predictions, Predictor
 
 if TYPE_CHECKING:
     from threadpoolctl import ThreadpoolController
 
 T = TypeVar("T")
-CLOSE = 1e-9  # so near to the threshold the last digit of a sum could decide: the model itself does
 # Few rows are answered one after the other: threads that compute at once only take the interpreter from each
 # other, and all of them wait longer. Many rows have no turn, or few would wait for them.
 _TURN = threading.Lock()
@@ -35,59 +33,29 @@ _PREDICTING = threading.Lock()  # limits on threads hold for the whole process
 
 
 @dataclass(frozen=True)
-class Served:
-    """A release as this process serves it; `direct` asks its model without a frame, if it can."""
+class ServedModel:
+    """A release as this process serves it."""
 
     release: Release
-    model: Any = field(repr=False)
-    schema: Schema = field(repr=False)
-    direct: Direct | None = field(repr=False)
-    threads: ThreadpoolController = field(repr=False)
+    predictor: Predictor
 
-    def say(self, columns: Columns) -> tuple[np.ndarray, np.ndarray]:
-        """Say of each row the class (1 leaves, 0 stays) and the probability of leaving.
+    @property
+    def schema(self) -> Schema:
+        """The columns that the model was trained with."""
+        return self.predictor.schema
 
-        Parameters
-        ----------
-        columns : mapping of str to sequence
-            Every feature: numbers with NaN, texts with None where a cell is missing.
-        """
+    def predict(self, columns: Columns) -> Predictions:
+        """Predict as `Predictor.predict`; requests of few rows take turns."""
         n_rows = len(columns[self.schema.features[0]])
-        if not n_rows:
-            return np.empty(0, dtype=int), np.empty(0)
-        if self.direct is None:
-            return self._ask_pipeline(columns)
-        with self._turn(self.direct, n_rows):
-            probability = self.direct.probabilities(columns)
-        classes = (probability >= self.direct.threshold).astype(int)
-        close = np.flatnonzero(np.abs(probability - self.direct.threshold) < CLOSE)
-        if len(close):
-            few = {name: [cells[i] for i in close] for name, cells in columns.items()}
-            classes[close] = self._ask_pipeline(few)[0]
-        return classes, probability
+        with _TURN if n_rows <= fast_path.FEW_ROWS else contextlib.nullcontext():
+            return self.predictor.predict(columns)
 
-    def _turn(self, direct: Direct, n_rows: int) -> contextlib.AbstractContextManager[object]:
-        if direct.asks_classifier(n_rows):
-            return self._one_thread()
-        return _TURN if n_rows <= trees.FEW else contextlib.nullcontext()
 
-    @contextlib.contextmanager
-    def _one_thread(self) -> Iterator[None]:
-        with _PREDICTING, self.threads.limit(limits=1):
-            yield
-
-    def _ask_pipeline(self, columns: Columns) -> tuple[np.ndarray, np.ndarray]:
-        frame = frames.frame_of(columns, self.schema)
-        with self._one_thread():
-            probability = self.model.predict_proba(frame)[:, 1]
-            return self._classes(frame, probability), probability
-
-    def _classes(self, frame: Any, probability: np.ndarray) -> np.ndarray:
-        """Cut at the threshold, as the model would; any other model is asked a second time."""
-        threshold = getattr(self.model, "threshold", None)
-        if not isinstance(threshold, float):
-            return np.asarray(self.model.predict(frame)).astype(int)
-        return (probability >= threshold).astype(int)
+@contextlib.contextmanager
+def one_thread(threads: ThreadpoolController) -> Iterator[None]:
+    """While scikit-learn is asked, one request at a time: its thread pools have one thread."""
+    with _PREDICTING, threads.limit(limits=1):
+        yield
 
 
 @dataclass(frozen=True)
@@ -116,7 +84,7 @@ class Deployed:
         self._tell = tell
         self._loading = threading.Lock()
         self._release: Found[Release] | None = None
-        self._served: Found[Served] | None = None
+        self._served: Found[ServedModel] | None = None
 
     def release(self) -> Release:
         """Give the release deployed now, verified; its model may be of another scikit-learn.
@@ -131,7 +99,7 @@ class Deployed:
             found = self._release = self._find(lambda release: release)
         return found.made
 
-    def get(self) -> Served:
+    def get(self) -> ServedModel:
         """Give the release deployed now, ready to be asked.
 
         Raises
@@ -161,14 +129,12 @@ class Deployed:
         made, damage = read_steadily(folder, lambda: registry.load_good(folder, key, use))
         return Found(made, link, damage, seen)
 
-    def _prepare(self, release: Release) -> Served:
+    def _prepare(self, release: Release) -> ServedModel:
         from threadpoolctl import ThreadpoolController
 
-        model = registry.unpickle(release, self._folder)
-        card = release.json("modelcard.json")
-        schema = Schema.from_json(card["schema"])
-        return Served(
-            release, model, schema, fast_path.take_apart(model, schema, card), ThreadpoolController()
+        predictor = Predictor.from_release(release, registry.unpickle(release, self._folder))
+        return ServedModel(
+            release, replace(predictor, limit_threads=partial(one_thread, ThreadpoolController()))
         )
 
     def _is_current(self, found: Found[T] | None) -> TypeGuard[Found[T]]:

@@ -14,7 +14,7 @@ from flask.json.provider import DefaultJSONProvider
 
 from risk import text
 from risk.serving import problems
-from risk.serving.model_cache import Served
+from risk.serving.model_cache import ServedModel
 from risk.serving.requested import ClientChunk, RequestedClients
 
 _SIGN = re.compile("[=+\\-@\t\r\uff1d\uff0b\uff0d\uff20]")  # those of `escapes`
@@ -70,18 +70,19 @@ def prefers_csv() -> bool:
 # --- predictions ------------------------------------------------------------------------------------------
 
 
-def to_json(served: Served, asked: RequestedClients) -> dict[str, Any]:
+def to_json(served: ServedModel, asked: RequestedClients) -> dict[str, Any]:
     """Write class and probability of every good client in order, and the bad ones where they are listed."""
-    predictions: list[dict[str, Any]] = []
+    answers: list[dict[str, Any]] = []
     rejected: list[dict[str, Any]] = []
     for clients in asked.chunks:
-        found = zip(*(one.tolist() for one in served.say(clients.columns)), strict=True)
-        predictions += [{**clients.labels(k), "class": c, "probability": p} for k, (c, p) in enumerate(found)]
+        predictions = served.predict(clients.columns)
+        pairs = zip(predictions.classes.tolist(), predictions.probability.tolist(), strict=True)
+        answers += [{**clients.labels(k), "class": c, "probability": p} for k, (c, p) in enumerate(pairs)]
         rejected += clients.problems.values()
-    return {"predictions": predictions, **({"rejected": rejected} if asked.is_partial else {})}
+    return {"predictions": answers, **({"rejected": rejected} if asked.is_partial else {})}
 
 
-def to_csv(served: Served, asked: RequestedClients) -> Iterator[bytes]:
+def to_csv(served: ServedModel, asked: RequestedClients) -> Iterator[bytes]:
     """Write the clients as they came, bad ones too, with three columns more, a chunk at a time.
 
     No cell is such that a spreadsheet would run it. Columns of an earlier answer are replaced.
@@ -90,22 +91,23 @@ def to_csv(served: Served, asked: RequestedClients) -> Iterator[bytes]:
     yield write_rows([make_safe([*(asked.header[index] for index in kept), *ADDED])])
     for clients in asked.chunks:
         columns = [make_safe(clients.cells[index]) for index in kept]
-        yield write_rows(zip(*columns, *_say(served, clients), strict=True))
+        yield write_rows(zip(*columns, *_render_columns(served, clients), strict=True))
 
 
-def _say(served: Served, clients: ClientChunk) -> list[list[str]]:
-    """Say class, probability and problem of every client, good or bad."""
-    classes, probability = served.say(clients.columns)
-    said = [[str(c) for c in classes.tolist()], [repr(p) for p in probability.tolist()], [""] * len(classes)]
+def _render_columns(served: ServedModel, clients: ClientChunk) -> list[list[str]]:
+    """Render class, probability and problem of every client, good or bad."""
+    predictions = served.predict(clients.columns)
+    classes = list(map(str, predictions.classes.tolist()))
+    columns = [classes, list(map(repr, predictions.probability.tolist())), [""] * len(classes)]
     if not clients.problems:
-        return said
-    good, found = zip(*said, strict=True), list[tuple[str, ...]]()
-    for k in range(len(said[0]) + len(clients.problems)):
+        return columns
+    good, rows = zip(*columns, strict=True), list[tuple[str, ...]]()
+    for k in range(len(classes) + len(clients.problems)):
         problem = clients.problems.get(k)
-        found.append(
+        rows.append(
             next(good) if problem is None else ("", "", text.escape_for_spreadsheet(_explain(problem)))
         )
-    return [list(column) for column in zip(*found, strict=True)]
+    return [list(column) for column in zip(*rows, strict=True)]
 
 
 def _explain(problem: Mapping[str, Any]) -> str:

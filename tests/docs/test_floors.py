@@ -42,7 +42,7 @@ FLOORS = {
             "itsdangerous", "kiwisolver", "markupsafe", "matplotlib", "mypy", "narwhals", "packaging",
             "pandas", "pandas-stubs", "psycopg", "psycopg-binary", "pyparsing", "pytest-xdist",
             "python-dateutil", "ruff", "schemathesis", "scipy", "seaborn", "six", "threadpoolctl",
-            "types-requests", "typing-extensions", "tzdata",
+            "treelite", "types-requests", "typing-extensions", "tzdata",
         ]
     ),
 }  # fmt: skip

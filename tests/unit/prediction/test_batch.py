@@ -3,6 +3,7 @@
 import csv
 import io
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +22,10 @@ from risk.engines import frame_reader
 from risk.engines.frame_reader import OddError
 from risk.errors import DatasetError
 from risk.limits import Room
-from risk.model import decomposition, estimators
+from risk.model import estimators
 from risk.model.estimators import Recipe
 from risk.prediction import batch
 from risk.prediction.predictor import Predictor
-from risk.prediction.reasons import Explainer
 
 SCHEMA = Schema(
     ("client", "size", "plan", "left"),
@@ -44,8 +44,7 @@ def make_predictor(estimator=estimators.LINEAR):
     X["plan"] = pd.Series(draw.choice(["a", "b", None], 300), dtype="str")
     y = (draw.random(300) < expit(np.nan_to_num(X["size"]) / 20 - 2)).astype(np.int64)
     model = fit(X, y, Recipe(estimator, ("size",), ("plan",)))
-    card = make_card(X, y)
-    return Predictor("r1", model, SCHEMA, Explainer.of_card(decomposition.take_apart(model), card), None)
+    return replace(Predictor.from_card("r1", model, make_card(X, y)), schema=SCHEMA)
 
 
 @pytest.fixture(scope="module", params=[estimators.LINEAR, estimators.BOOSTED])
