@@ -2,8 +2,8 @@
 
     python benchmarks/demo.py [FOLDER]
 
-Runs the real scripts as separate processes, as a person would, and tells what each did. The workspace
-stays in FOLDER (default: build/demo) to be looked at.
+Runs the real scripts as separate processes, as a person would, and prints the result of each. The workspace
+stays in FOLDER (default: build/demo) for you to look at.
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ PRODUCTION = PRACTICE | {"input_folder_path": "sourcedata", "output_model_path":
 
 
 class Demo:
-    """A scratch workspace and its story."""
+    """A scratch workspace, worked by the real scripts."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.config = folder / "config.json"
         self.failed = False
 
-    def say(self, text: str) -> None:
+    def announce(self, text: str) -> None:
         print(f"\n{text}", flush=True)
 
     def configure(self, keys: dict[str, str]) -> None:
         self.config.write_text(json.dumps(keys, indent=2) + "\n", encoding="utf-8")
 
     def run(self, script: str) -> dict[str, Any]:
-        """Run one script and show its answer."""
+        """Run one script and print its result."""
         command = [sys.executable, str(ROOT / f"{script}.py"), "--config", str(self.config), "--json"]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
         result: dict[str, Any] = json.loads(done.stdout) if done.stdout.strip() else {}
@@ -59,35 +59,35 @@ class Demo:
         return result
 
 
-def tell(folder: Path) -> int:
-    """Tell the story; 0 when every script did what the story says."""
+def play(folder: Path) -> int:
+    """Play the demo; 0 if every script did what is expected of it."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     make_data.make_sample(folder, further=1)
     demo = Demo(folder)
 
-    demo.say("1. Practice: the stages by hand, on practicedata/")
+    demo.announce("1. Practice: the stages by hand, on practicedata/")
     demo.configure(PRACTICE)
     for script in ("ingestion", "training", "scoring", "deployment", "diagnostics", "reporting", "apicalls"):
         demo.run(script)
 
-    demo.say("2. Production: config.json points to sourcedata/, cron fires fullprocess.py")
+    demo.announce("2. Production: config.json points to sourcedata/, cron fires fullprocess.py")
     demo.configure(PRODUCTION)
     tick = demo.run("fullprocess")
     expected = tick.get("drift") is True and tick.get("deployed") is True
 
-    demo.say("3. A further file of the same world arrives")
+    demo.announce("3. Another file from the same world arrives")
     for path in sorted((folder / "further").glob("*.csv")):
         shutil.copy(path, folder / "sourcedata")
     demo.run("fullprocess")
 
-    demo.say("4. Nothing new: the tick is idle")
+    demo.announce("4. Nothing new: the run ends at once")
     idle = demo.run("fullprocess")
     expected &= idle.get("new_data") is False
 
     print(f"\nreport: {folder / 'models' / 'summary_report.pdf'}")
     if demo.failed or not expected:
-        print("the story did not come out as told", file=sys.stderr)
+        print("the demo did not end as expected", file=sys.stderr)
         return 1
     return 0
 
@@ -97,7 +97,7 @@ def main(argv: list[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("folder", nargs="?", type=Path, default=ROOT / "build" / "demo")
-    return tell(parser.parse_args(argv).folder)
+    return play(parser.parse_args(argv).folder)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
 """Make the shipped sample data and benchmark tables: synthetic clients of a company that does not exist.
 
-Nothing here is real: no client, no number, no reason for leaving. A client has the activity of the last
+Nothing here is real: no client, no figure, no reason for leaving. A client has the activity of the last
 month and of the last year and a number of employees, and leaves with a probability that is logistic in
-the three. There are two worlds, told apart by what makes clients leave:
+the three. There are two worlds, which differ in what makes clients leave:
 
 practice
-    Clients leave whose last month fell far behind their year. Size hardly matters.
+    Clients leave when their last month falls far behind their year. Size hardly matters.
 production
     A fall matters half as much, and large clients leave. The season is quiet: last months are a fifth
     lower for everybody, which a model of the first world takes for leaving.
@@ -74,32 +74,32 @@ FORMS = ", Inc.| AB| A/S| AG| B.V.| d.o.o.| GmbH| Group| Ltd| Oy| S.A.| Sp. z o.
 FOLDERS = {
     "practicedata": (
         "Practice data",
-        "the practice world: clients leave whose last month fell behind their year. Use it to try the "
-        "stages by hand",
+        "clients of the practice world, who leave when their last month falls far behind their year. Use "
+        "them to try the stages by hand",
     ),
     "sourcedata": (
         "Production data",
-        "the production world, which has drifted away from the practice one: a fall in activity matters "
-        "half as much, large clients leave, and the season is quiet for everybody",
+        "clients of the production world, which has drifted away from the practice one: a fall in activity "
+        "matters half as much, large clients leave, and the season is quiet for everybody",
     ),
     "testdata": (
         "Test data",
-        "clients that are in no other file, seven in ten from the practice world and three from the "
-        "production world, with labels. Every score is taken on it; a model of either world is no better "
-        "here than its own part lets it be",
+        "clients that are in no other file, with labels: seven in ten from the practice world, three in ten "
+        "from the production world. Every score is computed on them; a model of one world cannot be good at "
+        "the clients of the other",
     ),
 }
 README = """# {title}
 
 {files}: {text}.
 
-**Synthetic.** No client, number or reason for leaving in it is real; scores on it say whether the pipeline \
-works, nothing about any business. About 2 % of the feature cells are empty on purpose{duplicates}.
+**Synthetic.** No client, figure or reason for leaving is real. Scores on these data show that the pipeline \
+works; they say nothing about any business. About 2 % of the feature cells are empty on purpose{duplicates}.
 
-Columns: `corporation` (who, never a feature), `lastmonth_activity`, `lastyear_activity`, \
+Columns: `corporation` (identifies the client, never a feature), `lastmonth_activity`, `lastyear_activity`, \
 `number_of_employees`, `exited` (1 left, 0 stayed).
 
-Made by `python benchmarks/make_data.py sample . --seed {seed}`, which writes the same bytes again.
+Made by `python benchmarks/make_data.py sample . --seed {seed}`; the same seed gives the same bytes.
 """
 
 
@@ -224,7 +224,7 @@ def make_sample(folder: Path, *, further: int = 0, seed: int = SEED) -> None:
 
 
 def write_readmes(folder: Path, seed: int) -> None:
-    """Say in each folder what it holds."""
+    """Write into each folder what it holds."""
     for name, (title, text) in FOLDERS.items():
         files = ", ".join(f"`{path.name}`" for path in sorted((folder / name).glob("*.csv")))
         duplicates = (
