@@ -165,7 +165,7 @@ def judge(config: Config, ledger: Ledger, start: int) -> Verdict:
     """Judge the deployed model on the rows of the table behind an offset, and keep what needs a label yet."""
     from risk.data import profiles
     from risk.engines import table_reader
-    from risk.monitoring import column_drift, delayed_labels, rules, verdict
+    from risk.monitoring import column_drift, delayed_labels, evidence, verdict
 
     release, model = registry.load_deployed(config.prod_deployment, config.secrets.get("RISK_MODEL_KEY"))
     card, table = release.json("modelcard.json"), Schema.from_json(ledger.schema or {})
@@ -179,7 +179,7 @@ def judge(config: Config, ledger: Ledger, start: int) -> Verdict:
     kept = {name: profiles.from_json(raw) for name, raw in card.get("profiles", {}).items()}
     now = count_columns(config, ledger, kept, start, taken)
     all_counted = bool(now) and all(counts.n == taken.n_rows for counts in now.values())
-    found = rules.compute_evidence(
+    found = evidence.compute_evidence(
         y,
         y_pred,
         probability,
@@ -237,7 +237,7 @@ def look_ahead(
         y_pred,
         probability,
         release=release.id,
-        reliability=performance_estimation.load_reliability(card.get("reference"), card),
+        reliability=performance_estimation.get_reliability(card.get("reference"), card),
     )
     if outlook.estimate:
         delayed_labels.write_pending(config.awaited, after)

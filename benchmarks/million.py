@@ -25,7 +25,7 @@ import sklearn.metrics  # noqa: F401
 
 from risk.data import profiles
 from risk.model import card
-from risk.monitoring import column_drift, rules
+from risk.monitoring import column_drift, evidence
 
 NAMES = ("activity", "revenue", "visits", "tenure")
 
@@ -59,7 +59,7 @@ def main(argv: list[str] | None = None) -> int:
     before_mb, wall, cpu = peak_mb(), time.perf_counter(), time.process_time()
     known = profiles.make_profiles(X, NAMES, ())
     kept = card.make_reference(y, called, probability)
-    rules.compute_evidence(
+    evidence.compute_evidence(
         y_new,
         called_new,
         probability_new,

@@ -16,7 +16,7 @@ from tables import Aim, Run, Share, Table, least_allowed, right_at_least
 from worlds import Rows, World
 
 from risk.metrics import classification, significance
-from risk.monitoring import performance_estimation
+from risk.monitoring import estimate_audit, performance_estimation
 from risk.monitoring.performance_estimation import PerformanceEstimate
 
 SHARE, BATCHES = 0.25, (200, 2_000)
@@ -50,11 +50,11 @@ def audit(release: worlds.Release, rows: Rows, seed: int) -> dict[str, float | b
     """Estimate without labels; then say whether the bands held, by how much it was wrong, and the sums."""
     X, y = rows
     called, probability = release.model.answer(X)
-    known = performance_estimation.load_reliability(release.kept, {})
+    known = performance_estimation.get_reliability(release.kept, {})
     found = performance_estimation.estimate_performance(
         probability, called, known, n_resamples=N_RESAMPLES, random_state=seed
     )
-    told = performance_estimation.audit_estimate(found, classification.compute_score(y, called, probability))
+    told = estimate_audit.audit_estimate(found, classification.compute_score(y, called, probability))
     return {
         "F1": told.f1_held,
         "AUC": told.auc_held,

@@ -25,8 +25,8 @@ from risk.model.plan import TrainingPlan
 from risk.model.selection import Choice
 from risk.model.thresholds import ThresholdRule
 from risk.model.training_rows import LabelledRows
-from risk.monitoring import column_drift, rules
-from risk.monitoring.rules import Evidence
+from risk.monitoring import column_drift, evidence
+from risk.monitoring.evidence import Evidence
 
 NUMBERS = ("activity", "revenue", "visits", "tenure")
 TEXTS = ("region",)
@@ -155,7 +155,7 @@ class Release:
 
     def judge(self, X: pd.DataFrame, y: np.ndarray) -> Evidence:
         """Look at new rows as a tick does."""
-        return rules.compute_evidence(
+        return evidence.compute_evidence(
             y,
             *self.model.answer(X),
             recorded_score=self.recorded_score,

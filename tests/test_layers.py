@@ -56,6 +56,7 @@ IDLE = (
     "risk/history/outbox.py",
     "risk/history/tables.py",
     "risk/history/lite.py",
+    "risk/monitoring/rules.py",
     "risk/monitoring/alarms.py",
     "risk/monitoring/alerts.py",
     "risk/monitoring/alert_channels.py",

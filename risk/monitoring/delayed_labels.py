@@ -1,9 +1,8 @@
-"""Which answers are we waiting for, and which have come?
+"""Delayed labels: predictions of rows without a label are stored until their labels come in a later file.
 
-What a release said of a row without a label is kept until its label comes, in a later file. A row is the
-same when its ids are equal as texts and its features as the model sees them: a client whose features have
-changed is another row, and the earlier prediction was not about it. Without id columns nothing can be
-recognised.
+A row is the same when its ids are equal as texts and its features as the model sees them: a client whose
+features have changed is another row, and the earlier prediction was not about it. Without id columns no row
+can be recognised.
 """
 
 from __future__ import annotations
@@ -21,8 +20,9 @@ from risk.errors import ArtifactError
 from risk.metrics import classification, cross_validation
 from risk.metrics.calibration import Reliability
 from risk.metrics.classification import Score
-from risk.monitoring import performance_estimation
-from risk.monitoring.performance_estimation import EstimateAudit, PerformanceEstimate
+from risk.monitoring import estimate_audit, performance_estimation
+from risk.monitoring.estimate_audit import EstimateAudit
+from risk.monitoring.performance_estimation import PerformanceEstimate
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,7 +34,7 @@ ROW_DTYPE = np.dtype([("key", "<u8"), ("probability", "<f8"), ("called", "?"), (
 
 @dataclass(frozen=True)
 class PendingPredictions:
-    """What was said of rows without a label, the oldest first.
+    """Predictions of rows without a label, the oldest first.
 
     `rows` has the fields of `ROW_DTYPE`; `release` is a position in `releases`, which holds by release what
     known outcomes said of its probabilities.
@@ -56,40 +56,40 @@ class LabelledEstimate:
 
 @dataclass(frozen=True)
 class UnlabelledOutlook:
-    """What is probably true of rows without a label, and what became of those estimated before."""
+    """The estimate of rows without a label, and the audits of those estimated before."""
 
     estimate: PerformanceEstimate | None
-    answers: tuple[LabelledEstimate, ...]
+    labelled: tuple[LabelledEstimate, ...]
 
     def to_json(self) -> dict[str, Any]:
         estimate = self.estimate.to_json() if self.estimate else None
-        audits = [{"release": answer.release, **answer.audit.to_json()} for answer in self.answers]
+        audits = [{"release": one.release, **one.audit.to_json()} for one in self.labelled]
         return {"estimate": estimate, "audits": audits}
 
     @property
     def sentences(self) -> tuple[str, ...]:
         own = (self.estimate.sentence,) if self.estimate else ()
-        return (*own, *(answer.audit.sentence for answer in self.answers))
+        return (*own, *(one.audit.sentence for one in self.labelled))
 
     def records(self, release: str) -> list[dict[str, Any]]:
-        """Give what the history keeps: the estimate of a release, and each audit with the realised scores."""
+        """Give the rows of the history: the estimate of a release, each audit with the realised scores."""
         rows = [_record(release, self.estimate, self.estimate.sentence)] if self.estimate else []
-        for found in self.answers:
+        for one in self.labelled:
             realised = {
-                "n_labelled": found.score.n,
-                "realised_f1": found.score.f1,
-                "realised_auc": found.score.auc,
+                "n_labelled": one.score.n,
+                "realised_f1": one.score.f1,
+                "realised_auc": one.score.auc,
             }
-            rows.append(_record(found.release, found.estimate, found.audit.sentence) | realised)
+            rows.append(_record(one.release, one.estimate, one.audit.sentence) | realised)
         return rows
 
 
 NOTHING = UnlabelledOutlook(None, ())
 
 
-def _record(release: str, estimate: PerformanceEstimate, told: str) -> dict[str, Any]:
+def _record(release: str, estimate: PerformanceEstimate, sentence: str) -> dict[str, Any]:
     names = ("n", "f1", "f1_low", "f1_high", "auc", "auc_low", "auc_high")
-    return {"release": release, "told": told, **{name: getattr(estimate, name) for name in names}}
+    return {"release": release, "told": sentence, **{name: getattr(estimate, name) for name in names}}
 
 
 # --- compute -----------------------------------------------------------------------------------------------
@@ -105,19 +105,30 @@ def estimate_and_audit(
     release: str,
     reliability: Reliability | None,
 ) -> tuple[UnlabelledOutlook, PendingPredictions]:
-    """Estimate new rows without a label, keep what was said of them, and audit those that have one now.
+    """Estimate new rows without a label, store their predictions, and audit those that have one now.
 
     Parameters
     ----------
-    keys, y, y_pred, probability : ndarray of shape (n_samples,)
-        What `identify` says of the new rows; 1 leaves, 0 stays, NaN no label; what the release says.
+    before : PendingPredictions
+        Predictions that wait for their labels.
+    keys : ndarray of uint64, shape (n_samples,)
+        Of the new rows, from `compute_row_keys`.
+    y : ndarray of shape (n_samples,)
+        1 leaves, 0 stays, NaN no label.
+    y_pred, probability : ndarray of shape (n_samples,)
+        Predictions of the deployed release.
+
+    Returns
+    -------
+    outlook : UnlabelledOutlook
+    after : PendingPredictions
     """
     is_open = find_unlabelled(keys, y)
     estimate, after = None, before
     if is_open.any():
-        said = probability[is_open], y_pred[is_open]
-        estimate = performance_estimation.estimate_performance(*said, reliability)
-        after = add_predictions(before, keys[is_open], *said, release, reliability)
+        predictions = probability[is_open], y_pred[is_open]
+        estimate = performance_estimation.estimate_performance(*predictions, reliability)
+        after = add_predictions(before, keys[is_open], *predictions, release, reliability)
     return UnlabelledOutlook(estimate, tuple(audit_labelled(after, keys, y))), after
 
 
@@ -143,7 +154,17 @@ def compute_row_keys(ids: pd.DataFrame, X: pd.DataFrame) -> np.ndarray:
 
 
 def find_unlabelled(keys: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Find the rows without a label whose label is not beside them either; bool, shape (n_samples,)."""
+    """Find the rows without a label whose label is not in another of these rows either.
+
+    Parameters
+    ----------
+    keys, y : ndarray of shape (n_samples,)
+        As `estimate_and_audit` takes them.
+
+    Returns
+    -------
+    is_open : ndarray of bool, shape (n_samples,)
+    """
     labelled = y == y
     return np.asarray(~labelled & ((keys == 0) | ~np.isin(keys, keys[labelled])))
 
@@ -155,10 +176,19 @@ def add_predictions(
     y_pred: np.ndarray,
     release: str,
     reliability: Reliability | None,
+    *,
+    most_rows: int = MOST_ROWS,
 ) -> PendingPredictions:
-    """Keep what a release says of rows; of the same row the last word, of too many the newest.
+    """Store predictions of a release: of the same row the last, of too many the newest.
 
-    Doing it twice is doing it once, so a tick that is run again ends in the same bytes.
+    Doing it twice is doing it once, so a run that is repeated ends in the same bytes.
+
+    Parameters
+    ----------
+    keys, probability, y_pred : ndarray of shape (n_samples,)
+        Of rows without a label.
+    release, reliability : str, Reliability or None
+        Whose predictions these are, and what known outcomes say of its probabilities.
     """
     releases = {**before.releases, release: reliability}
     rows = np.zeros(len(keys), ROW_DTYPE)
@@ -166,16 +196,16 @@ def add_predictions(
     rows["release"] = list(releases).index(release)
     both = np.concatenate([before.rows, rows[keys != 0]])
     last = len(both) - 1 - np.unique(both["key"][::-1], return_index=True)[1]
-    kept = both[np.sort(last)[-MOST_ROWS:]]
-    used, kept["release"] = np.unique(kept["release"], return_inverse=True)
+    newest = both[np.sort(last)[-most_rows:]]
+    used, newest["release"] = np.unique(newest["release"], return_inverse=True)
     names = list(releases)
-    return PendingPredictions(kept, {names[number]: releases[names[number]] for number in used})
+    return PendingPredictions(newest, {names[number]: releases[names[number]] for number in used})
 
 
 def audit_labelled(
-    awaited: PendingPredictions, keys: np.ndarray, y: np.ndarray
+    pending: PendingPredictions, keys: np.ndarray, y: np.ndarray
 ) -> Iterator[LabelledEstimate]:
-    """Set what was estimated for rows that have labels now beside their scores, release by release.
+    """Compare the estimates of rows that have labels now with their scores, release by release.
 
     Parameters
     ----------
@@ -185,37 +215,37 @@ def audit_labelled(
     labelled = np.flatnonzero((y == y) & (keys != 0))
     newest = labelled[::-1][np.unique(keys[labelled][::-1], return_index=True)[1]]
     _, ours, theirs = np.intersect1d(
-        awaited.rows["key"], keys[newest], assume_unique=True, return_indices=True
+        pending.rows["key"], keys[newest], assume_unique=True, return_indices=True
     )
-    rows, labels = awaited.rows[ours], y[newest[theirs]]
-    for number, (release, reliability) in enumerate(awaited.releases.items()):
+    rows, labels = pending.rows[ours], y[newest[theirs]]
+    for number, (release, reliability) in enumerate(pending.releases.items()):
         mine = rows["release"] == number
         if mine.any():
-            yield _answer(release, reliability, rows[mine], labels[mine])
+            yield _audit_release(release, reliability, rows[mine], labels[mine])
 
 
-def _answer(
+def _audit_release(
     release: str, reliability: Reliability | None, rows: np.ndarray, y: np.ndarray
 ) -> LabelledEstimate:
-    said, called = rows["probability"], rows["called"].astype(np.int64)
-    estimate = performance_estimation.estimate_performance(said, called, reliability)
-    score = classification.compute_score(y, called, said)
-    return LabelledEstimate(release, estimate, score, performance_estimation.audit_estimate(estimate, score))
+    probability, y_pred = rows["probability"], rows["called"].astype(np.int64)
+    estimate = performance_estimation.estimate_performance(probability, y_pred, reliability)
+    score = classification.compute_score(y, y_pred, probability)
+    return LabelledEstimate(release, estimate, score, estimate_audit.audit_estimate(estimate, score))
 
 
 # --- on disk -----------------------------------------------------------------------------------------------
 
 
-def write_pending(path: Path, awaited: PendingPredictions) -> None:
-    """Put what is awaited: one line of JSON, then the rows as they lie in memory."""
-    releases = {name: found and found.to_json() for name, found in awaited.releases.items()}
-    head = {"format": FORMAT, "n": len(awaited.rows), "releases": releases}
+def write_pending(path: Path, pending: PendingPredictions) -> None:
+    """Write pending predictions: one line of JSON, then the rows as they lie in memory."""
+    releases = {name: one and one.to_json() for name, one in pending.releases.items()}
+    head = {"format": FORMAT, "n": len(pending.rows), "releases": releases}
     with files.put(path, "wb") as handle:
-        handle.write(json.dumps(head).encode() + b"\n" + awaited.rows.tobytes())
+        handle.write(json.dumps(head).encode() + b"\n" + pending.rows.tobytes())
 
 
 def load_pending(path: Path) -> PendingPredictions:
-    """Read what is awaited; nothing when there is no such file, or another version wrote it.
+    """Load pending predictions; none when there is no such file, or another version wrote it.
 
     Raises
     ------

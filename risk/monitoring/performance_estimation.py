@@ -1,13 +1,12 @@
-"""How good is the model probably, where nobody knows the answer yet?
+"""Performance estimation without labels (CBPE): F1 and AUC expected from calibrated probabilities.
 
-Probabilities that mean what they say tell how many of those called will leave, and how many of the
-others. Nothing here looks at a label, so nothing here can see that clients began to leave for other
-reasons: concept drift stays invisible until labels come.
+Nothing here looks at a label, so nothing here can see that clients began to leave for other reasons: concept
+drift stays invisible until labels come.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,22 +14,21 @@ import numpy as np
 
 from risk.metrics import calibration, cross_validation, significance
 from risk.metrics.calibration import Reliability
-from risk.metrics.classification import Score
 
 N_RESAMPLES = 2_000
 N_GROUPS = 100
 # Models of cross-validation err with the rows they are judged on: by as much less is known of the model
-# itself. Measured on 500 releases: at 1.0 the bands of 2,000 rows held in 92 to 94 %, at 1.5 in 95 to 97 %.
+# itself. Measured on 500 releases: at 1.0 intervals of 2,000 rows covered 92 to 94 %, at 1.5 95 to 97 %.
 CROSS_VALIDATION_FACTOR = 1.5
 MIN_ROWS, MIN_PER_CLASS = 30, 5  # known outcomes, below which nobody knows what a probability is worth
 BLIND = "an estimate from probabilities: it is blind to clients leaving for other reasons than before"
 UNKNOWN = (
     f"no estimate: it takes {MIN_ROWS} rows with known outcome that the model had not seen, and "
-    f"{MIN_PER_CLASS} of each class, to say whether its probabilities are right"
+    f"{MIN_PER_CLASS} of each class, to tell whether its probabilities are calibrated"
 )
 NO_ROW = "no row is without a label"
 Interval = tuple[float | None, float | None, float | None]  # estimate, low, high
-NONE: Interval = (None, None, None)
+NO_INTERVAL: Interval = (None, None, None)
 
 
 @dataclass(frozen=True)
@@ -55,47 +53,44 @@ class PerformanceEstimate:
         return asdict(self)
 
 
-@dataclass(frozen=True)
-class EstimateAudit:
-    """An estimate beside the score of the same rows, once their labels are known.
-
-    An error is the realised score less the estimated one; `held`: the realised score lies in the band.
-    """
-
-    n: int
-    f1: float | None
-    f1_error: float | None
-    f1_held: bool | None
-    auc: float | None
-    auc_error: float | None
-    auc_held: bool | None
-    sentence: str
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-
 # --- expectations: exact -----------------------------------------------------------------------------------
 
 
 def expect_counts(probability: np.ndarray, y_pred: np.ndarray) -> tuple[float, float, float, float]:
-    """Compute the expected true positives, false positives, false negatives, true negatives; exact.
+    """Compute the expected confusion counts; exact.
+
+    Parameters
+    ----------
+    probability : ndarray of shape (n_samples,)
+        Calibrated probability that a row leaves.
+    y_pred : ndarray of shape (n_samples,)
+        1 is flagged as leaving, 0 is not.
+
+    Returns
+    -------
+    n_tp, n_fp, n_fn, n_tn : float
+        Expected true positives, false positives, false negatives, true negatives.
 
     References
     ----------
     .. [1] J. Białek, W. Kuberski, N. Perrakis, A. Bifet, "Estimating Model Performance Under Covariate
        Shift Without Labels", 2024, arXiv:2401.08348.
     """
-    called = y_pred == 1
-    n_tp, n_fn = float(probability[called].sum()), float(probability[~called].sum())
-    return n_tp, float(called.sum()) - n_tp, n_fn, float((~called).sum()) - n_fn
+    flagged = y_pred == 1
+    n_tp, n_fn = float(probability[flagged].sum()), float(probability[~flagged].sum())
+    return n_tp, float(flagged.sum()) - n_tp, n_fn, float((~flagged).sum()) - n_fn
 
 
 def expect_f1(probability: np.ndarray, y_pred: np.ndarray) -> float | None:
-    """Compute the F1 of the expected counts; None where no one can leave and no one is called.
+    """Compute the F1 of the expected counts; None where no one can leave and no one is flagged.
 
-    The expected F1 differs from it by the covariance of F1 with (called + leavers), divided by the mean
-    of the latter: of the order 1/n, and held by the band, not by this number.
+    The expected F1 differs from it by the covariance of F1 with (flagged + leavers), divided by the mean
+    of the latter: of the order 1/n, and covered by the interval, not by this number.
+
+    Parameters
+    ----------
+    probability, y_pred : ndarray of shape (n_samples,)
+        As for `expect_counts`.
     """
     n_tp, n_fp, n_fn, _ = expect_counts(probability, y_pred)
     total = 2 * n_tp + n_fp + n_fn
@@ -125,7 +120,7 @@ def expect_auc(probability: np.ndarray, score: np.ndarray) -> float | None:
     return float(((leave * below).sum() + (leave * stay - alone).sum() / 2) / n_pairs)
 
 
-# --- the band ----------------------------------------------------------------------------------------------
+# --- the interval -------------------------------------------------------------------------------------------
 
 
 def estimate_performance(
@@ -133,23 +128,23 @@ def estimate_performance(
     y_pred: np.ndarray,
     reliability: Reliability | None,
     *,
-    level: float = significance.LEVEL,
     n_resamples: int = N_RESAMPLES,
+    n_groups: int = N_GROUPS,
     random_state: int = 0,
 ) -> PerformanceEstimate:
-    """Estimate F1 and AUC of rows without labels, with a band for their realised values.
+    """Estimate F1 and AUC of rows without labels, with an interval for their realised values.
 
     1. Correct the probabilities by what rows with known outcome say of them.
     2. Take F1 of the expected counts, and the expected pairs ranked rightly over the expected pairs.
-    3. Draw what the outcomes may be, 2,000 times: each time another correction that the known outcomes
-       leave possible, and labels by its probabilities. The quantiles of their scores are the band.
+    3. Draw corrections that the known outcomes leave possible, and labels by them, 2,000 times; the
+       quantiles of their scores are the interval.
 
     Parameters
     ----------
     probability, y_pred : ndarray of shape (n_samples,)
-        What the model says of each row: of leaving, as said; 1 is called, 0 is not.
+        Predictions of the model: the probability of leaving, uncorrected; 1 is flagged, 0 is not.
     reliability : Reliability or None
-        What `calibration.measure` found on rows that the model had not seen; None when there are none.
+        Of rows that the model had not seen, from `calibration.measure`; None when there are none.
 
     Returns
     -------
@@ -158,45 +153,45 @@ def estimate_performance(
     """
     n = len(probability)
     if not n or not has_enough_outcomes(reliability) or reliability is None:
-        return PerformanceEstimate(n, *NONE, *NONE, None, UNKNOWN if n else NO_ROW)
-    honest = reliability.correct(probability)
-    f1, auc = expect_f1(honest, y_pred), expect_auc(honest, probability)
-    groups = _group(probability, y_pred)
+        return PerformanceEstimate(n, *NO_INTERVAL, *NO_INTERVAL, None, UNKNOWN if n else NO_ROW)
+    corrected = reliability.correct(probability)
+    f1, auc = expect_f1(corrected, y_pred), expect_auc(corrected, probability)
+    groups = _group(probability, y_pred, n_groups)
     rng = np.random.default_rng(random_state)
     drawn_f1, drawn_auc = _score_draws(groups, *_draw(groups, reliability, n_resamples, rng))
     grouped = expect_auc(*_spread(groups, reliability))
     drawn_auc += 0.0 if auc is None or grouped is None else auc - grouped
-    bands = [_band(f1, drawn_f1, level), _band(auc, drawn_auc, level)]
-    said = f"{_say(n, bands)}; {_say_trust(reliability)}; {BLIND}"
-    return PerformanceEstimate(n, *bands[0], *bands[1], float(honest.mean()), said)
+    intervals = [_make_interval(f1, drawn_f1), _make_interval(auc, drawn_auc)]
+    sentence = f"{_describe_scores(n, intervals)}; {_describe_calibration(reliability)}; {BLIND}"
+    return PerformanceEstimate(n, *intervals[0], *intervals[1], float(corrected.mean()), sentence)
 
 
 def has_enough_outcomes(reliability: Reliability | None) -> bool:
-    """Say whether enough rows with known outcome stand behind a correction."""
+    """Tell whether enough rows with known outcome support a correction."""
     if reliability is None:
         return False
     smaller = min(reliability.n_positive, reliability.n - reliability.n_positive)
     return reliability.n >= MIN_ROWS and smaller >= MIN_PER_CLASS
 
 
-def load_reliability(kept: Mapping[str, Any] | None, card: Mapping[str, Any]) -> Reliability | None:
-    """Find what known outcomes say of a release's probabilities.
+def get_reliability(reference: Mapping[str, Any] | None, card: Mapping[str, Any]) -> Reliability | None:
+    """Take what known outcomes say of a release's probabilities; None when nothing is known.
 
     Parameters
     ----------
-    kept : mapping or None
+    reference : mapping or None
         What `card.make_reference` made of rows that the model had not seen.
     card : mapping
-        The model card: where the reference says too little, the reliability curve of cross-validation.
+        The model card: where the reference says too little, the calibration curve of cross-validation.
     """
-    kept = kept or {}
-    found = Reliability.from_json(kept["reliability"]) if kept.get("reliability") else None
-    if found is not None and has_enough_outcomes(found):
-        crossed = kept.get("rows") == cross_validation.CROSS_VALIDATED
-        return found.widen(CROSS_VALIDATION_FACTOR) if crossed else found
+    reference = reference or {}
+    held_out = Reliability.from_json(reference["reliability"]) if reference.get("reliability") else None
+    if held_out is not None and has_enough_outcomes(held_out):
+        crossed = reference.get("rows") == cross_validation.CROSS_VALIDATED
+        return held_out.widen(CROSS_VALIDATION_FACTOR) if crossed else held_out
     facts = card.get("calibration", {})
     curve = facts.get("curve_after" if facts.get("used") else "curve_before")
-    return calibration.measure_curve(curve).widen(CROSS_VALIDATION_FACTOR) if curve else found
+    return calibration.measure_curve(curve).widen(CROSS_VALIDATION_FACTOR) if curve else held_out
 
 
 @dataclass(frozen=True)
@@ -204,25 +199,25 @@ class _Groups:
     """Rows in rising order of their log-odds, in groups of nearly equal ones; few rows are one each."""
 
     log_odds: np.ndarray
-    n_called: np.ndarray
+    n_flagged: np.ndarray
     n_others: np.ndarray
 
 
-def _group(probability: np.ndarray, y_pred: np.ndarray) -> _Groups:
+def _group(probability: np.ndarray, y_pred: np.ndarray, n_groups: int) -> _Groups:
     values, where = np.unique(probability, return_inverse=True)
-    if len(values) > N_GROUPS:
-        where = np.searchsorted(calibration.inner_edges(probability, N_GROUPS), probability, "right")
+    if len(values) > n_groups:
+        where = np.searchsorted(calibration.inner_edges(probability, n_groups), probability, "right")
     n = np.bincount(where)
     used = n > 0
-    called = np.bincount(where, y_pred == 1).astype(np.int64)[used]
+    flagged = np.bincount(where, y_pred == 1).astype(np.int64)[used]
     log_odds = np.bincount(where, calibration.to_log_odds(probability))[used] / n[used]
-    return _Groups(log_odds, called, n[used] - called)
+    return _Groups(log_odds, flagged, n[used] - flagged)
 
 
 def _draw(
     groups: _Groups, reliability: Reliability, n_resamples: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draw leavers among the called and among the others, shape (n_resamples, n_groups)."""
+    """Draw leavers among the flagged and among the others, shape (n_resamples, n_groups)."""
     from scipy.special import expit, logit
 
     means = reliability.intercept, reliability.slope
@@ -231,16 +226,16 @@ def _draw(
     uneven = rng.normal(reliability.offsets, reliability.offset_errors, (n_resamples, n_bins))
     bins = np.searchsorted(logit(reliability.edges), groups.log_odds, "right")
     p = expit(at[:, :1] + at[:, 1:] * groups.log_odds + uneven[:, bins])
-    return rng.binomial(groups.n_called, p), rng.binomial(groups.n_others, p)
+    return rng.binomial(groups.n_flagged, p), rng.binomial(groups.n_others, p)
 
 
 def _score_draws(groups: _Groups, n_tp: np.ndarray, n_fn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Score what was drawn: F1 where anybody leaves, AUC where anybody stays, too."""
+    """Score the draws: F1 where anybody leaves, AUC where anybody stays, too."""
     leave = n_tp + n_fn
-    stay = groups.n_called + groups.n_others - leave
+    stay = groups.n_flagged + groups.n_others - leave
     n_leave, n_stay = leave.sum(axis=1), stay.sum(axis=1)
     some, both = n_leave > 0, (n_leave > 0) & (n_stay > 0)
-    f1 = 2 * n_tp.sum(axis=1)[some] / (groups.n_called.sum() + n_leave[some])
+    f1 = 2 * n_tp.sum(axis=1)[some] / (groups.n_flagged.sum() + n_leave[some])
     below = np.cumsum(stay, axis=1) - stay / 2
     right = (leave * below).sum(axis=1)[both]
     return f1, right / (n_leave * n_stay)[both]
@@ -250,72 +245,36 @@ def _spread(groups: _Groups, reliability: Reliability) -> tuple[np.ndarray, np.n
     """Give every row the corrected probability of its group, and its group for a score."""
     from scipy.special import expit
 
-    honest = reliability.correct(expit(groups.log_odds))
-    n = groups.n_called + groups.n_others
-    return np.repeat(honest, n), np.repeat(groups.log_odds, n)
+    corrected = reliability.correct(expit(groups.log_odds))
+    n = groups.n_flagged + groups.n_others
+    return np.repeat(corrected, n), np.repeat(groups.log_odds, n)
 
 
-def _band(expected: float | None, drawn: np.ndarray, level: float) -> Interval:
-    """Give the estimate and the quantiles of what was drawn around it."""
+def _make_interval(expected: float | None, drawn: np.ndarray) -> Interval:
+    """Give the estimate and the quantiles of the draws around it."""
     if expected is None or not len(drawn):
-        return NONE
-    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+        return NO_INTERVAL
+    low, high = np.quantile(drawn, [(1 - significance.LEVEL) / 2, (1 + significance.LEVEL) / 2])
     return expected, max(0.0, min(expected, float(low))), min(1.0, max(expected, float(high)))
 
 
 # --- what became of it -------------------------------------------------------------------------------------
 
 
-def audit_estimate(estimated: PerformanceEstimate, realised: Score) -> EstimateAudit:
-    """Set the realised score of exactly the estimated rows beside the estimate.
-
-    Raises
-    ------
-    ValueError
-        When the score is of another number of rows.
-    """
-    if realised.n != estimated.n:
-        raise ValueError(f"the estimate is of {estimated.n} rows, the score of {realised.n}")
-    f1 = _compare("F1", (estimated.f1, estimated.f1_low, estimated.f1_high), realised.f1)
-    auc = _compare("AUC", (estimated.auc, estimated.auc_low, estimated.auc_high), realised.auc)
-    told = "; ".join(sentence for *_, sentence in (f1, auc) if sentence) or "nothing can be compared"
-    return EstimateAudit(
-        n=estimated.n,
-        f1=realised.f1,
-        f1_error=f1[0],
-        f1_held=f1[1],
-        auc=realised.auc,
-        auc_error=auc[0],
-        auc_held=auc[1],
-        sentence=f"{estimated.n:,} rows estimated before have labels now: {told}",
-    )
+# --- sentences ---------------------------------------------------------------------------------------------
 
 
-def _compare(name: str, band: Interval, found: float | None) -> tuple[float | None, bool | None, str]:
-    """Compute the error of one estimate, say whether its band held, and tell both."""
-    expected, low, high = band
-    if expected is None or low is None or high is None or found is None:
-        return None, None, ""
-    held = low <= found <= high
-    where = "in" if held else "outside"
-    told = f"{name} {found:.2f}, estimated {expected:.2f}, {where} the band {low:.2f} to {high:.2f}"
-    return found - expected, held, told
-
-
-# --- words -------------------------------------------------------------------------------------------------
-
-
-def _say(n: int, bands: list[Interval]) -> str:
+def _describe_scores(n: int, intervals: Sequence[Interval]) -> str:
     parts = [
         f"{name} {expected:.2f} ({low:.2f} to {high:.2f})"
-        for name, (expected, low, high) in zip(("F1", "AUC"), bands, strict=True)
+        for name, (expected, low, high) in zip(("F1", "AUC"), intervals, strict=True)
         if expected is not None
     ]
     return f"{' and '.join(parts) or 'no score'} estimated for {n:,} rows without a label"
 
 
-def _say_trust(reliability: Reliability) -> str:
+def _describe_calibration(reliability: Reliability) -> str:
     known = f"{reliability.n:,} known outcomes"
     if min(reliability.p_value, reliability.p_uneven) > significance.ALPHA:
-        return f"the model's probabilities are right as far as {known} tell"
-    return f"the model's probabilities are off by more than chance on {known}, and corrected by them"
+        return f"the model's probabilities are calibrated, as far as {known} show"
+    return f"the model's probabilities are miscalibrated beyond chance on {known}, and corrected by them"

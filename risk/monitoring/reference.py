@@ -1,7 +1,6 @@
-"""How did a model do on rows it had not seen, and does it do worse on new ones?
+"""The reference of a release: its scores on rows it had not seen, and tests of new rows against them.
 
-A reference is what a release keeps of such rows: a few kilobytes of JSON. A test that holds new rows
-against it counts the noise of both.
+A reference is a few kilobytes of JSON in the model card. The tests count the noise of both sides.
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ class LeaverShare:
 
 
 def drop_machine_fields(reference: Reference | None) -> dict[str, Any] | None:
-    """Leave out of a reference what only machines read."""
+    """Drop from a reference what only machines read."""
     return None if reference is None else {k: v for k, v in reference.items() if k not in MACHINE_ONLY}
 
 
@@ -102,7 +101,15 @@ def compare_leaver_shares(reference: Reference | None, n_positive: int, n: int) 
 
 
 def compare_predictions(reference: Reference | None, probability: np.ndarray) -> ColumnShift | None:
-    """Say how far the predicted probabilities have moved."""
+    """Compare predicted probabilities with those of the reference, as a column.
+
+    Parameters
+    ----------
+    reference : mapping or None
+        None gives None.
+    probability : ndarray of shape (n_samples,)
+        Predictions of the deployed release for new rows.
+    """
     if reference is None:
         return None
     profile = profiles.from_json(reference["score_profile"])

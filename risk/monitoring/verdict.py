@@ -1,15 +1,15 @@
-"""Has the world changed? The verdict of one rule on the deployed model, with all the evidence."""
+"""The verdict of one drift rule on the deployed model, with all the evidence."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any
 
-from risk.monitoring import delayed_labels, rules
+from risk.monitoring import column_drift, delayed_labels, rules
 from risk.monitoring.delayed_labels import UnlabelledOutlook
-from risk.monitoring.rules import Evidence
+from risk.monitoring.evidence import Evidence
 
-LINE = 'set "drift": {"rule": "auto"} in config.json'
+SET_AUTO = 'set "drift": {"rule": "auto"} in config.json'
 
 
 @dataclass(frozen=True)
@@ -41,50 +41,48 @@ class Verdict:
         return facts | {"evidence": self.evidence.to_json(), **self.outlook.to_json()}
 
     def record(self) -> dict[str, Any]:
-        """Give what the history keeps of a verdict; the columns stand in rows of their own."""
-        found, score = self.evidence, self.evidence.score
-        known, prediction = found.reference or {}, found.prediction
+        """Give the row of the history; the columns have rows of their own."""
+        evidence, score = self.evidence, self.evidence.score
+        known, prediction = evidence.reference or {}, evidence.prediction
         facts = {name: value for name, value in vars(self).items() if name not in ("evidence", "outlook")}
         return facts | {
-            "told": "; ".join(found.sentences),
-            "n_rows": found.n,
+            "told": "; ".join(evidence.sentences),
+            "n_rows": evidence.n,
             "auc_low": score.auc_low if score else None,
             "auc_high": score.auc_high if score else None,
-            "score_says": found.rules["score"].drift,
-            "score_margin_says": found.rules["score_margin"].drift,
-            "score_margin_p_value": found.rules["score_margin"].p_value,
-            "auto_says": found.rules["auto"].drift,
-            "auto_p_value": found.rules["auto"].p_value,
+            "score_says": evidence.rules["score"].drift,
+            "score_margin_says": evidence.rules["score_margin"].drift,
+            "score_margin_p_value": evidence.rules["score_margin"].p_value,
+            "auto_says": evidence.rules["auto"].drift,
+            "auto_p_value": evidence.rules["auto"].p_value,
             "reference_n": known.get("n"),
             "reference_f1": known.get("f1"),
             "reference_auc": known.get("auc"),
-            "leaver_share_reference": found.leavers.share_reference,
-            "leaver_share_p_value": found.leavers.p_value,
-            "label_share_alone": found.label_share_alone,
-            "moved": ", ".join(found.moved),
+            "leaver_share_reference": evidence.leavers.share_reference,
+            "leaver_share_p_value": evidence.leavers.p_value,
+            "label_share_alone": evidence.label_share_alone,
+            "moved": ", ".join(evidence.moved),
             "prediction_psi": prediction.psi if prediction else None,
             "prediction_p_value": prediction.p_value if prediction else None,
         }
 
     def column_records(self) -> list[dict[str, Any]]:
-        """Give what the history keeps of each column, moved or not."""
-        names = ("n", "psi", "psi_critical", "p_value", "p_adjusted", "ks", "missing", "unseen",
-                 "out_of_range", "material")  # fmt: skip
+        """Give the rows of the history, one a column, drifted or not."""
         return [
             {
                 "release": self.release,
-                "column_name": found.column,
-                "told": found.change,
-                **{name: getattr(found, name) for name in names},
+                "column_name": shift.column,
+                "told": shift.change,
+                **{name: getattr(shift, name) for name in column_drift.RECORDED},
             }
-            for found in self.evidence.shifts
+            for shift in self.evidence.shifts
         ]
 
 
 def judge(
     rule: str, evidence: Evidence, release: str, outlook: UnlabelledOutlook = delayed_labels.NOTHING
 ) -> Verdict:
-    """Give the verdict of one rule, with what the others say.
+    """Make the verdict of one rule, with the results of the others.
 
     Raises
     ------
@@ -114,15 +112,17 @@ def judge(
 
 
 def _advise(rule: str, evidence: Evidence) -> str | None:
-    """Say it when a rule and the evidence disagree, and which line of config.json follows the evidence."""
+    """Describe how a rule and the evidence disagree, and which line of config.json follows the evidence."""
     own, auto = evidence.rules[rule], evidence.rules["auto"]
     if auto.drift and not own.drift:
         sees = "sees no drift" if own.drift is False else "cannot judge these rows"
-        return f'the rule "{rule}" {sees}, the evidence speaks for it: {auto.sentence}; to act on it, {LINE}'
+        return (
+            f'the rule "{rule}" {sees}, the evidence speaks for it: {auto.sentence}; to act on it, {SET_AUTO}'
+        )
     if own.drift and auto.drift is False:
         why = "; the share of leavers alone changed" if evidence.label_share_alone else ""
         return (
             f'the rule "{rule}" sees drift, the evidence does not: {auto.sentence}{why}; to act on more than '
-            f"chance, {LINE}"
+            f"chance, {SET_AUTO}"
         )
     return None

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from risk.limits import Limits
 from risk.monitoring import alert_channels
+from risk.monitoring.rules import RULES
 
 FOLDER_KEYS = (
     "input_folder_path",
@@ -24,7 +25,6 @@ ENGINES = ("duckdb", "spark")
 ESTIMATORS = ("auto", "logistic_regression", "hist_gradient_boosting")
 LARGEST_COST = 1e100  # sums of it stay among the doubles
 THRESHOLDS = ("balanced", "f1", "cost")
-DRIFT_RULES = ("score", "score_margin", "auto")
 GATES = ("not_worse", "better", "none")
 URL_SCHEMES = (
     "sqlite",
@@ -238,7 +238,7 @@ def _check_values(root: Path, raw: dict[str, Any], values: dict[str, Any], probl
         "model.call_cost": (lambda v: v is None or _is_cost(v), "a positive number"),
         "model.loss_cost": (lambda v: v is None or _is_cost(v), "a positive number"),
         "model.params": (lambda v: isinstance(v, dict), "an object of scikit-learn parameters"),
-        "drift.rule": (lambda v: v in DRIFT_RULES, f"one of {', '.join(DRIFT_RULES)}"),
+        "drift.rule": (lambda v: v in [*RULES], f"one of {', '.join(RULES)}"),
         "drift.alpha": (_is_share, "a number between 0 and 1"),
         "deployment.gate": (lambda v: v in GATES, f"one of {', '.join(GATES)}"),
         "deployment.keep_releases": (lambda v: _is_whole(v, 1, 1000), "a whole number from 1 to 1000"),

@@ -123,7 +123,7 @@ def test_concept_drift_shows_only_when_labels_come(estimated):
     estimated.put("sourcedata/d.csv", rows)
     (audit,) = estimated.tick()["verdict"]["audits"]
     assert audit["f1_held"] is False and audit["auc_held"] is False and audit["auc"] < 0.4
-    assert "outside the band" in audit["sentence"]
+    assert "outside the interval" in audit["sentence"]
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ from scipy.special import expit
 
 from risk.errors import ArtifactError
 from risk.metrics import calibration, classification
-from risk.monitoring import delayed_labels, performance_estimation
+from risk.monitoring import delayed_labels, estimate_audit, performance_estimation
 from risk.monitoring.delayed_labels import PendingPredictions
 
 RNG = np.random.default_rng(0)
@@ -23,9 +23,9 @@ KEYS = delayed_labels.compute_row_keys(IDS, X)
 KNOWN = calibration.measure(Y, TRUTH)
 
 
-def keep(before, rows, release="0001", reliability=KNOWN, probability=TRUTH):
+def keep(before, rows, release="0001", reliability=KNOWN, probability=TRUTH, **limits):
     return delayed_labels.add_predictions(
-        before, KEYS[rows], probability[rows], CALLED[rows], release, reliability
+        before, KEYS[rows], probability[rows], CALLED[rows], release, reliability, **limits
     )
 
 
@@ -100,9 +100,8 @@ def test_the_last_release_that_spoke_of_a_row_counts_and_one_without_rows_is_for
     assert list(keep(kept, ALL, "0003").releases) == ["0003"]
 
 
-def test_only_the_newest_rows_are_kept(monkeypatch):
-    monkeypatch.setattr(delayed_labels, "MOST_ROWS", 150)
-    kept = keep(keep(PendingPredictions(), SOME), REST, "0002")
+def test_only_the_newest_rows_are_kept():
+    kept = keep(keep(PendingPredictions(), SOME), REST, "0002", most_rows=150)
     assert len(kept.rows) == 150 and list(kept.releases) == ["0002"]
     assert answers(kept, SOME) == [] and answers(kept, REST)[0].score.n == 150
 
@@ -149,7 +148,7 @@ def test_exactly_the_rows_that_have_labels_now_are_scored_by_the_release_that_sp
     assert found.release == "0001"
     assert found.score == classification.compute_score(Y[SOME], CALLED[SOME], TRUTH[SOME])
     assert found.estimate == performance_estimation.estimate_performance(TRUTH[SOME], CALLED[SOME], KNOWN)
-    assert found.audit == performance_estimation.audit_estimate(found.estimate, found.score)
+    assert found.audit == estimate_audit.audit_estimate(found.estimate, found.score)
     assert "100 rows estimated before have labels now" in found.audit.sentence
 
 

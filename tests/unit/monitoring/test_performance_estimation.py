@@ -12,7 +12,7 @@ from scipy.special import expit
 
 from risk.metrics import calibration, classification
 from risk.model.card import make_reference
-from risk.monitoring import performance_estimation
+from risk.monitoring import estimate_audit, performance_estimation
 
 RISKS = st.floats(0.01, 0.99)
 ROWS = st.lists(st.tuples(RISKS, st.integers(0, 1)), min_size=2, max_size=9)
@@ -135,7 +135,7 @@ def measure(rng, n, slope=1.0):
 
 
 @pytest.mark.parametrize("n", [4, 9])
-def test_the_band_of_few_rows_holds_what_enumeration_says(n):
+def test_the_interval_of_few_rows_holds_what_enumeration_says(n):
     probability, y_pred = say(np.random.default_rng(n).normal(0, 1, n))
     found = performance_estimation.estimate_performance(probability, y_pred, SURE, n_resamples=20_000)
     outcomes, weight = every_outcome(probability)
@@ -159,7 +159,7 @@ def test_the_band_of_few_rows_holds_what_enumeration_says(n):
     [(60, 0.0, 1.0), (400, 0.0, 1.0), (400, 1.0, 1.0), (400, 1.0, 2.0)],
     ids=["few rows", "the same world", "columns moved", "columns moved, probabilities off"],
 )
-def test_the_band_holds_the_realised_score_19_times_in_20(n, move, slope):
+def test_the_interval_holds_the_realised_score_19_times_in_20(n, move, slope):
     rng, held, batches = np.random.default_rng(1), {"f1": 0, "auc": 0}, 200
     for number in range(batches):
         reliability = measure(rng, 500, slope)
@@ -168,15 +168,13 @@ def test_the_band_holds_the_realised_score_19_times_in_20(n, move, slope):
         found = performance_estimation.estimate_performance(
             probability, y_pred, reliability, n_resamples=400, random_state=number
         )
-        told = performance_estimation.audit_estimate(
-            found, classification.compute_score(y, y_pred, probability)
-        )
+        told = estimate_audit.audit_estimate(found, classification.compute_score(y, y_pred, probability))
         held["f1"] += told.f1_held
         held["auc"] += told.auc_held
     assert min(held.values()) >= 180  # 99.9 % of draws at 0.95 hold 180 or more
 
 
-def test_few_known_outcomes_make_a_wider_band_than_many():
+def test_few_known_outcomes_make_a_wider_interval_than_many():
     probability, y_pred = say(np.random.default_rng(8).normal(0, 1, 2_000))
     few, many = (measure(np.random.default_rng(9), n) for n in (100, 10_000))
     widths = [
@@ -192,8 +190,8 @@ def test_probabilities_that_are_off_are_corrected_and_it_is_said():
     rng = np.random.default_rng(10)
     x, y = draw_rows(rng, 20_000)
     for slope, said in (
-        (1.0, "right as far as 5,000 known outcomes tell"),
-        (2.5, "off by more than chance on 5,000 known outcomes"),
+        (1.0, "calibrated, as far as 5,000 known outcomes show"),
+        (2.5, "miscalibrated beyond chance on 5,000 known outcomes"),
     ):
         probability, y_pred = say(x, slope)
         found = performance_estimation.estimate_performance(probability, y_pred, measure(rng, 5_000, slope))
@@ -221,10 +219,10 @@ def test_what_a_sigmoid_cannot_mend_is_corrected_bin_by_bin():
     real = classification.compute_score(y, y_pred, probability)
     assert found.f1 == pytest.approx(real.f1, abs=0.02) and found.auc == pytest.approx(real.auc, abs=0.02)
     assert abs(performance_estimation.expect_f1(probability, y_pred) - real.f1) > 0.05
-    assert known.p_uneven < 1e-6 and "off by more than chance" in found.sentence
+    assert known.p_uneven < 1e-6 and "miscalibrated beyond chance" in found.sentence
 
 
-def test_the_error_of_that_correction_makes_the_band_wider():
+def test_the_error_of_that_correction_makes_the_interval_wider():
     probability, y_pred = say(np.random.default_rng(11).normal(0, 1, 1_000))
     known = replace(SURE, edges=tuple(np.linspace(0.1, 0.9, 9)), offsets=(0.0,) * 10)
     sure, unsure = (
@@ -242,7 +240,7 @@ def test_concept_drift_is_not_seen_and_the_sentence_says_so():
     x, y = draw_rows(rng, 2_000, signal=-1.5)
     probability, y_pred = say(x)
     found = performance_estimation.estimate_performance(probability, y_pred, measure(rng, 2_000))
-    told = performance_estimation.audit_estimate(found, classification.compute_score(y, y_pred, probability))
+    told = estimate_audit.audit_estimate(found, classification.compute_score(y, y_pred, probability))
     assert found.auc > 0.7 and told.auc < 0.3
     assert told.auc_held is False and told.f1_held is False
     assert "blind to clients leaving for other reasons" in found.sentence
@@ -269,7 +267,7 @@ def test_without_known_outcomes_or_rows_there_is_no_number():
 
 
 @given(ROWS)
-def test_an_estimate_lies_in_its_band_is_json_and_the_same_each_time(rows):
+def test_an_estimate_lies_in_its_interval_is_json_and_the_same_each_time(rows):
     probability, y_pred = columns(rows)
     found = performance_estimation.estimate_performance(probability, y_pred, SURE, n_resamples=50)
     assert found == performance_estimation.estimate_performance(probability, y_pred, SURE, n_resamples=50)
@@ -279,11 +277,10 @@ def test_an_estimate_lies_in_its_band_is_json_and_the_same_each_time(rows):
         assert at is None or 0 <= low <= at <= high <= 1
 
 
-def test_many_rows_in_groups_have_the_band_of_their_rows(monkeypatch):
+def test_many_rows_in_groups_have_the_interval_of_their_rows():
     rows = say(np.random.default_rng(14).normal(0, 1, 1_500))
     grouped = performance_estimation.estimate_performance(*rows, SURE)
-    monkeypatch.setattr(performance_estimation, "N_GROUPS", 2_000)
-    single = performance_estimation.estimate_performance(*rows, SURE)
+    single = performance_estimation.estimate_performance(*rows, SURE, n_groups=2_000)
     for name in ("f1_low", "f1_high", "auc_low", "auc_high"):
         assert getattr(grouped, name) == pytest.approx(getattr(single, name), abs=0.006)
     assert (grouped.f1, grouped.auc) == (single.f1, single.auc)
@@ -292,25 +289,25 @@ def test_many_rows_in_groups_have_the_band_of_their_rows(monkeypatch):
 # --- what became of it -------------------------------------------------------------------------------------
 
 
-def test_an_audit_says_the_error_and_whether_the_band_held():
+def test_an_audit_says_the_error_and_whether_the_interval_held():
     guess = performance_estimation.PerformanceEstimate(4, 0.6, 0.5, 0.8, 0.7, 0.6, 0.8, 0.5, "")
     y = np.array([1, 0, 1, 0])
     real = classification.compute_score(y, np.array([1, 1, 1, 0]), np.array([0.9, 0.8, 0.7, 0.1]))
-    told = performance_estimation.audit_estimate(guess, real)
+    told = estimate_audit.audit_estimate(guess, real)
     assert (told.n, told.f1, told.f1_error, told.f1_held) == (4, 0.8, pytest.approx(0.2), True)
     assert (told.auc, told.auc_error, told.auc_held) == (0.75, pytest.approx(0.05), True)
-    assert performance_estimation.audit_estimate(replace(guess, f1_high=0.79), real).f1_held is False
-    assert "F1 0.80, estimated 0.60, in the band 0.50 to 0.80" in told.sentence
+    assert estimate_audit.audit_estimate(replace(guess, f1_high=0.79), real).f1_held is False
+    assert "F1 0.80, estimated 0.60, in the interval 0.50 to 0.80" in told.sentence
 
 
 def test_an_audit_compares_only_what_both_sides_know():
     guess = performance_estimation.PerformanceEstimate(2, None, None, None, 0.7, 0.6, 0.8, 0.5, "")
     stayed = classification.compute_score(np.zeros(2), np.zeros(2), np.array([0.1, 0.2]))
-    told = performance_estimation.audit_estimate(guess, stayed)
+    told = estimate_audit.audit_estimate(guess, stayed)
     assert (told.f1_error, told.auc_error, told.auc_held) == (None, None, None)
     assert "nothing can be compared" in told.sentence
     with pytest.raises(ValueError, match="the estimate is of 2 rows, the score of 3"):
-        performance_estimation.audit_estimate(guess, classification.Score({**stayed.values, "n": 3}))
+        estimate_audit.audit_estimate(guess, classification.Score({**stayed.values, "n": 3}))
 
 
 # --- where the known outcomes come from --------------------------------------------------------------------
@@ -327,7 +324,7 @@ CURVE = [{"mean_predicted": p, "share_left": p, "n": 200} for p in (0.1, 0.3, 0.
 
 def test_the_reference_of_a_release_tells_what_its_probabilities_are_worth():
     assert (
-        performance_estimation.load_reliability(make_kept(200), {"calibration": {"curve_before": CURVE}}).n
+        performance_estimation.get_reliability(make_kept(200), {"calibration": {"curve_before": CURVE}}).n
         == 200
     )
 
@@ -335,7 +332,7 @@ def test_the_reference_of_a_release_tells_what_its_probabilities_are_worth():
 def test_of_cross_validated_rows_less_is_known_than_of_rows_that_no_model_had_seen():
     kept = make_kept(200)
     plain, crossed = (
-        performance_estimation.load_reliability(kept | more, {}) for more in ({}, {"rows": "cross-validated"})
+        performance_estimation.get_reliability(kept | more, {}) for more in ({}, {"rows": "cross-validated"})
     )
     assert crossed == plain.widen(1.5) and crossed.slope == plain.slope
     probability, y_pred = say(np.random.default_rng(16).normal(0, 1, 5_000))
@@ -354,13 +351,13 @@ def test_where_it_says_too_little_cross_validation_tells(used, n):
     after = [{**one, "n": 20} for one in CURVE]
     card = {"calibration": {"used": used, "curve_before": CURVE, "curve_after": after}}
     for kept in (None, make_kept(20), make_kept(0)):
-        found = performance_estimation.load_reliability(kept, card)
+        found = performance_estimation.get_reliability(kept, card)
         assert found.n == n and performance_estimation.has_enough_outcomes(found)
 
 
 def test_where_nothing_tells_there_is_no_reliability_or_too_little_of_it():
     for card in ({}, {"calibration": {"used": False, "reason": "too few rows to calibrate"}}):
-        assert performance_estimation.load_reliability(None, card) is None
+        assert performance_estimation.get_reliability(None, card) is None
         assert not performance_estimation.has_enough_outcomes(
-            performance_estimation.load_reliability(make_kept(20), card)
+            performance_estimation.get_reliability(make_kept(20), card)
         )

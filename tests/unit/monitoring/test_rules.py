@@ -10,9 +10,10 @@ import pytest
 from risk.data import profiles
 from risk.metrics import classification, two_sample
 from risk.model import card
-from risk.monitoring import column_drift, reference, rules
+from risk.monitoring import column_drift, evidence, reference, rules
 from risk.monitoring.column_drift import ColumnShift
 from risk.monitoring.reference import LeaverShare, ScoreTest
+from risk.monitoring.rules import RuleInputs
 
 
 def sigmoid(x):
@@ -48,7 +49,7 @@ def look(X, y, **given):
         "shifts": shifts,
         "alpha": 0.05,
     }
-    return rules.compute_evidence(y, *predict(X), **(settings | given))
+    return evidence.compute_evidence(y, *predict(X), **(settings | given))
 
 
 # --- the reference -----------------------------------------------------------------------------------------
@@ -162,7 +163,7 @@ def test_a_share_of_leavers_that_alone_has_changed_is_named_and_no_alarm():
     noise = pd.DataFrame({"kind": X["kind"].iloc[keep].reset_index(drop=True)})
     called, probability = (part[keep] for part in predict(X))
     known = {"kind": PROFILES["kind"]}
-    found = rules.compute_evidence(
+    found = evidence.compute_evidence(
         y[keep], called, probability, recorded_score=REFERENCE["f1"], release_reference=REFERENCE,
         shifts=column_drift.compare_columns(known, profiles.count_columns(known, noise)),
     )  # fmt: skip
@@ -188,7 +189,8 @@ def column(name, p, material=True):
 
 def ask(p_score, *shifts, alpha=0.05):
     skill = None if p_score is None else ScoreTest("AUC", 0.8, 0.7, p_score)
-    return rules.apply_auto(skill, None, shifts, alpha)
+    inputs = RuleInputs(0.5, None, None, skill, shifts, alpha)
+    return rules.select_shifted(inputs), rules.judge_auto(inputs)
 
 
 @pytest.mark.parametrize(

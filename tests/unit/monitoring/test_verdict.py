@@ -10,7 +10,7 @@ import pytest
 
 from risk.data import profiles
 from risk.model import card
-from risk.monitoring import column_drift, rules
+from risk.monitoring import column_drift, evidence
 from risk.monitoring.rules import RULES, RuleResult
 from risk.monitoring.verdict import judge
 
@@ -18,7 +18,7 @@ from risk.monitoring.verdict import judge
 def judge_score(recorded, truth, called):
     """Judge by the document's rule a model that answers `called` for rows with the labels `truth`."""
     y, called = np.array(truth, dtype=float), np.array(called)
-    found = rules.compute_evidence(
+    found = evidence.compute_evidence(
         y, called, called.astype(float),
         recorded_score=recorded, release_reference=None, shifts=(),
     )  # fmt: skip
@@ -68,7 +68,7 @@ def make_evidence(seed=0, n=400):
     train, held, new = (draw(rng, size) for size in (1_000, 500, n))
     kept = card.make_reference(held[1], *predict(held[0]))
     known = profiles.make_profiles(train[0], ["x"], [])
-    return rules.compute_evidence(
+    return evidence.compute_evidence(
         new[1], *predict(new[0]), recorded_score=kept["f1"], release_reference=kept,
         shifts=column_drift.compare_columns(known, profiles.count_columns(known, new[0])),
     )  # fmt: skip
@@ -143,7 +143,7 @@ def test_advice_names_a_share_of_leavers_that_alone_has_changed():
 def test_without_labels_a_verdict_has_no_score():
     rng = np.random.default_rng(1)
     X, _ = draw(rng, 50)
-    found = rules.compute_evidence(
+    found = evidence.compute_evidence(
         np.full(50, np.nan), *predict(X), recorded_score=0.7, release_reference=None, shifts=()
     )
     verdict = judge("score", found, "r")
