@@ -17,7 +17,7 @@ LONGEST_S = 600.0  # an upgrade takes its time, but a server gone silent must no
 
 
 @dataclass(frozen=True)
-class Result:
+class DatabaseSetupResult:
     """How the database stood (`version_before` is None where there was no history), and what was done."""
 
     database: str
@@ -46,7 +46,7 @@ class Result:
         return f"upgraded from schema version {self.version_before} to {self.version}"
 
 
-def run(config: Config, *, check: bool = False) -> Result:
+def run(config: Config, *, check: bool = False) -> DatabaseSetupResult:
     """Create or upgrade the tables; with `check` only tell.
 
     Raises
@@ -60,19 +60,19 @@ def run(config: Config, *, check: bool = False) -> Result:
     url = config.database_url
     shown = connections.show(url)
 
-    def stand() -> migrations.Standing:
+    def stand() -> migrations.SchemaState:
         with connections.connect(url, reads=check) as connection:
             before = migrations.look(connection) if check else migrations.ensure(connection, shown)
             migrations.refuse_newer(before, shown)
             return before
 
-    absent = check and connections.is_missing_file(url)
+    absent = check and connections.is_missing(url)
     before = migrations.NOTHING if absent else timeouts.within(LONGEST_S, stand, shown)
     if not check:
         outbox.note_success(config.outbox)
         deliver(config)
     n_waiting = len(outbox.waiting(config.outbox))
-    return Result(shown, before.version, tables.VERSION, before.steps, check, n_waiting)
+    return DatabaseSetupResult(shown, before.version, tables.VERSION, before.steps, check, n_waiting)
 
 
 def deliver(config: Config) -> None:

@@ -1,34 +1,32 @@
-"""How is a database reached: SQLite, MySQL/MariaDB, PostgreSQL, each with its traps disarmed.
+"""Connections to the database of the history.
 
-An engine never outlives its use, waits for a bounded time, and its errors name no password.
+An engine never outlives its use, waits for a bounded time, and its errors name no password. What differs
+between databases stands in `dialects`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
-from risk import timeouts
 from risk.errors import ServiceError
-
-DRIVERS = {
-    "sqlite": "sqlite",
-    "mysql": "mysql+mysqlconnector",
-    "mariadb": "mysql+mysqlconnector",
-    "postgresql": "postgresql+psycopg",
-    "postgres": "postgresql+psycopg",
-}
-PACKAGES = {"mysql": "requirements-mysql.txt", "postgresql": "requirements-postgres.txt"}
+from risk.history import dialects
+from risk.history.dialects import Dialect
 
 
 def make_url(url: str) -> sa.URL:
     """Read a URL and name the driver that this project uses for its kind of database."""
     parsed = sa.make_url(url)
-    return parsed.set(drivername=DRIVERS.get(parsed.get_backend_name(), parsed.drivername))
+    dialect = dialects.SCHEMES.get(parsed.drivername)
+    return parsed if dialect is None else parsed.set(drivername=dialect.driver)
+
+
+def dialect_of(connection: sa.Connection | sa.Engine) -> Dialect:
+    """Look up what is particular to the database of a connection."""
+    return dialects.DIALECTS[connection.dialect.name]
 
 
 def show(url: str) -> str:
@@ -53,16 +51,17 @@ def connect(url: str, *, reads: bool = False) -> Iterator[sa.Connection]:
 def opened(url: str, *, reads: bool = False) -> Iterator[sa.Engine]:
     """Make an engine for the time of the block; what its driver raises ends as ServiceError."""
     parsed = make_url(url)
+    dialect = dialects.DIALECTS[parsed.get_backend_name()]
     try:
         engine = sa.create_engine(
-            parsed, connect_args=_arguments(parsed), poolclass=sa.NullPool, hide_parameters=True
+            parsed, connect_args=dialect.connect_arguments(), poolclass=sa.NullPool, hide_parameters=True
         )
     except ImportError as error:
-        package = PACKAGES[parsed.get_backend_name()]
         raise ServiceError(
-            f"{show(url)}: its driver is not installed ({error}); run: pip install -r {package}"
+            f"{show(url)}: its driver is not installed ({error}); run: pip install -r {dialect.requirements}"
         ) from error
-    _set_up(engine, reads=reads)
+    sa.event.listen(engine, "do_connect", _connect)
+    dialect.prepare(engine, reads=reads)
     try:
         yield engine
     except (sa.exc.SQLAlchemyError, engine.dialect.loaded_dbapi.Error) as error:
@@ -72,40 +71,6 @@ def opened(url: str, *, reads: bool = False) -> Iterator[sa.Engine]:
         raise ServiceError(f"{show(url)}: the database cannot be used ({why})") from error
     finally:
         engine.dispose()
-
-
-def _arguments(url: sa.URL) -> dict[str, Any]:
-    if url.get_backend_name() == "sqlite":
-        return {"timeout": timeouts.BUDGET_S}
-    if url.get_backend_name() == "mysql":
-        # Both: an old connector asks for a collation that MariaDB does not know.
-        return {
-            "connection_timeout": int(timeouts.BUDGET_S),
-            "charset": "utf8mb4",
-            "collation": "utf8mb4_unicode_ci",
-        }
-    return {"connect_timeout": int(timeouts.BUDGET_S)}
-
-
-def _set_up(engine: sa.Engine, *, reads: bool) -> None:
-    sa.event.listen(engine, "do_connect", _connect)
-    if engine.dialect.name == "sqlite":
-        sa.event.listen(engine, "connect", _set_up_sqlite_reads if reads else _set_up_sqlite)
-        # Python's own BEGIN comes late and not before DDL; IMMEDIATE waits for its turn at the start.
-        begin = "begin" if reads else "begin immediate"
-        sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
-        return
-    statements = {
-        "mysql": (
-            "set session sql_mode = concat(@@sql_mode, ',STRICT_ALL_TABLES')",
-            f"set session innodb_lock_wait_timeout = {timeouts.BUDGET_S:.0f}",
-            f"set session lock_wait_timeout = {timeouts.BUDGET_S:.0f}",
-        ),
-        "postgresql": (f"set lock_timeout = '{timeouts.BUDGET_S:.0f}s'",),
-    }[engine.dialect.name]
-    # Writers look again after waiting for a lock, and must see what the other has written.
-    engine.update_execution_options(isolation_level="REPEATABLE READ" if reads else "READ COMMITTED")
-    sa.event.listen(engine, "connect", lambda connection, _: _execute(connection, statements))
 
 
 def _connect(dialect: Any, _: object, arguments: Any, named: Any) -> Any:
@@ -118,26 +83,7 @@ def _connect(dialect: Any, _: object, arguments: Any, named: Any) -> Any:
         raise dialect.loaded_dbapi.InterfaceError(f"what answers is no such database: {error}") from error
 
 
-def _set_up_sqlite(connection: Any, _: object) -> None:
-    connection.isolation_level = None
-    _execute(connection, ("pragma journal_mode = wal", "pragma synchronous = full"))
-
-
-def _set_up_sqlite_reads(connection: Any, _: object) -> None:
-    connection.isolation_level = None
-
-
-def _execute(connection: Any, statements: tuple[str, ...]) -> None:
-    cursor = connection.cursor()
-    for statement in statements:
-        cursor.execute(statement)
-        if cursor.description:
-            cursor.fetchall()
-    cursor.close()
-    connection.commit()
-
-
-def is_missing_file(url: str) -> bool:
-    """Say whether this is an SQLite database that is not there yet: looking must not make it."""
+def is_missing(url: str) -> bool:
+    """Check for a database that opening would create: looking must not create it."""
     parsed = make_url(url)
-    return parsed.get_backend_name() == "sqlite" and not Path(parsed.database or "").is_file()
+    return dialects.DIALECTS[parsed.get_backend_name()].is_missing(parsed.database)

@@ -1,9 +1,9 @@
-"""Which accepted rows does SQL hold?
+"""A copy of the accepted rows in SQL.
 
 One table for each input folder, with the columns of finaldata.csv under their own names as far as the
 database can write them: numbers as doubles, everything else as the text it is. `dataset_copies` says up
 to which committed bytes a copy goes; rows and that mark change in one transaction, so each row is there
-once, wherever a run was killed. A table that was compiled anew is copied anew beside the old copy, and
+once, wherever a run was killed. A table that was compiled again is copied again beside the old copy, and
 takes its place when it is whole.
 """
 
@@ -19,19 +19,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import mysql
 
 from risk.data.frames import numbers_of, read_texts
 from risk.data.ledger import Ledger, has_prefix
 from risk.data.schema import Schema
 from risk.errors import ServiceError
+from risk.history.connections import dialect_of
+from risk.history.dialects import Dialect
 
 if TYPE_CHECKING:
     import pandas as pd
 
 CHUNK_CELLS = 40_000  # MariaDB on a busy machine took 2.9 of its 3 s for 100,000
 LONGEST_NAME = 60  # bytes; PostgreSQL cuts at 63, MySQL refuses beyond 64
-MOST_COLUMNS = {"sqlite": 2_000, "postgresql": 1_600, "mysql": 1_017}
 POSITION = "row_id"  # row_number is a keyword of MySQL
 STAGING = "__new"
 METADATA = sa.MetaData()
@@ -45,15 +45,12 @@ COPIES = sa.Table(
     sa.Column("n_done", sa.BigInteger),
     sa.Column("aim", sa.String(200)),
     sa.Column("n_rows", sa.BigInteger),
-    mysql_charset="utf8mb4",
-    mysql_engine="InnoDB",
 )
-TEXT = sa.Text().with_variant(mysql.MEDIUMTEXT(), "mysql")
 
 
 @dataclass(frozen=True)
 class Copied:
-    """How many rows were brought, whether the copy is whole now, and whether it was made anew."""
+    """How many rows were brought, whether the copy is whole now, and whether it was started again."""
 
     rows: int
     complete: bool
@@ -93,15 +90,17 @@ def sync(engine: sa.Engine, path: Path, ledger: Ledger, *, deadline: Callable[[]
         When the table has more columns than this database allows, or another process copies too.
     """
     schema = Schema.from_json(ledger.schema or {})
-    refuse_wide(schema, engine.dialect.name)
+    dialect = dialect_of(engine)
+    refuse_wide(schema, dialect)
     name, shape = table_name(ledger.source), digest_shape(schema)
+    COPIES.dialect_kwargs.update(dialect.table_options)
     with engine.begin() as connection:
         METADATA.create_all(connection)
         mark = usable(connection, name, shape, path, ledger)
         target, rebuilt = (name, False) if mark else (name + STAGING, True)
         if mark is None:
             mark = usable(connection, target, shape, path, ledger)
-    copy = make_table(target, schema)
+    copy = make_table(target, schema, dialect)
     if mark is None:
         mark = begin(engine, copy, target, shape, ledger)
     n_rows, complete = fill(engine, copy, mark, path, schema, ledger, deadline)
@@ -114,12 +113,12 @@ def sync(engine: sa.Engine, path: Path, ledger: Ledger, *, deadline: Callable[[]
 # --- names -------------------------------------------------------------------------------------------------
 
 
-def refuse_wide(schema: Schema, dialect: str) -> None:
+def refuse_wide(schema: Schema, dialect: Dialect) -> None:
     """Refuse a table that the database cannot hold."""
-    most = MOST_COLUMNS[dialect] - 1
+    most = dialect.max_columns - 1
     if len(schema.columns) > most:
         raise ServiceError(
-            f"store_datasets: {len(schema.columns):,} columns are more than {dialect} allows in a table "
+            f"store_datasets: {len(schema.columns):,} columns are more than {dialect.name} allows in a table "
             f"({most:,}); set it to false, or use another database"
         )
 
@@ -152,27 +151,22 @@ def cut(text: str, n_bytes: int) -> str:
 
 
 def digest_shape(schema: Schema) -> str:
-    """Say what shapes the SQL table: another answer means another table."""
+    """Digest what shapes the SQL table: another digest means another table."""
     shape = [list(schema.columns), schema.numbers]
     return hashlib.sha256(json.dumps(shape).encode()).hexdigest()
 
 
-def make_table(name: str, schema: Schema) -> sa.Table:
+def make_table(name: str, schema: Schema, dialect: Dialect) -> sa.Table:
     """Describe the SQL table of a schema; its columns go by `c0`, `c1`, … in statements."""
-    numbers = set(schema.numbers)
+    numbers, text = set(schema.numbers), dialect.text_type()
     columns = [
-        sa.Column(shown, sa.Double if column in numbers else TEXT, key=f"c{number}")
+        sa.Column(shown, sa.Double if column in numbers else text, key=f"c{number}")
         for number, (shown, column) in enumerate(
             zip(column_names(schema.columns), schema.columns, strict=True)
         )
     ]
     position = sa.Column(POSITION, sa.BigInteger, primary_key=True, autoincrement=False, key=POSITION)
-    settings: dict[str, Any] = {
-        "mysql_charset": "utf8mb4",
-        "mysql_engine": "InnoDB",
-        "mysql_row_format": "DYNAMIC",
-    }
-    return sa.Table(name, sa.MetaData(), position, *columns, **settings)
+    return sa.Table(name, sa.MetaData(), position, *columns, **dialect.dataset_options)
 
 
 # --- marks -------------------------------------------------------------------------------------------------
@@ -189,11 +183,11 @@ def read_mark(connection: sa.Connection, name: str) -> tuple[Mark, str] | None:
 
 
 def usable(connection: sa.Connection, name: str, shape: str, path: Path, ledger: Ledger) -> Mark | None:
-    """Give the mark of a copy that can be continued; None when it must be made anew."""
-    found = read_mark(connection, name)
-    if found is None or found[1] != shape or not sa.inspect(connection).has_table(name):
+    """Read the mark of a copy that can be continued; None when it must be started again."""
+    marked = read_mark(connection, name)
+    if marked is None or marked[1] != shape or not sa.inspect(connection).has_table(name):
         return None
-    mark = found[0]
+    mark = marked[0]
     fits = all(has_prefix(path, ledger, known) for known in (mark.done, mark.aim))
     return mark if fits else None
 
@@ -227,15 +221,9 @@ def take_place(connection: sa.Connection, staging: str, name: str) -> None:
     quote = connection.dialect.identifier_preparer.quote
     gone = f"{name}__old"
     connection.exec_driver_sql(f"drop table if exists {quote(gone)}")
-    there = sa.inspect(connection).has_table(name)
-    if connection.dialect.name == "mysql":  # no transaction around DDL, but one statement for both
-        both = [(name, gone)] * there + [(staging, name)]
-        told = ", ".join(f"{quote(old)} to {quote(new)}" for old, new in both)
-        connection.exec_driver_sql(f"rename table {told}")
-    else:
-        if there:
-            connection.exec_driver_sql(f"alter table {quote(name)} rename to {quote(gone)}")
-        connection.exec_driver_sql(f"alter table {quote(staging)} rename to {quote(name)}")
+    present = sa.inspect(connection).has_table(name)
+    pairs = [(name, gone)] * present + [(staging, name)]
+    dialect_of(connection).rename_tables(connection, pairs)
     connection.exec_driver_sql(f"drop table if exists {quote(gone)}")
     connection.execute(sa.delete(COPIES).where(COPIES.c.name == name))
     connection.execute(sa.update(COPIES).where(COPIES.c.name == staging).values(name=name))
@@ -271,17 +259,17 @@ def fill(
 
 
 def claim(connection: sa.Connection, name: str, mark: Mark) -> Mark:
-    """Hold the mark of a copy, and be sure that nobody has moved it since it was read.
+    """Hold the mark of a copy, and be sure that nobody has changed it since it was read.
 
     Raises
     ------
     ServiceError
         When another process copies the same rows.
     """
-    found = read_mark(connection, name)
-    if found is None or found[0].n_rows != mark.n_rows:
+    marked = read_mark(connection, name)
+    if marked is None or marked[0].n_rows != mark.n_rows:
         raise ServiceError(f"{name}: another process copies the same rows; the rest waits")
-    return found[0]
+    return marked[0]
 
 
 def read_rows(path: Path, schema: Schema, ledger: Ledger, mark: Mark) -> Iterator[list[tuple[Any, ...]]]:
@@ -307,21 +295,6 @@ def cells_of(part: pd.DataFrame, name: str, schema: Schema) -> list[Any]:
 
 
 def insert(connection: sa.Connection, copy: sa.Table, rows: Sequence[tuple[Any, ...]], *, first: int) -> None:
-    """Write a chunk of rows in bulk."""
-    if connection.dialect.name == "postgresql":
-        from psycopg import sql
-
-        names = sql.SQL(", ").join(sql.Identifier(column.name) for column in copy.columns)
-        statement = sql.SQL("copy {} ({}) from stdin").format(sql.Identifier(str(copy.name)), names)
-        cursor: Any = connection.connection.cursor()
-        with cursor.copy(statement) as out:
-            for number, row in enumerate(rows, start=first):
-                out.write_row((number, *row))
-        cursor.close()
-        return
-    keys = [f"c{number}" for number in range(len(copy.columns) - 1)]
-    values = [
-        {POSITION: number, **dict(zip(keys, row, strict=True))}
-        for number, row in enumerate(rows, start=first)
-    ]
-    connection.execute(sa.insert(copy), values)
+    """Write a chunk of rows in bulk; they are numbered from `first`."""
+    numbered = [(number, *row) for number, row in enumerate(rows, start=first)]
+    dialect_of(connection).insert_rows(connection, copy, numbered)

@@ -1,11 +1,10 @@
-"""How do records that wait reach their database, and nothing waits for it?"""
+"""Delivery of waiting records to their database, within a bounded time."""
 
 from __future__ import annotations
 
 import datetime
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 from risk import timeouts
 from risk.data.ledger import Ledger
 from risk.errors import ServiceError
-from risk.history import lite, outbox
+from risk.history import connections, outbox, store
 
 if TYPE_CHECKING:
-    from risk.history import store
     from risk.history.dataset_copy import Copied
 
 BATCHES_AT_ONCE, BYTES_AT_ONCE = 100, 100_000  # about a thousand rows: well within the budget
@@ -33,7 +31,7 @@ class Delivered:
     n_batches: int
     n_refused: int
     n_pruned: int
-    found: Any = None
+    answer: Any = None
 
 
 def deliver(
@@ -53,28 +51,25 @@ def deliver(
     keep_days : int, optional
         Detail older than so many days is deleted; None keeps it for ever.
     read : callable, optional
-        Is handed a `records.History`; its answer is `found`.
+        Is handed a `store.History`; what it returns is `answer`.
 
     Raises
     ------
     ServiceError
         When the database does not answer within the budget, or refuses.
     """
-    shown = _show(url)
-    if read is not None or not timeouts.within(budget_s, lambda: lite.is_there(url), shown):
-        from risk.history import store  # before time is counted: loading it is none of the database's
     until = time.monotonic() + budget_s / 2
 
     def work() -> Delivered:
         n_batches, n_refused = _deliver_all(folder, url, until)
         n_pruned = _prune(url, keep_days) if keep_days is not None else 0
-        found = None
+        answer = None
         if read is not None:
             with store.open(url) as history:
-                found = read(history)
-        return Delivered(n_batches, n_refused, n_pruned, found)
+                answer = read(history)
+        return Delivered(n_batches, n_refused, n_pruned, answer)
 
-    return timeouts.within(budget_s, work, shown)
+    return timeouts.within(budget_s, work, connections.show(url))
 
 
 def _deliver_all(folder: Path, url: str, until: float) -> tuple[int, int]:
@@ -107,7 +102,7 @@ def _deliver_some(paths: Sequence[Path], url: str) -> int:
     entries = [(path, entry) for path in paths if (entry := outbox.read(path)) is not None]
     n_refused = sum(outbox.aside(path).exists() for path in paths)
     try:
-        with _opened(url) as history:
+        with store.open(url) as history:
             for _, (rows, at) in entries:
                 history.add(rows, at)
     except (ServiceError, *REFUSALS) as error:
@@ -122,34 +117,12 @@ def _deliver_some(paths: Sequence[Path], url: str) -> int:
     return n_refused
 
 
-@contextmanager
-def _opened(url: str) -> Iterator[store.History | lite.History]:
-    """Open the history for writing, without SQLAlchemy where that is not needed."""
-    with lite.open(url) as history:
-        if history is not None:
-            yield history
-            return
-    from risk.history import store
-
-    with store.open(url) as history:
-        yield history
-
-
-def _show(url: str) -> str:
-    """Name a database without its password."""
-    if lite.path_of(url) is not None:
-        return url
-    from risk.history import connections
-
-    return connections.show(url)
-
-
 def _is_refusal(error: BaseException) -> bool:
-    """Tell what the database will never take from a database that does not answer."""
+    """Distinguish what the database will never take from a database that does not answer."""
     cause = error.__cause__ if isinstance(error, ServiceError) else error
     names = {kind.__name__ for kind in type(cause).__mro__}
-    found = isinstance(cause, REFUSALS) or isinstance(getattr(cause, "orig", None), REFUSALS)
-    return found or bool(names & REFUSALS_OF_DRIVERS)
+    refused = isinstance(cause, REFUSALS) or isinstance(getattr(cause, "orig", None), REFUSALS)
+    return refused or bool(names & REFUSALS_OF_DRIVERS)
 
 
 def copy(
@@ -165,7 +138,7 @@ def copy(
     ServiceError
         When the database does not answer within the budget, or refuses.
     """
-    from risk.history import connections, dataset_copy
+    from risk.history import dataset_copy
 
     end, beats = time.monotonic() + total_s, [0]
 
@@ -177,10 +150,10 @@ def copy(
         with connections.opened(url) as engine:
             return dataset_copy.sync(engine, path, ledger, deadline=is_over)
 
-    return timeouts.within(budget_s, work, _show(url), pulse=lambda: beats[0])
+    return timeouts.within(budget_s, work, connections.show(url), pulse=lambda: beats[0])
 
 
 def _prune(url: str, keep_days: int) -> int:
     oldest = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=keep_days)
-    with _opened(url) as history:
+    with store.open(url) as history:
         return history.prune(oldest.strftime("%Y-%m-%dT%H:%M:%S.%fZ"))

@@ -1,18 +1,20 @@
-"""What happened before: a history in SQL that outlives every file.
+"""The history in SQL, which outlives every file: writing and reading it.
 
-Times are UTC text, floats are doubles, what is not finite is NULL; see `entries`.
+Times are UTC text, floats are doubles, what is not finite is NULL; see `tables`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import sqlalchemy as sa
 
 from risk.errors import ServiceError
-from risk.history import connections, migrations, tables, trends
+from risk.history import connections, migrations, outbox, tables, trends
+from risk.history.connections import dialect_of
+from risk.history.outbox import Rows
 
 CHUNK_ROWS = 1_000
 TREND_TABLES = {
@@ -30,7 +32,6 @@ TREND_TABLES = {
     "drift": ("at", "release", "drift", "new_score", "new_low", "new_high", "auc", "auc_low", "auc_high"),
 }
 TIMED = ("ingestion", "training")
-Rows = Mapping[str, Sequence[Mapping[str, Any]]]
 
 
 @contextmanager
@@ -56,7 +57,7 @@ def read(url: str) -> Iterator[History]:
     ServiceError
         Also when there is no history of this version.
     """
-    if connections.is_missing_file(url):
+    if connections.is_missing(url):
         raise ServiceError(
             f"{connections.show(url)}: there is no history yet; it begins with the first stage"
         )
@@ -80,28 +81,14 @@ class History:
     def add(self, rows: Rows, at: str) -> None:
         """Write rows by table name; what is there already stays as it is."""
         for name, listed in rows.items():
-            table = migrations.METADATA.tables[name]
+            insert = dialect_of(self.connection).insert_new(migrations.METADATA.tables[name])
             values = tables.complete(name, listed, at)
             for start in range(0, len(values), CHUNK_ROWS):
-                self.connection.execute(self._insert(table), values[start : start + CHUNK_ROWS])
-
-    def _insert(self, table: sa.Table) -> sa.Insert:
-        dialect = self.connection.dialect.name  # to import all of them takes longer than a small record
-        if dialect == "mysql":  # INSERT IGNORE would hide more than repeats
-            from sqlalchemy.dialects import mysql
-
-            return mysql.insert(table).on_duplicate_key_update(id=table.c.id)
-        if dialect == "postgresql":
-            from sqlalchemy.dialects import postgresql
-
-            return postgresql.insert(table).on_conflict_do_nothing(index_elements=["id"])
-        from sqlalchemy.dialects import sqlite
-
-        return sqlite.insert(table).on_conflict_do_nothing(index_elements=["id"])
+                self.connection.execute(insert, values[start : start + CHUNK_ROWS])
 
     def latest_timings(self) -> dict[str, dict[str, Any] | None]:
         """Return the last recorded run of ingestion and training, and how many there were."""
-        timings = migrations.TIMINGS.c
+        timings = migrations.METADATA.tables["timings"].c
         result: dict[str, dict[str, Any] | None] = {}
         for stage in TIMED:
             mine = timings.stage == stage
@@ -114,10 +101,11 @@ class History:
     def trend_rows(self) -> tuple[dict[str, list[dict[str, Any]]], dict[str, int]]:
         """Return what trends are made of, oldest first, and how many columns were left out, by table.
 
-        Of a table with a row for each column those are read that moved most: all of a wide one would
+        Of a table with a row for each column those are read that changed most: all of a wide one would
         take longer than a tick has.
         """
-        found, left_out = {}, {}
+        rows, left_out = {}, {}
+        exact = dialect_of(self.connection).compare_exactly
         for name, columns in TREND_TABLES.items():
             table = migrations.METADATA.tables[name].c
             asked = sa.select(*(table[column] for column in columns)).order_by(table.at, table.id)
@@ -127,30 +115,28 @@ class History:
                 ranges = self._ranges(table.column_name, table[columns[-1]])
                 chosen = trends.choose_columns(ranges, trends.MOST_COLUMNS)
                 left_out[name] = len(ranges) - len(chosen)
-                asked = asked.where(self._exact(table.column_name).in_(chosen))
-            found[name] = [dict(row) for row in self.connection.execute(asked).mappings()]
-        return found, left_out
+                asked = asked.where(exact(table.column_name).in_(chosen))
+            rows[name] = [dict(row) for row in self.connection.execute(asked).mappings()]
+        return rows, left_out
 
     def _ranges(self, name: sa.Column[str], value: sa.Column[float]) -> dict[str, tuple[float, float]]:
         """Give the lowest and the highest value of each column of the table."""
-        exact = self._exact(name).label("name")
+        exact = dialect_of(self.connection).compare_exactly(name).label("name")
         asked = sa.select(exact, sa.func.min(value), sa.func.max(value)).where(value.is_not(None))
         return {row[0]: (row[1], row[2]) for row in self.connection.execute(asked.group_by("name"))}
 
-    def _exact(self, name: sa.Column[str]) -> sa.ColumnElement[str]:
-        """Let letters differ in case and accents, which the collation of MySQL passes over."""
-        return sa.collate(name, "utf8mb4_bin") if self.connection.dialect.name == "mysql" else name
-
-    def prune(self, before: str) -> int:
+    def prune(self, before: str, *, at_once: int = tables.PRUNED_AT_ONCE) -> int:
         """Delete detail older than a moment; scores, verdicts and releases stay. Return how many rows.
 
-        Of much that is too old the oldest goes, so that it fits the time of a tick; the next call goes on.
+        At most about `at_once` rows of a table go, the oldest, so that it fits the time of a run; the next
+        call goes on.
         """
         n_rows = 0
-        for table in migrations.DETAIL:
+        for name in outbox.DETAIL:
+            table = migrations.METADATA.tables[name]
             at = table.c.at
             old = sa.select(at).where(at < before).order_by(at)
-            last = self.connection.scalar(old.offset(tables.PRUNED_AT_ONCE - 1).limit(1))
+            last = self.connection.scalar(old.offset(at_once - 1).limit(1))
             gone = at < before if last is None else at <= last
             n_rows += self.connection.execute(sa.delete(table).where(gone)).rowcount
         return n_rows

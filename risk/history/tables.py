@@ -1,6 +1,6 @@
-"""Which columns do the tables of the history have, and what does a row hold, in whichever database?
+"""Tables and columns of the history, and whole rows for them, in whichever database.
 
-A row's `id` is made of what the row says, so writing it again changes nothing. Standard library only.
+A row's `id` is a digest of its content, so writing it again changes nothing. Standard library only.
 """
 
 from __future__ import annotations
@@ -16,7 +16,13 @@ class BigInteger(int):
     """The kind of whole numbers that may be beyond 2 to the power of 31."""
 
 
-VERSION = 4  # of the tables
+# What each version added; a new column or table needs its line here and no other code.
+CHANGES = {
+    2: "add rows_total to ingested_files, model_sha256 to releases, the table column_drift",
+    3: "add the evidence to drift and column_drift, gate to ticks, tables gates, estimates",
+    4: "add the table client_lists",
+}
+VERSION = max(CHANGES)
 PRUNED_AT_ONCE = 10_000
 NAME, DIGEST, TIME, SENTENCE = 255, 64, 32, 1000
 Kind = int | type[int | float | bool]  # of a text how many characters fit

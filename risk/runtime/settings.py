@@ -7,8 +7,10 @@ import os
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
 
 from risk.errors import ConfigError
+from risk.history import dialects
 from risk.limits import Limits, Room
 from risk.monitoring import alert_channels
 from risk.monitoring.alerts import AlertSettings as AlertSettings
@@ -390,11 +392,9 @@ def _cost(value: float | None) -> float | None:
 
 
 def _database_url(root: Path, url: str) -> str:
-    """Take a relative SQLite path from config.json's own folder, as every other path."""
-    prefix, url = "sqlite:///", url.strip()
-    if url.startswith(prefix) and not url.startswith(prefix + "/"):
-        return f"{prefix}{root / url.removeprefix(prefix)}"
-    return url
+    """Take the relative path of a database file from config.json's own folder, as every other path."""
+    url = url.strip()
+    return dialects.SCHEMES[urlsplit(url).scheme].resolve(url, root)
 
 
 def _freeze(path: Path, raw: dict[str, Any], values: dict[str, Any], secrets: dict[str, str]) -> Config:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from risk.history import dialects
 from risk.limits import Limits
 from risk.monitoring import alert_channels
 from risk.monitoring.rules import RULES
@@ -26,17 +27,7 @@ ESTIMATORS = ("auto", "logistic_regression", "hist_gradient_boosting")
 LARGEST_COST = 1e100  # sums of it stay among the doubles
 THRESHOLDS = ("balanced", "f1", "cost")
 GATES = ("not_worse", "better", "none")
-URL_SCHEMES = (
-    "sqlite",
-    "mysql",
-    "mysql+mysqlconnector",
-    "mariadb",
-    "mariadb+mysqlconnector",
-    "postgresql",
-    "postgresql+psycopg",
-)
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-URL_EXAMPLES = "sqlite:///records.db, mysql://user@host/name, postgresql://user@host/name"
 DEFAULTS: dict[str, Any] = {
     "target_column": "exited",
     "positive_label": None,
@@ -323,15 +314,14 @@ def check_url(key: str, url: str, problems: list[str], *, secret: bool = False) 
     """Check that a URL names a database of a kind we know; never repeat it, for it may hold a password."""
     try:
         parts = urlsplit(url.strip())
-        scheme, name, password = parts.scheme, parts.path.strip("/"), parts.password
+        dialect, password = dialects.SCHEMES.get(parts.scheme), parts.password
     except ValueError:
-        problems.append(f"{key}: is not a URL such as {URL_EXAMPLES}")
+        problems.append(f"{key}: is not a URL such as {dialects.EXAMPLES}")
         return
-    if scheme not in URL_SCHEMES:
-        problems.append(f"{key}: must begin like one of {URL_EXAMPLES}")
-    elif not name or (scheme == "sqlite" and (parts.netloc or ":memory:" in name)):
-        what = "the file" if scheme == "sqlite" else "the database"
-        problems.append(f"{key}: does not name {what}; write it like one of {URL_EXAMPLES}")
+    if dialect is None:
+        problems.append(f"{key}: must begin like one of {dialects.EXAMPLES}")
+    elif not dialect.names_database(parts):
+        problems.append(f"{key}: does not name {dialect.place}; write it like one of {dialects.EXAMPLES}")
     if not secret and (password or "password" in parts.query or "passwd" in parts.query):
         problems.append(f"{key}: holds a password; put the whole URL into RISK_DATABASE_URL (or risk.env)")
 

@@ -42,7 +42,7 @@ def test_check_tells_and_changes_nothing(at_database, database_url):
 def test_it_upgrades_an_earlier_version_and_says_the_steps(at_database, database_url, path):
     make_earlier(database_url, path)
     before, version = shape(database_url), int(path.stem.removeprefix("version_"))
-    steps = [told for number, (told, _) in migrations.STEPS.items() if number > version]
+    steps = [text for number, text in tables.CHANGES.items() if number > version]
     told = say(at_database, "--check")
     assert f"has schema version {version}, this program's is {tables.VERSION}\n" in told
     assert steps and all(f"\n  would {step}\n" in told for step in steps)

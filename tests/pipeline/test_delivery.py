@@ -459,6 +459,12 @@ def test_old_detail_is_pruned_by_keep_days(old_world):
     assert [row["release"] for row in rows_of(url, "releases")] == ["old"]
 
 
+def test_a_file_that_cannot_even_be_looked_for_is_an_error_of_the_database(tmp_path):
+    append(tmp_path / "outbox", 1)
+    with pytest.raises(ServiceError, match="unable to open"):
+        delivery.deliver(tmp_path / "outbox", f"sqlite:///{tmp_path}/{'x' * 300}.db")
+
+
 def test_what_the_driver_raises_reaches_the_caller(tmp_path):
     append(tmp_path / "outbox", 1)
     (tmp_path / "records.db").write_text("no database " * 100)

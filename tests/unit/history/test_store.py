@@ -14,12 +14,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from risk.errors import ServiceError
-from risk.history import connections, migrations, store, tables, trends
-from risk.history import tables as tables_
+from risk.history import connections, delivery, migrations, store, tables, trends
 
 ROOT = Path(__file__).resolve().parents[3]
 SECRET = "hidden-word"  # noqa: S105
 AT = "2026-01-31T12:00:00.000001Z"
+SCORES = migrations.METADATA.tables["scores"]
 
 
 def write(url, rows, at=AT):
@@ -61,9 +61,9 @@ def test_any_float_comes_back_to_the_last_bit(database_url, values):
     rows = [{"key": [number, value.hex()], "n": number, "f1": value} for number, value in enumerate(values)]
     with store.open(database_url) as opened:
         opened.add({"scores": rows}, AT)
-        scores = migrations.SCORES.c
+        scores = SCORES.c
         back = dict(tuple(row) for row in opened.connection.execute(sa.select(scores.n, scores.f1)))
-        opened.connection.execute(sa.delete(migrations.SCORES))
+        opened.connection.execute(sa.delete(SCORES))
     # Minus zero is the one value that a database may take for another (MariaDB keeps no sign of it).
     assert all(struct.pack("d", back[n] + 0.0) == struct.pack("d", v + 0.0) for n, v in enumerate(values))
 
@@ -154,6 +154,25 @@ def writer(url, name, n=15):
     )
 
 
+@pytest.mark.parametrize(
+    "rows",
+    [
+        {"scores": [{"n": 2**70}]},
+        {"unheard": [{}]},
+        {"scores": [{"unheard": 1}]},
+        {"scores": [{"f1": "word"}]},
+        {"ticks": [{"drift": "perhaps"}]},
+    ],
+    ids=["too large", "no such table", "no such column", "no number", "neither true nor false"],
+)
+def test_a_row_that_is_refused_leaves_nothing_of_its_write(database_url, rows):
+    write(database_url, {})
+    with pytest.raises((ServiceError, *delivery.REFUSALS)), store.open(database_url) as opened:
+        opened.add({"releases": [{"key": [1]}]}, AT)
+        opened.add(rows, AT)
+    assert rows_of(database_url, "releases") == []
+
+
 def test_two_writers_at_once_lose_and_double_nothing(database_url):
     """They begin with no table, and write the same rows: schema and keys are both fought over."""
     both = [writer(database_url, name) for name in ("one", "two")]
@@ -219,10 +238,10 @@ def test_an_upgrade_that_was_cut_off_is_taken_up_again(database_url, path):
         if path.stem == "version_1":
             connection.exec_driver_sql("alter table releases add column model_sha256 varchar(64)")
         if path.stem == "version_3":
-            migrations.CLIENT_LISTS.create(connection)
+            migrations.METADATA.tables["client_lists"].create(connection)
         else:
             connection.exec_driver_sql("alter table drift add column advice varchar(1000)")
-            migrations.GATES.create(connection)
+            migrations.METADATA.tables["gates"].create(connection)
     write(database_url, {"drift": [{"advice": "look"}]})
     assert rows_of(database_url, "ingested_files")[0]["rows_total"] == 10
     assert {row["advice"] for row in rows_of(database_url, "drift")} == {None, "look"}
@@ -242,7 +261,7 @@ def test_tables_without_a_version_are_completed(database_url):
     """Whoever made them died before saying so."""
     with connections.connect(database_url) as connection:
         migrations.SCHEMA_VERSION.create(connection)
-        migrations.TICKS.create(connection)
+        migrations.METADATA.tables["ticks"].create(connection)
     write(database_url, {"scores": [{"f1": 0.5}]})
     assert rows_of(database_url, "scores")[0]["f1"] == 0.5
 
@@ -314,18 +333,58 @@ def test_old_detail_is_pruned_and_scores_verdicts_and_releases_stay(database_url
     assert set(left.values()) == {1, 2}
 
 
-def test_much_old_detail_is_pruned_piece_by_piece(database_url, monkeypatch):
+def test_much_old_detail_is_pruned_piece_by_piece(database_url):
     """All of it at once would never be done within the time of a tick, and be tried for ever."""
-    monkeypatch.setattr(tables_, "PRUNED_AT_ONCE", 4)
     for day in range(1, 8):
         rows = {"timings": [{"stage": "training"}], "missing_values": [{"column_name": n} for n in "abc"]}
         write(database_url, rows, at=f"2026-01-{day:02d}T00:00:00.000000Z")
     pruned, left = [], []
     for _ in range(4):
         with store.open(database_url) as opened:
-            pruned.append(opened.prune("2026-01-06T00:00:00.000000Z"))
+            pruned.append(opened.prune("2026-01-06T00:00:00.000000Z", at_once=4))
         left.append(min(row["at"][8:10] for row in rows_of(database_url, "missing_values")))
     assert pruned == [4 + 6, 1 + 6, 3, 0] and left == ["03", "05", "06", "06"]
+
+
+# --- SQLite ----------------------------------------------------------------------------------------------
+
+
+def test_a_file_is_written_through_to_the_disk_and_waited_for(tmp_path):
+    asked = ("pragma journal_mode", "pragma synchronous", "pragma busy_timeout")
+    with connections.connect(f"sqlite:///{tmp_path / 'records.db'}") as connection:
+        answers = [connection.exec_driver_sql(line).scalar() for line in asked]
+    assert answers == ["wal", 2, 3000]
+
+
+@pytest.mark.parametrize("name", ["with space.db", "é+ü.db", "#frag;ment&.db"])
+def test_a_file_may_have_an_odd_name(tmp_path, name):
+    write(f"sqlite:///{tmp_path / name}", {"releases": [{"release": "a"}]})
+    assert (tmp_path / name).is_file()
+    with store.read(f"sqlite:///{tmp_path / name}") as opened:
+        assert opened.latest_timings() == {"ingestion": None, "training": None}
+
+
+@pytest.mark.parametrize(
+    ("change", "waits"),
+    [
+        ("drop table timings", True),
+        ("alter table timings rename column duration_s to dur", True),
+        ("alter table timings add column site text not null default 'berlin'", False),
+    ],
+)
+def test_tables_modified_outside_this_pipeline_wait_until_they_are_mended(tmp_path, change, waits):
+    url = f"sqlite:///{tmp_path / 'records.db'}"
+    write(url, {})
+    with connections.connect(url) as connection:
+        connection.exec_driver_sql(change)
+    rows = {"timings": [{"stage": "training", "duration_s": 1}]}
+    if waits:
+        with pytest.raises(ServiceError, match="cannot be used") as raised:
+            write(url, rows)
+        assert not delivery._is_refusal(raised.value)
+    else:
+        write(url, rows)
+        assert rows_of(url, "timings")[0]["site"] == "berlin"
 
 
 # --- trouble -------------------------------------------------------------------------------------------
