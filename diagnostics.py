@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import datetime
 import os
 import tempfile
@@ -465,12 +464,11 @@ def export_tables(config: Config, folder: Path) -> dict[str, int]:
     with store.read(config.database_url) as history:
         for name, columns, rows in history.tables():
             with put(folder / f"{name}.csv") as handle:
-                writer = csv.writer(handle, lineterminator="\n")
-                writer.writerow(columns)
+                handle.write(text.render_csv_row(columns))
                 counts[name] = 0
                 for row in rows:
                     cells = (int(cell) if isinstance(cell, bool) else cell for cell in row)
-                    writer.writerow(map(text.escape_for_spreadsheet, cells))
+                    handle.write(text.render_csv_row([*map(text.escape_for_spreadsheet, cells)]))
                     counts[name] += 1
     return counts
 

@@ -1,4 +1,4 @@
-"""How is text from outside shown, so that it can be read and nothing else?
+"""Text for people, terminals, spreadsheets and CSV files: shown so that it can be read and nothing else.
 
 A terminal obeys escapes, a log believes line ends, a spreadsheet runs formulas. What goes into files
 of our own, whose bytes are the truth, is not changed. Standard library only.
@@ -38,6 +38,36 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def quote_cell(text: str, *, quote_hash: bool = False) -> str:
+    """Quote a cell of a CSV with commas, where a comma, a quote or a line end in it says so.
+
+    Parameters
+    ----------
+    quote_hash : bool, default=False
+        Whether a # does, too: DuckDB quotes it, and rows of the compiled table have one spelling.
+
+    Examples
+    --------
+    >>> quote_cell("plain"), quote_cell("a, b")
+    ('plain', '"a, b"')
+    """
+    if "," not in text and _is_plain(text, quote_hash):
+        return text
+    return '"' + text.replace('"', '""') + '"'
+
+
+def _is_plain(text: str, quote_hash: bool) -> bool:
+    return not ('"' in text or "\n" in text or "\r" in text or (quote_hash and "#" in text))
+
+
+def render_csv_row(cells: Sequence[str], *, quote_hash: bool = False) -> str:
+    """Render a row of a CSV: commas, LF, least quoting."""
+    line = ",".join(cells)
+    if line.count(",") < len(cells) and _is_plain(line, quote_hash):  # one look instead of one a cell
+        return line + "\n"
+    return ",".join([quote_cell(cell, quote_hash=quote_hash) for cell in cells]) + "\n"
 
 
 def escape_for_terminal(text: str) -> str:

@@ -113,13 +113,6 @@ def render_files(files: Iterable[FileEntry]) -> str:
     return "".join([line % row for row in rows])
 
 
-def render_line(cells: Iterable[object]) -> bytes:
-    """Render one line in the dialect of the table: commas, LF, least quoting."""
-    texts = [str(cell) for cell in cells]
-    quoted = ['"' + t.replace('"', '""') + '"' if set(t) & set(',"\r\n') else t for t in texts]
-    return (",".join(quoted) + "\n").encode()
-
-
 def known_records(path: Path, ledger: Ledger, fresh: Sequence[bytes]) -> set[bytes]:
     """Stream the table once and return those of the fresh records that it holds already.
 

@@ -21,7 +21,6 @@ from risk.data.ledger import (
     load_ledger,
     put_ledger,
     render_files,
-    render_line,
     split_records,
 )
 from risk.data.row_index import Known, Place
@@ -152,7 +151,7 @@ def _begin_rebuild(table: TableFiles, before: Ledger, fresh: FreshRows) -> None:
 
 def begin_table(table: TableFiles, ledger: Ledger, fresh: Path) -> Ledger:
     """Begin a table with the rows of `fresh`."""
-    header = render_line((ledger.schema or {})["columns"])
+    header = text.render_csv_row((ledger.schema or {})["columns"]).encode()
     with fresh.open("rb") as handle:
         blocks = iter(lambda: handle.read(csv_check.BLOCK), b"")
         return grow(table.data, ledger, chain([header], blocks))
@@ -269,7 +268,7 @@ def _render_rejections(batch: InputBatch) -> Iterable[bytes]:
 
 def render_rejection(*cells: object) -> bytes:
     """Render a line of rejectedrows.csv, which people open in a spreadsheet."""
-    return render_line(map(text.escape_for_spreadsheet, cells))
+    return text.render_csv_row([*map(text.escape_for_spreadsheet, cells)]).encode()
 
 
 def write_ingested_files(table: TableFiles, ledger: Ledger) -> None:

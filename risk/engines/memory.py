@@ -17,24 +17,13 @@ from risk.data.schema_inference import ColumnCounts
 from risk.data.table_writer import RowFacts
 from risk.engines import loading
 from risk.engines.base import Engine, EngineSettings
+from risk.text import render_csv_row
 
 if TYPE_CHECKING:
     from risk.data.input_batch import InputBatch
     from risk.data.schema import Schema
 
-QUOTED = set(',"\r\n#')  # what DuckDB quotes: rows of the table have one spelling
-SELDOM = QUOTED - {","}
 Cells = tuple[str, ...]
-
-
-def render_row(cells: Cells) -> bytes:
-    """Render a row as DuckDB writes it."""
-    line = ",".join(cells)
-    if line.count(",") == len(cells) - 1 and SELDOM.isdisjoint(line):
-        return f"{line}\n".encode()
-    return (
-        ",".join('"' + c.replace('"', '""') + '"' if QUOTED & set(c) else c for c in cells) + "\n"
-    ).encode()
 
 
 class MemoryEngine(Engine):
@@ -108,7 +97,7 @@ class MemoryEngine(Engine):
         """Write the rows in order, as they stand in the table, without a header."""
         path.parent.mkdir(parents=True, exist_ok=True)
         with files.naming(path), path.open("wb") as handle:
-            handle.writelines(render_row(row) for _, row in self._in_order())
+            handle.writelines(render_csv_row(row, quote_hash=True).encode() for _, row in self._in_order())
 
     def row_facts(self, target: str) -> RowFacts:
         """Name the file of each row of `write`, and whether it lacks a label."""

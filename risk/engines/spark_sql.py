@@ -37,7 +37,7 @@ def number_of(cell: str) -> str:
 
 
 def line_of(cells: Sequence[str]) -> str:
-    """Give the SQL of a row as `csv_rows.render_row` renders it."""
+    """Give the SQL of a row as `text.render_csv_row` renders it for the table."""
     special = literal('[,"#\r\n]')
     rendered = (
         f"case when {cell} is null then '' when {cell} rlike {special} "

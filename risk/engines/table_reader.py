@@ -19,7 +19,7 @@ import duckdb
 import numpy as np
 
 from risk import files
-from risk.data import csv_check, ledger
+from risk.data import csv_check
 from risk.data.ledger import Ledger
 from risk.data.schema import Schema
 from risk.digests import BLOCK
@@ -28,6 +28,7 @@ from risk.engines.duckdb_session import name_of, scan_csv
 from risk.engines.sql import is_word, literal
 from risk.errors import ArtifactError
 from risk.limits import Room
+from risk.text import render_csv_row
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -161,7 +162,7 @@ def _copy_tail(handle: IO[bytes], schema: Schema, start: int, stop: int, spill: 
     path = spill / f"{files.TEMPORARY}{os.getpid()}-tail.csv"
     try:
         with files.naming(path), path.open("wb") as tail:
-            tail.write(ledger.render_line(schema.columns))
+            tail.write(render_csv_row(schema.columns).encode())
             handle.seek(start)
             while start < stop and (block := handle.read(min(BLOCK, stop - start))):
                 start += tail.write(block)

@@ -98,7 +98,7 @@ class Page:
 
 def render_header(header: Sequence[str]) -> bytes:
     """Write the first line."""
-    return ledger.render_line(map(text.escape_for_spreadsheet, header))
+    return text.render_csv_row([*map(text.escape_for_spreadsheet, header)]).encode()
 
 
 def read_line(header: Sequence[str], cells: Sequence[str]) -> dict[str, Any]:

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from risk import text
 from risk.data.schema import ROW
 from risk.prediction import reasons
 from risk.prediction.predictor import Predictor
-from risk.text import escape_for_spreadsheet
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -107,18 +107,12 @@ def quote_cells(cells: np.ndarray) -> list[str]:
     texts = ["" if cell is None else cell for cell in cells.tolist()]
     joined = "\0".join(texts)  # one search instead of one a cell: mostly there is nothing to escape
     if any(sign in joined for sign in _SIGNS) and _FORMULA.search(joined):
-        texts = list(map(escape_for_spreadsheet, texts))
+        texts = list(map(text.escape_for_spreadsheet, texts))
     if any(sign in joined for sign in ',"\n\r'):
-        texts = list(map(_quote, texts))
+        texts = list(map(text.quote_cell, texts))
     return texts
 
 
-def quote_cell(text: str) -> str:
+def quote_cell(cell: str) -> str:
     """Quote one cell for CSV, safe for a spreadsheet."""
-    return _quote(escape_for_spreadsheet(text))
-
-
-def _quote(text: str) -> str:
-    if "," in text or '"' in text or "\n" in text or "\r" in text:
-        return '"' + text.replace('"', '""') + '"'
-    return text
+    return text.quote_cell(text.escape_for_spreadsheet(cell))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -124,6 +122,4 @@ def make_safe(cells: Sequence[str]) -> Sequence[str]:
 
 def write_rows(rows: Iterable[Sequence[str]]) -> bytes:
     """Write rows as CSV."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue().encode()
+    return "".join(map(text.render_csv_row, rows)).encode()

@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from history_kit import rows_of
-from makers import make_clients
+from makers import csv_line, make_clients
 
 from risk import digests
-from risk.data import ledger
 from risk.data.ledger import Ledger
 from risk.errors import ServiceError
 from risk.history import connections, dataset_copy, delivery
@@ -35,7 +34,7 @@ def never():
 
 def make_ledger(path, rows, *, columns=COLUMNS, numbers=("spend",), source="sourcedata"):
     """Write a table as ingestion would, with its record."""
-    lines = b"".join(ledger.render_line(row) for row in [columns, *rows])
+    lines = b"".join(csv_line(row) for row in [columns, *rows])
     path.write_bytes(lines)
     digest = digests.TableDigest()
     digest.update(lines)

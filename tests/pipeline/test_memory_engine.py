@@ -1,64 +1,9 @@
-"""A few rows without an engine: the same bytes and counts as with it."""
+"""A few rows read in memory end in the same table as through DuckDB."""
 
-import tempfile
-from pathlib import Path
-
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from makers import make_clients
 
 import ingestion
 from config import load_config
-from risk.engines.duckdb import DuckDBEngine
-from risk.engines.memory import MemoryEngine
-from risk.limits import Room
-
-NAMES = ("a", "b", "left")
-CELLS = st.sampled_from(
-    [
-        "",
-        "1",
-        "01",
-        "a,b",
-        'q"',
-        "#",
-        "x#",
-        "'",
-        " ",
-        "a b",
-        "two\nlines",
-        "\r",
-        "é",
-        "\u2028",
-        "-1",
-        "NULL",
-        "\\",
-    ]
-)
-ROWS = st.lists(st.tuples(CELLS, CELLS, st.sampled_from(["", "1", "0"])), max_size=6)
-
-
-@settings(max_examples=25)
-@given(st.lists(ROWS, min_size=1, max_size=4), st.integers(0, 3))
-def test_a_shelf_gives_what_the_engine_gives(files, dropped):
-    with (
-        tempfile.TemporaryDirectory() as name,
-        DuckDBEngine(NAMES, Room(Path(name)), reads=Path(name)) as engine,
-    ):
-        told = []
-        for keeper in (engine, MemoryEngine(NAMES)):
-            for number, rows in enumerate(files):
-                filled = [row for row in rows if any(row)]
-                keeper.add_rows(number, [dict(zip(NAMES, row, strict=True)) for row in filled])
-            keeper.drop_files({dropped})
-            path = Path(name) / "out.csv"
-            n_read = keeper.count_rows()
-            keeper.deduplicate()
-            keeper.write(path)
-            numbers, unlabelled = keeper.row_facts("left")
-            facts = list(numbers), bytes(unlabelled)
-            told.append((n_read, path.read_bytes(), keeper.count_labelled("left"), facts))
-        assert told[0] == told[1]
 
 
 def test_a_small_file_gives_what_it_gives_through_the_engine(workspace):

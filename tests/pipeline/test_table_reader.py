@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from makers import make_clients
+from makers import csv_line, make_clients
 
 from config import load_config
 from risk.data import frames, ledger
@@ -35,10 +35,10 @@ ROWS = st.lists(st.tuples(SIZES, WORDS, LABELS), min_size=1, max_size=40)
 
 def write_table(path, rows):
     """Write rows as the table has them; return its ledger and where each row begins."""
-    starts, data = [], ledger.render_line(SCHEMA.columns)
+    starts, data = [], csv_line(SCHEMA.columns)
     for number, row in enumerate(rows):
         starts.append(len(data))
-        data += ledger.render_line((f"c{number}", *row))
+        data += csv_line((f"c{number}", *row))
     path.write_bytes(data)
     unlabelled = sum(not row[-1] for row in rows)
     facts = {"length": len(data), "rows": len(rows), "rows_unlabelled": unlabelled}

@@ -15,3 +15,10 @@ def make_clients(n, seed, world="old"):
         colour = draw.choice(["red", "green", "blue", ""])
         rows.append([f"client-{seed}-{number}", str(activity), colour, str(int(draw.random() < risk))])
     return rows
+
+
+def csv_line(cells):
+    """Write a row as it stands in a file: commas, LF, least quoting."""
+    from risk.text import render_csv_row
+
+    return render_csv_row([*map(str, cells)]).encode()

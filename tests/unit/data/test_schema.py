@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from makers import csv_line
 
-from risk.data import csv_check, csv_rows, ledger, validation
+from risk.data import csv_check, csv_rows, validation
 from risk.data.frames import read_table, to_frame, to_target
 from risk.data.schema import (
     LARGEST,
@@ -165,7 +166,7 @@ def full(row):
 def test_the_table_read_back_is_the_frame_of_its_rows(before, after):
     with tempfile.TemporaryDirectory() as name:
         path, marks = Path(name) / "table.csv", []
-        path.write_bytes(ledger.render_line(SCHEMA.columns))
+        path.write_bytes(csv_line(SCHEMA.columns))
         for part in (before, after):
             with DuckDBEngine(SCHEMA.columns, Room(Path(name) / "spill"), reads=Path(name)) as engine:
                 engine.add_rows(0, part)
@@ -181,8 +182,8 @@ def test_the_table_read_back_is_the_frame_of_its_rows(before, after):
 @settings(quick, max_examples=100)
 @given(st.lists(ROW.filter(full), max_size=6))
 def test_a_row_that_is_written_is_read_by_the_exact_reader_as_it_was(expected):
-    data = ledger.render_line(SCHEMA.columns)
-    data += b"".join(ledger.render_line(row[name] for name in SCHEMA.columns) for row in expected)
+    data = csv_line(SCHEMA.columns)
+    data += b"".join(csv_line(row[name] for name in SCHEMA.columns) for row in expected)
     parsed = csv_rows.parse_rows(io.StringIO(data.decode(), newline=""), SCHEMA.columns, ",")
     found = validation.sort_rows(parsed, SCHEMA.columns, SCHEMA.columns, SCHEMA)
     assert found.good == expected and found.rejected == []

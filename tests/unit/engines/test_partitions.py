@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from makers import csv_line
 
-from risk.data import csv_check, csv_rows, ledger
+from risk.data import csv_check, csv_rows
 from risk.engines import partitions
 from risk.errors import ServiceError
 
@@ -110,7 +111,7 @@ def test_a_file_that_is_another_one_here_is_told_with_its_host(tmp_path, change)
 @example([("1", "2", "x" * 200_000), ("a\rb", "\r", "#")], 1, 40, NAMES)
 def test_committed_rows_are_read_as_they_stand(tmp_path, rows, n_before, part_bytes, header):
     """Those of the table behind a row, whatever they hold, and nothing behind what is committed."""
-    lines = [ledger.render_line(row) for row in (header, *rows)]
+    lines = [csv_line(row) for row in (header, *rows)]
     path = tmp_path / "table.csv"
     path.write_bytes(b"".join(lines) + b"not committed")
     n_before = min(n_before, len(rows))
