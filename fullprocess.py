@@ -8,133 +8,128 @@ from __future__ import annotations
 
 import argparse
 import os
-from typing import NamedTuple
+from typing import Any
 
-import tick
 from config import Config
-from risk.model import registry
+from risk.errors import DatasetError, MissingArtifactError
 from risk.runtime import logs, runner
-from risk.runtime.state import (
-    State,
-    content,
-    find_library,
-    find_new,
-    is_due,
-    list_files,
-    load_state,
-    save_state,
-)
+from risk.runtime.changes import Changes, describe_plan, find_changes
+from risk.runtime.state import save_state
+from risk.runtime.steps import PipelineRun, RunResult, Stages, read_new_data
 
 
-class Look(NamedTuple):
-    """What a tick sees before it does anything; `reasons` is empty when there is nothing to do."""
-
-    seen: State
-    reasons: tuple[str, ...]
-    new_names: tuple[str, ...] = ()
-    only_pending: bool = False
-
-
-# --- look: standard library only ---------------------------------------------------------------------------
-
-
-def look(config: Config) -> tuple[State | None, Look]:
-    """Compare the world with the last completed tick; touches nothing."""
-    state = load_state(config.tick_state)
-    old = state or State()
-    source = os.path.relpath(config.input_folder, config.root)
-    most = config.limits.file_bytes
-    files = list_files(config.input_folder, old.files if old.source == source else {}, most)
-    test_files = list_files(config.test_data, old.test_files, most) if config.test_data.is_dir() else {}
-    seen = old._replace(
-        source=source,
-        files=files,
-        test_files=test_files,
-        row_key=config.row_key(),
-        other_key=config.other_key(),
-        library=find_library(),
-        release=tick.deployed_release(config),
-        release_files=registry.facts(config.prod_deployment),
-    )
-    if state is None:
-        return None, Look(seen, ("first tick",), tuple(files))
-    new_names = find_new(old.files if old.source == source else {}, files)
-    reasons = []
-    if new_names:
-        reasons.append(f"{len(new_names)} new or changed file{'s' * (len(new_names) != 1)}")
-    if old.source != source:
-        reasons.append(f"the input folder is {source} now")
-    if old.row_key != seen.row_key:
-        reasons.append("config.json shapes rows in another way")
-    if old.impossible is not None and old.other_key != seen.other_key:
-        reasons.append("config.json asks for another model than the one that could not be trained")
-    if content(old.test_files) != content(test_files):
-        reasons.append("the test data are others")
-    if old.library != seen.library:
-        reasons.append("scikit-learn was installed anew")
-    if old.release != seen.release:
-        reasons.append("another release is deployed")
-    elif old.release_files != seen.release_files and tick.is_damaged(config):
-        reasons.append("the deployed release is damaged")
-    only_pending = not reasons
-    if old.pending is not None and is_due(old.pending):
-        reasons.append(f"steps left from before: {', '.join(old.pending['steps'])}")
-    return state, Look(seen, tuple(reasons), new_names, only_pending)
-
-
-# --- run ---------------------------------------------------------------------------------------------------
-
-
-def run(config: Config, *, dry_run: bool = False) -> tick.Result:
-    """Run one tick, or with `dry_run` say what it would do.
+def run(config: Config, *, dry_run: bool = False) -> RunResult:
+    """Run the pipeline once, or with `dry_run` describe what a run would do.
 
     Raises
     ------
     PipelineError
-        What only the world can mend (a damaged release, a full disk); the next tick tries again.
+        What needs a person or time (a damaged release, a full disk); the next run tries again.
     """
-    state, found = look(config)
+    changes = find_changes(config)
     if dry_run:
-        return tell(config, state, found)
-    if not found.reasons:
-        if state is not None and state != found.seen:
-            if state.other_key != found.seen.other_key:
-                logs.log("fullprocess").warning(
-                    "config.json changed: it counts from the next new data on, or run training.py, "
-                    "scoring.py and deployment.py"
-                )
-            save_state(config.tick_state, found.seen)
-        else:
-            os.utime(config.tick_state)
-        return tick.Result(state=found.seen)
-    logs.log("fullprocess").info("tick: %s", "; ".join(found.reasons))
-    if state is not None and found.only_pending:
-        left = state.pending or {}
-        state = tick.finish(config, found.seen, left["steps"], left["tries"])
-        save_state(config.tick_state, state)
-        return tick.Result(release=tick.id_of(state.release), reason="; ".join(found.reasons), state=state)
-    return tick.Tick(config, state, found.seen).run()
+        return describe_run(config, changes)
+    if not changes.reasons:
+        return end_idle_run(config, changes)
+    logs.log("fullprocess").info("run: %s", "; ".join(changes.reasons))
+    if changes.only_pending:
+        from risk.runtime.completion import retry_pending_steps
+
+        return retry_pending_steps(config, load_stages(), changes)
+    return run_steps(PipelineRun.begin(config, load_stages(), changes))
 
 
-def tell(config: Config, state: State | None, found: Look) -> tick.Result:
-    """Say what a tick would do and why."""
-    if not found.reasons:
-        return tick.Result(reason="nothing new", said="nothing new: a tick would end here\n")
-    lines = [f"why: {reason}\n" for reason in found.reasons]
-    lines += [f"would take up {config.input_folder.name}/{name}\n" for name in found.new_names]
-    if found.only_pending and state is not None and state.pending:
-        lines.append(f"would run {', '.join(state.pending['steps'])}\n")
-    elif found.seen.release is None:
-        lines.append("would train, score and deploy: nothing is deployed yet\n")
-    elif state is not None and state.row_key != found.seen.row_key:
-        lines.append("would compile the table anew, train, score and deploy\n")
-    else:
-        lines.append(f"would judge release {tick.id_of(found.seen.release)} on the rows that are new\n")
-        lines.append("would train, score and deploy if there is drift\n")
-    if not found.only_pending:
-        lines.append("would diagnose and report\n")
-    reason = "; ".join(found.reasons)
-    return tick.Result(bool(found.new_names), len(found.new_names), reason=reason, said="".join(lines))
+def run_steps(run: PipelineRun) -> RunResult:
+    """Take the seven steps.
+
+    1. Check and read new data.
+    2. Decide whether to proceed: without rows there is nothing to learn from.
+    3. Check the deployed model for drift.
+    4. Decide whether to proceed: without drift the deployed model stays.
+    5. Retrain.
+    6. Redeploy.
+    7. Run diagnostics and reporting.
+    """
+    from risk.runtime.completion import diagnose_and_report
+    from risk.runtime.drift_check import check_for_drift
+    from risk.runtime.retraining import decide_on_retraining
+
+    run = read_new_data(run)
+    if run.has_rows:
+        run = check_for_drift(run)
+        run = decide_on_retraining(run)
+        if run.retrain_because:
+            run = retrain_and_redeploy(run)
+    return diagnose_and_report(run)
+
+
+def retrain_and_redeploy(run: PipelineRun) -> PipelineRun:
+    """Train a candidate, and deploy it if it passes the gate."""
+    from risk.runtime.retraining import keep_deployed_model, redeploy, retrain
+
+    try:
+        retrained = retrain(run)
+        return redeploy(retrained) if retrained.passes_gate else retrained
+    except (DatasetError, MissingArtifactError) as error:
+        return keep_deployed_model(run, error)
+
+
+def load_stages() -> Stages:
+    """Import the other scripts; an idle run never gets here."""
+    import deployment
+    import diagnostics
+    import ingestion
+    import reporting
+    import scoring
+    import training
+
+    return Stages(
+        ingest=ingestion.run,
+        judge=scoring.judge,
+        read_test_data=scoring.read_test_data,
+        train=training.run,
+        compare=deployment.compare,
+        score=scoring.run,
+        deploy=deployment.run,
+        record_deployment=deployment.record,
+        diagnose=diagnostics.run,
+        report=reporting.run,
+        call_api=call_api,
+    )
+
+
+def call_api(config: Config) -> Any:
+    """Ask the API for everything; Flask is imported only where a model was deployed."""
+    import apicalls
+
+    return apicalls.run(config)
+
+
+def end_idle_run(config: Config, changes: Changes) -> RunResult:
+    """Note that a run was here, and what else it saw."""
+    before, seen = changes.before, changes.seen
+    if before is None or before == seen:
+        os.utime(config.tick_state)
+        return RunResult(state=seen)
+    if before.other_key != seen.other_key:
+        logs.log("fullprocess").warning(
+            "config.json changed: it counts from the next new data on, or run training.py, "
+            "scoring.py and deployment.py"
+        )
+    save_state(config.tick_state, seen)
+    return RunResult(state=seen)
+
+
+def describe_run(config: Config, changes: Changes) -> RunResult:
+    """Give what a run would do and why, and do nothing."""
+    n_new = len(changes.new_names)
+    reason = "; ".join(changes.reasons) or "nothing new"
+    return RunResult(
+        bool(n_new),
+        n_new if changes.reasons else None,
+        reason=reason,
+        description=describe_plan(config, changes),
+    )
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -14,7 +14,6 @@ FLOORS = [
     {"ingestion", "training", "scoring", "deployment", "diagnostics", "reporting", "dbsetup"},
     {"app"},
     {"wsgi", "apicalls"},
-    {"tick"},
     {"fullprocess"},
 ]
 FLOOR_OF = {name: number for number, names in enumerate(FLOORS) for name in names}
@@ -35,7 +34,6 @@ MOST_MODULES = 16
 IDLE = (
     "config.py",
     "fullprocess.py",
-    "tick.py",
     "risk/errors.py",
     "risk/limits.py",
     "risk/text.py",
@@ -61,6 +59,8 @@ IDLE = (
     "risk/monitoring/alert_channels.py",
     "risk/runtime/settings_schema.py",
     "risk/runtime/state.py",
+    "risk/runtime/changes.py",
+    "risk/runtime/steps.py",
 )
 
 

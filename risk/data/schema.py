@@ -129,10 +129,17 @@ def learn_kind(n_filled: int, n_missing_words: int, n_numbers: int) -> str:
     return "number" if filled > 0 and n_numbers >= NUMBER_SHARE * filled else "text"
 
 
-def explain_kinds(wanted: Mapping[str, str], found: Mapping[str, str]) -> str | None:
-    """Say why a model of some columns cannot read rows of others, or None."""
-    for column, kind in wanted.items():
-        if found.get(column) != kind:
+def explain_mismatch(model: Schema, table: Schema, *, labelled: bool = False) -> str | None:
+    """Explain why a model fitted under one schema cannot read the rows of another, or None.
+
+    With `labelled` the labels must mean the same, too.
+    """
+    if labelled and model.target != table.target:
+        return "the label column of the table is not that of the deployed model"
+    if labelled and model.positive != table.positive:
+        return "the label words of the table are not those of the deployed model"
+    for column, kind in model.kinds.items():
+        if table.kinds.get(column) != kind:
             return f"the deployed model needs the {kind} column {column!r}, which the table does not have"
     return None
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import duckdb
 import numpy as np
 
-from risk.data.schema import Schema, explain_kinds
+from risk.data.schema import Schema, explain_mismatch
 from risk.engines import frame_reader
 from risk.engines.frame_reader import Rows
 from risk.engines.sql import is_word, literal
@@ -41,7 +41,7 @@ def refuse_table(schema: Schema, predictor: Predictor, value_column: str | None)
     ------
     DatasetError, ConfigError
     """
-    problem = explain_kinds(predictor.schema.kinds, schema.kinds)
+    problem = explain_mismatch(predictor.schema, schema)
     if problem:
         raise DatasetError(problem)
     if value_column is not None and value_column not in schema.columns:

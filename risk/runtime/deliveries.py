@@ -119,7 +119,7 @@ def alert(end: Ending) -> None:
     from risk.monitoring import alarms
 
     failure = None if end.error is None else alarms.alarm_of_failure(end.error, end.exit_code, how.root)
-    standing = end.result.alarms() if failure is None else None
+    standing = end.result.outcome() if failure is None else None
     try:
         with _harmless(), signals.terminable(), ExitStack() as held:
             try:

@@ -215,7 +215,7 @@ def test_a_bug_is_told_without_its_words(bare, hook, monkeypatch):
     def bug(*_, **__):
         raise RuntimeError("Secret Corp 17")
 
-    monkeypatch.setattr(fullprocess, "look", bug)
+    monkeypatch.setattr(fullprocess, "find_changes", bug)
     bare.tick(expect=70)
     (text,) = hook.texts
     assert "exit code 70 (internal error)" in text and "Secret" not in text
@@ -226,7 +226,7 @@ def test_a_tick_that_is_terminated_is_told(bare, hook, monkeypatch):
         os.kill(os.getpid(), 15)
         time.sleep(5)
 
-    monkeypatch.setattr(fullprocess, "look", terminated)
+    monkeypatch.setattr(fullprocess, "find_changes", terminated)
     bare.tick(expect=143)
     (text,) = hook.texts
     assert "exit code 143 (it was terminated)" in text

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from history_kit import Hurried, rows_of
 from makers import make_clients
 
-import tick
+import reporting
 from config import load_config
 from risk.errors import ServiceError
 from risk.history import connections, delivery, outbox
@@ -239,14 +239,13 @@ def test_a_server_that_stops_before_during_and_after_a_tick_loses_and_doubles_no
         assert counts(url) == ONE_TICK, "an idle tick delivered it"
 
         old_world.put("sourcedata/c.csv", make_clients(300, "c", "new"))
-        really_run = tick.step
+        really_report = reporting.run
         monkeypatch.setattr(
-            tick, "step", lambda name: own_server.stop() or really_run(name) if name == "reporting"
-            else really_run(name)
-        )  # fmt: skip
+            reporting, "run", lambda *args, **options: own_server.stop() or really_report(*args, **options)
+        )
         told = old_world.tick()  # during
         assert told["drift"] and told["deployed"] and told["records_waiting"] > 0
-        monkeypatch.setattr(tick, "step", really_run)
+        monkeypatch.setattr(reporting, "run", really_report)
         own_server.start()
         due_now(old_world)
         assert old_world.tick()["records_waiting"] == 0

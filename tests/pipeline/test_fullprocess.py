@@ -512,7 +512,7 @@ def test_a_dry_run_says_what_would_happen_and_changes_nothing(old_world, capsys)
     before = sorted(old_world.root.rglob("*"))
     assert fullprocess.main(["--config", str(old_world.config_path), "--dry-run"]) == 0
     said = capsys.readouterr().out
-    assert "first tick" in said and "would take up sourcedata/a.csv" in said and "would train" in said
+    assert "first run" in said and "would read sourcedata/a.csv" in said and "would train" in said
     assert sorted(old_world.root.rglob("*")) == before
     old_world.tick()
     old_world.put("sourcedata/c.csv", make_clients(20, "c"))
