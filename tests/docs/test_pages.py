@@ -71,6 +71,11 @@ def test_every_path_that_a_page_names_exists(page):
         assert list(ROOT.glob(name)) or list(ROOT.glob(f"benchmarks/{name}")) or page.stem == "architecture"
 
 
+def test_every_test_file_that_environments_sh_names_exists():
+    names = re.findall(r"tests/\w+/[\w/]+\.py", read("tests/environments.sh"))
+    assert names and not [name for name in names if not (ROOT / name).exists()]
+
+
 # --- what the README says of the scripts -------------------------------------------------------------------
 
 
