@@ -1,4 +1,4 @@
-"""What can go wrong, and which exit code says so: one tree, sysexits codes (`os.EX_*`)."""
+"""Expected errors and their exit codes: one tree, with the codes of sysexits (`os.EX_*`)."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ if TYPE_CHECKING:
 
 
 class PipelineError(Exception):
-    """Base of every failure we expect: its text says what, why and what to do.
+    """Base of every expected failure: its text says what is wrong, why, and what to do.
 
-    `details` are told below the text, a line each.
+    `details` are printed below the text, one per line.
     """
 
     exit_code = os.EX_SOFTWARE
@@ -27,7 +27,7 @@ class PipelineError(Exception):
 
 
 class UsageError(PipelineError):
-    """The command line asks for something that cannot be."""
+    """The command line is wrong."""
 
     exit_code = os.EX_USAGE
 
@@ -39,7 +39,7 @@ class ConfigError(PipelineError):
 
 
 class DatasetError(PipelineError):
-    """The data do not allow what was asked of them."""
+    """The data do not allow what was asked for."""
 
     exit_code = os.EX_DATAERR
 
@@ -51,7 +51,7 @@ class ArtifactError(PipelineError):
 
 
 class MissingArtifactError(ArtifactError):
-    """An artifact or an input is not there (yet)."""
+    """An artifact or an input is missing, or not there yet."""
 
     exit_code = os.EX_NOINPUT
 
@@ -67,7 +67,7 @@ class ServiceError(PipelineError):
 
 
 class StorageError(PipelineError):
-    """Disk or network failed under us."""
+    """Disk or network failed."""
 
     exit_code = os.EX_IOERR
 
@@ -79,27 +79,29 @@ class BusyError(PipelineError):
 
 
 class AccessError(PipelineError):
-    """The system does not let us read or write where we must."""
+    """A file may not be read or written."""
 
     exit_code = os.EX_NOPERM
 
 
 def from_os_error(error: OSError) -> PipelineError:
-    """Say what an error of the system means for us."""
+    """Convert an error of the operating system to one of ours, with what to do."""
     import errno
 
-    path = error.filename2 or error.filename  # of a rename: what was to come to be
+    path = error.filename2 or error.filename  # for a rename, the new name
     where = f"{path}: " if path else ""
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return AccessError(f"{where}{error.strerror}; check owner and mode")
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return StorageError(f"{where}{error.strerror}{describe_free_space(path)}; make room, then run again")
+        return StorageError(
+            f"{where}{error.strerror}{describe_free_space(path)}; free disk space, then run again"
+        )
     check = "" if error.errno == errno.ESTALE else "check the disk, then "
     return StorageError(f"{where}{error.strerror or error}; {check}run again")
 
 
 def describe_free_space(path: str | None) -> str:
-    """Say how much is free where a path is, or was to be."""
+    """Describe the free space where a path is, or would be; empty if it cannot be determined."""
     import shutil
     from pathlib import Path
 

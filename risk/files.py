@@ -1,8 +1,8 @@
-"""How does a file come to be whole or not at all: four verbs, the lock, digests, what is new.
+"""Atomic writing of artifacts, and reading them back.
 
-Every artifact is written through `put` (whole or absent), `append` (grows by a committed length),
-`publish` in `risk.model.registry` (a set of files that belong together) and `sweep` (leftovers of dead runs).
-Standard library only: an idle tick ends in here.
+Every artifact is written by `put` (complete or absent), `append` (up to a committed length) or the
+publishing of a release in `risk.model` (a set of files that belong together); `sweep` removes what dead
+runs left. Standard library only: a run with nothing new imports this module.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def put(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
 
 @contextlib.contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Let an error of the system name the artifact: on an open file it knows no path, else the temporary."""
+    """Let an error of the system name the artifact instead of no path, or the temporary one."""
     try:
         yield
     except OSError as error:
@@ -60,13 +60,13 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def put_text(path: Path, text: str) -> None:
-    """Put one text."""
+    """Write one text, completely or not at all."""
     with put(path) as handle:
         handle.write(text)
 
 
 def put_json(path: Path, value: object, *, is_long: bool = False) -> None:
-    """Put one JSON document, in a form that the same value always takes."""
+    """Write one JSON document; the same value always gives the same bytes."""
     put_text(path, render_json(value, is_long=is_long))
 
 
@@ -100,7 +100,7 @@ def append(path: Path, chunks: Iterable[bytes], *, committed: int) -> int:
 
 
 def sweep(*folders: Path) -> None:
-    """Remove what dead runs left; only called while the lock is held."""
+    """Remove what dead runs left; call it only while holding the lock."""
     for folder in folders:
         for leftover in folder.glob(f"{TEMPORARY}*"):
             if leftover.is_dir() and not leftover.is_symlink():
@@ -110,12 +110,12 @@ def sweep(*folders: Path) -> None:
 
 
 def name_reader() -> str:
-    """Begin the name of a folder of a run that only reads: it holds no lock, so the name says who lives."""
+    """Name the folder of a run that only reads: it holds no lock, so the name says which process owns it."""
     return f"{READER}{os.uname().nodename}-{os.getpid()}-"
 
 
 def sweep_readers(folder: Path) -> None:
-    """Remove what dead readers of this machine left; those of another one may live."""
+    """Remove what dead readers of this machine left; those of another machine may be alive."""
     begin = f"{READER}{os.uname().nodename}-"
     for leftover in folder.glob(f"{READER}*"):
         pid = leftover.name.removeprefix(begin).partition("-")[0]
@@ -132,7 +132,7 @@ def remove_tree(folder: Path) -> None:
 
 
 def write_synced(path: Path, data: bytes, *, mode: int) -> None:
-    """Write a file of a release that nobody can see yet."""
+    """Write a file of a release that no reader can see yet."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     with naming(path), open(descriptor, "wb") as handle:  # noqa: PTH123
         handle.write(data)
@@ -141,7 +141,7 @@ def write_synced(path: Path, data: bytes, *, mode: int) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make renames in `folder` last through a power cut."""
+    """Make renames in `folder` survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         with naming(folder):
@@ -154,7 +154,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def read_bytes(path: Path, remedy: str) -> bytes:
-    """Read an artifact; `remedy` names the script that makes it."""
+    """Read an artifact; `remedy` tells the reader of an error what creates it."""
     try:
         return path.read_bytes()
     except FileNotFoundError as error:
@@ -162,7 +162,7 @@ def read_bytes(path: Path, remedy: str) -> bytes:
 
 
 def read_json(path: Path, remedy: str) -> dict[str, Any]:
-    """Read a JSON artifact of ours; damage is an ArtifactError with the remedy."""
+    """Read a JSON artifact; a damaged one is an ArtifactError with the remedy."""
     try:
         value = json.loads(read_bytes(path, remedy))
     except ValueError as error:

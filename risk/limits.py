@@ -1,4 +1,4 @@
-"""How much may somebody drop for us, and how much room may the work on it take?"""
+"""Limits on input files, and on the memory used for tables."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ KIB, MIB = 1024, 1024 * 1024
 
 
 class Room(NamedTuple):
-    """How much memory a table may take, None for the default, and where it overflows."""
+    """How much memory a table may take (None: the default), and where the rest is spilled."""
 
     spill: Path
     memory_limit: str | None = None
 
 
 class Limits(NamedTuple):
-    """What no file may go beyond; a file that does is refused whole, before a row of it is read.
+    """Limits of one file; a file that exceeds one is refused as a whole, before a row of it is read.
 
     The section `limits` of config.json, with its defaults.
     """
@@ -40,5 +40,5 @@ class Limits(NamedTuple):
         return self.max_cell_kb * KIB
 
     def exceed(self, name: str, shown: str) -> str:
-        """Say that a file goes beyond one of these, and where that limit stands."""
+        """Describe that a file exceeds one of these, and where the limit is set."""
         return f"{shown}, limits.{name} in config.json allows {getattr(self, name):,}"

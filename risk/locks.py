@@ -11,13 +11,10 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
-from risk.errors import BusyError
-
-if TYPE_CHECKING:
-    pass
 from risk import files
+from risk.errors import BusyError
 
 
 @contextlib.contextmanager

@@ -1,7 +1,7 @@
-"""How long is something outside waited for?
+"""A time limit for work that waits for something outside.
 
-Time limits of drivers and sockets count single steps; nothing of theirs ends a name server that is silent,
-or a peer that sends a byte a second. Standard library only.
+Timeouts of drivers and sockets apply to single steps; none of them ends a silent name server, or a peer
+that sends one byte a second. Standard library only.
 """
 
 from __future__ import annotations

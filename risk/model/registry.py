@@ -296,7 +296,7 @@ def check_versions(release: Release) -> None:
     if fitted != installed:
         raise VersionError(
             f"release {release.id}: fitted with scikit-learn {fitted}, installed is {installed}; "
-            "run training.py, scoring.py and deployment.py (the next tick does it by itself)"
+            "run training.py, scoring.py and deployment.py (the next run of fullprocess.py does it by itself)"
         )
 
 

@@ -314,7 +314,7 @@ def test_another_scikit_learn_is_named(old_world):
     with pytest.raises(VersionError, match=r"fitted with scikit-learn 0\.1"):
         registry.load_deployed(folder)
     old_world.run("diagnostics", expect=65)
-    assert "the next tick does it by itself" in old_world.said
+    assert "the next run of fullprocess.py does it by itself" in old_world.said
 
 
 def globals_of(data):
