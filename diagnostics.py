@@ -377,7 +377,7 @@ def explain_client(config: Config, client: str) -> ExplanationResult:
     with streams.scratch(config.spill_folder) as scratch, threadpool_limits(1):
         room = Room(scratch, config.memory_limit)
         return ExplanationResult(
-            explanation.explain(client, config.final_data, ledger, release, deployed, room)
+            explanation.explain_client(client, config.final_data, ledger, release, deployed, room)
         )
 
 

@@ -184,7 +184,7 @@ def write(
             "row_key": config.row_key(),
         },
         digests={"model": sha256(pickled), "files": sha256(files.encode())},
-        echoes=redundancy.find(data.X).to_json(),
+        echoes=redundancy.find_redundancy(data.X).to_json(),
     )
     put_text(config.trained_on, files)
     with put(config.trained_model, "wb") as handle:

@@ -58,7 +58,7 @@ def make_card(
     digests : mapping
         sha256 of the pickled `model`, and of the list of `files` that the table was compiled from.
     echoes : mapping
-        Columns that carry the same information (`redundancy.find`).
+        Columns that carry the same information (`redundancy.find_redundancy`).
     """
     profiled = profiles.make_profiles(data.X[data.newest], schema.numbers, schema.texts)
     shape = schema.to_json()

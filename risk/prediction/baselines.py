@@ -1,6 +1,6 @@
-"""What is usual in a column: what the training rows held there, as the model card tells it.
+"""Baselines of columns: what the training rows held there, read from the model card.
 
-Everything that is said of a client is said against this: a number against its median, a category or a
+Every effect and every reason is measured against the baseline: a number against its median, a category or a
 number of two values against the mix of all of them.
 """
 
@@ -18,8 +18,8 @@ Value = float | str | None
 
 
 @dataclass(frozen=True)
-class Usual:
-    """What stands for one column.
+class Baseline:
+    """The values that stand for one column.
 
     Attributes
     ----------
@@ -37,47 +37,46 @@ class Usual:
 
     @property
     def is_graded(self) -> bool:
-        """Say whether one value stands for the whole column: a number that has a middle."""
+        """Whether one value stands for the whole column: a number that has a median."""
         return self.is_number and len(self.values) == 1
 
-    def shortened(self, n: int) -> Usual:
-        """Give the `n` most frequent values alone."""
+    def top(self, n: int) -> Baseline:
+        """Keep the `n` most frequent values alone."""
         total = sum(self.shares[:n])
-        return Usual(self.is_number, self.values[:n], tuple(share / total for share in self.shares[:n]))
+        return Baseline(self.is_number, self.values[:n], tuple(share / total for share in self.shares[:n]))
 
 
-def to_cells(values: Any, *, is_number: bool) -> pd.Series[Any]:
+def make_column(values: Any, *, is_number: bool) -> pd.Series[Any]:
     """Make a column of a model's frame; None is missing."""
     import pandas as pd
 
     return pd.Series(list(values), dtype="float64" if is_number else "str")
 
 
-def read_card(card: Mapping[str, Any]) -> dict[str, Usual]:
-    """Read what is usual in each feature from a model card."""
-    n, profiles = card["data"]["n_samples"], card.get("profiles", {})
+def make_baselines(card: Mapping[str, Any]) -> dict[str, Baseline]:
+    """Make the baseline of each feature from a model card."""
+    n_rows, profiles = card["data"]["n_samples"], card.get("profiles", {})
     kinds = card["schema"]["kinds"]
     return {
-        name: _of_number(facts, profiles.get(name, {}), n) if kinds[name] == "number" else _of_text(facts, n)
+        name: _make_for_number(facts, profiles.get(name, {}), n_rows)
+        if kinds[name] == "number"
+        else _make_from_counts(False, facts["categories"], facts["missing"], n_rows)
         for name, facts in card["features"].items()
     }
 
 
-def _of_number(facts: Mapping[str, Any], profile: Mapping[str, Any], n: int) -> Usual:
+def _make_for_number(facts: Mapping[str, Any], profile: Mapping[str, Any], n_rows: int) -> Baseline:
     grid, at = profile.get("grid", ()), profile.get("at", ())
-    if len(grid) == 2 and sum(at) == n - facts["missing"]:
-        return _of_counts(True, dict(zip(grid, at, strict=True)), facts["missing"], n)
-    middle = None if 2 * facts["missing"] > n else facts.get("median")
-    return Usual(True, (middle,), (1.0,))
+    if len(grid) == 2 and sum(at) == n_rows - facts["missing"]:
+        return _make_from_counts(True, dict(zip(grid, at, strict=True)), facts["missing"], n_rows)
+    median = None if 2 * facts["missing"] > n_rows else facts.get("median")
+    return Baseline(True, (median,), (1.0,))
 
 
-def _of_text(facts: Mapping[str, Any], n: int) -> Usual:
-    return _of_counts(False, facts["categories"], facts["missing"], n)
-
-
-def _of_counts(is_number: bool, counts: Mapping[Any, int], missing: int, n: int) -> Usual:
-    rest = n - missing - sum(counts.values())
-    listed = [(None, missing), *counts.items()]
+def _make_from_counts(is_number: bool, counts: Mapping[Any, int], n_missing: int, n_rows: int) -> Baseline:
+    n_unlisted = n_rows - n_missing - sum(counts.values())
+    listed = [(value, n) for value, n in [(None, n_missing), *counts.items()] if n]
     listed.sort(key=lambda one: -one[1])
-    kept = [*((value, count) for value, count in listed if count), *([(UNLISTED, rest)] if rest else [])]
-    return Usual(is_number, tuple(value for value, _ in kept), tuple(count / n for _, count in kept))
+    if n_unlisted:
+        listed.append((UNLISTED, n_unlisted))
+    return Baseline(is_number, tuple(value for value, _ in listed), tuple(n / n_rows for _, n in listed))

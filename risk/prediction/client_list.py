@@ -78,7 +78,7 @@ def write_list(
         When the table lacks what the model or the order needs.
     """
     with table_reader.open_table(data, ledger, room) as source:
-        client_ranking.refuse_table(source.schema, predictor, wanted.value_column)
+        client_ranking.check_table(source.schema, predictor, wanted.value_column)
         n_known = client_ranking.find_newest(source, data, ledger.rows)
         client_ranking.find_standing(source, predictor, wanted.value_column)
         reasons = client_ranking.find_reasons(source, predictor)

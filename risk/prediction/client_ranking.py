@@ -34,8 +34,8 @@ REASONED = 10_000
 _FORMULA = "(^|[;|\t\r\n])[=+\\-@\t\r\uff1d\uff0b\uff0d\uff20]"  # see `escapes`
 
 
-def refuse_table(schema: Schema, predictor: Predictor, value_column: str | None) -> None:
-    """Refuse a table that lacks what the model or the order needs.
+def check_table(schema: Schema, predictor: Predictor, value_column: str | None) -> None:
+    """Check that a table has what the model or the order needs.
 
     Raises
     ------

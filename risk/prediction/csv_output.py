@@ -93,7 +93,8 @@ def render_reasons(predictor: Predictor, X: pd.DataFrame, flagged: np.ndarray, n
     explainer = predictor.explainer
     if not n or explainer is None:
         return np.full((len(X), n), "", dtype=object)
-    return reasons.choose_and_say(explainer, X, explainer.explain(X), flagged, n, quote_cell).texts
+    chosen = reasons.choose_columns(explainer, X, explainer.compute_effects(X), flagged, n)
+    return reasons.render_texts(explainer, X, chosen, flagged, quote_cell)
 
 
 def quote_cells(cells: np.ndarray) -> list[str]:

@@ -1,9 +1,9 @@
-"""Where does a prediction come from: what does each column add, which model says so, fitted on what?
+"""Explanation of one prediction: what each column adds, which model predicts it, fitted on what.
 
 From one client to its newest row and the file that brought it; from the row to the probability, with the
 effect of every column; from the probability to the release, the digest of its model, the digest of the
 data it was fitted on, and their files. Every digest is checked on the way: the release's by reading it,
-the data's by digesting the table up to the mark of the training anew.
+the data's by computing the digest of the table up to the mark of the training again.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from risk.errors import UsageError
 from risk.limits import Room
 from risk.model.registry import Release
 from risk.prediction import client_ranking
+from risk.prediction.effects import Explainer
 from risk.prediction.predictor import Predictor
-from risk.prediction.reasons import Explainer
 from risk.text import WIDTH, fit
 
-MOST_NEAR, MOST_FILES = 3, 20
+MAX_SUGGESTIONS, MAX_FILES = 3, 20
 ROUNDING = 5e-4
 FILE_FACTS = ("rows", "new", "duplicate", "rejected")
 
 
-def explain(
+def explain_client(
     client: str, data: Path, ledger: Ledger, release: Release, predictor: Predictor, room: Room
 ) -> dict[str, Any]:
-    """Tell everything about one client's prediction.
+    """Gather everything about one client's prediction.
 
     Parameters
     ----------
@@ -56,24 +56,31 @@ def explain(
     UsageError
         When there is no such client.
     """
+    row, described = read_client(client, data, ledger, predictor, room)
+    return {
+        "client": described,
+        **describe_prediction(predictor, row),
+        "release": describe_release(release),
+        "data": describe_data(release, data, ledger),
+        "files": parse_files(release.files["ingestedfiles.txt"].decode()),
+    }
+
+
+def read_client(
+    client: str, data: Path, ledger: Ledger, predictor: Predictor, room: Room
+) -> tuple[Rows, dict[str, Any]]:
+    """Read the newest row of a client, with its cells as texts, and describe where it stands."""
     with table_reader.open_table(data, ledger, room) as source:
-        client_ranking.refuse_table(source.schema, predictor, None)
+        client_ranking.check_table(source.schema, predictor, None)
         row_no = find_row(source, client)
         texts = list(dict.fromkeys([*source.ids, source.schema.target, *predictor.schema.features]))
         rows = f"select * from ({source.rows}) where row_no = {row_no}"
         (row,) = frame_reader.read(source.connection, rows, source.cells, predictor.schema, texts=texts)
-    cell = {name: row.texts[name][0] for name in texts}
-    return {
-        "client": {
-            "id": {name: cell[name] for name in source.ids} or {ROW: str(row_no)},
-            "row": row_no,
-            "file": file_of(ledger, row_no),
-            "label": cell[source.schema.target],
-        },
-        **say(predictor, row, cell),
-        "release": tell_release(release),
-        "data": tell_data(release, data, ledger),
-        "files": read_files(release.files["ingestedfiles.txt"].decode()),
+    return row, {
+        "id": {name: row.texts[name][0] for name in source.ids} or {ROW: str(row_no)},
+        "row": row_no,
+        "file": file_of(ledger, row_no),
+        "label": row.texts[source.schema.target][0],
     }
 
 
@@ -86,12 +93,12 @@ def find_row(source: Source, client: str) -> int:
     if len(cells) != len(names):
         raise UsageError(f"--explain: name the client by {','.join(names)}, in this order, as in a CSV")
     same = " and ".join(f"{source.cells[name]} is not distinct from ?" for name in names)
-    found = source.connection.execute(
+    newest = source.connection.execute(
         f"select max(row_no) from ({source.rows}) where {same}", [cell or None for cell in cells]
     ).fetchone()
-    if found is None or found[0] is None:
-        raise UsageError(f"--explain: the table has no client {client!r}{_name_near(source, cells[0])}")
-    return int(found[0])
+    if newest is None or newest[0] is None:
+        raise UsageError(f"--explain: the table has no client {client!r}{_suggest(source, cells[0])}")
+    return int(newest[0])
 
 
 def _number_of(source: Source, client: str) -> int:
@@ -103,15 +110,15 @@ def _number_of(source: Source, client: str) -> int:
     return int(client)
 
 
-def _name_near(source: Source, text: str) -> str:
-    """Name some clients whose first id holds a text, in any case."""
+def _suggest(source: Source, text: str) -> str:
+    """Suggest some clients whose first id holds a text, in any case."""
     cell = source.cells[source.ids[0]]
-    found = source.connection.execute(
+    names = source.connection.execute(
         f"select distinct {cell} from ({source.rows}) where contains(lower({cell}), lower(?)) "
-        f"order by {cell} limit {MOST_NEAR}",
+        f"order by {cell} limit {MAX_SUGGESTIONS}",
         [text],
     ).fetchall()
-    return f"; did you mean {' or '.join(repr(name) for (name,) in found)}?" if found else ""
+    return f"; did you mean {' or '.join(repr(name) for (name,) in names)}?" if names else ""
 
 
 def file_of(ledger: Ledger, row_no: int) -> str | None:
@@ -120,44 +127,47 @@ def file_of(ledger: Ledger, row_no: int) -> str | None:
     return next((e.name for e, end in zip(ledger.files, ends, strict=True) if row_no <= end), None)
 
 
-# --- what is said ------------------------------------------------------------------------------------------
+# --- facts ------------------------------------------------------------------------------------------------
 
 
-def say(predictor: Predictor, row: Rows, cell: Mapping[str, str | None]) -> dict[str, Any]:
-    """Say what the model says of one row, and what each column adds."""
-    said = predictor.predict(row.X)
-    low, high = (float(end[0]) for end in predictor.compute_intervals(said.log_odds))
-    known = {
-        "probability": float(said.probability[0]),
+def describe_prediction(predictor: Predictor, row: Rows) -> dict[str, Any]:
+    """Describe the prediction of one row, and what each column adds."""
+    predictions = predictor.predict(row.X)
+    low, high = (float(end[0]) for end in predictor.compute_intervals(predictions.log_odds))
+    facts = {
+        "probability": float(predictions.probability[0]),
         "probability_low": None if np.isnan(low) else low,
         "probability_high": None if np.isnan(high) else high,
-        "class": int(said.flagged[0]),
+        "class": int(predictions.flagged[0]),
         "threshold": predictor.threshold,
-        "risk": str(said.risk[0]),
-        "log_odds": float(said.log_odds[0]),
+        "risk": str(predictions.risk[0]),
+        "log_odds": float(predictions.log_odds[0]),
     }
-    (reasons,) = predictor.find_reasons(row.X, said.flagged, client_ranking.N_REASONS)
-    told = {"prediction": known, "reasons": [one.to_json() for one in reasons]}
-    effects = tell_effects(predictor.explainer, row, cell) if predictor.explainer else None
-    return told | {"effects": effects}
+    (reasons,) = predictor.find_reasons(row.X, predictions.flagged, client_ranking.N_REASONS)
+    effects = describe_effects(predictor.explainer, row) if predictor.explainer else None
+    return {"prediction": facts, "reasons": [one.to_json() for one in reasons], "effects": effects}
 
 
-def tell_effects(explainer: Explainer, row: Rows, cell: Mapping[str, str | None]) -> dict[str, Any]:
-    """Give the effect of every column, the strongest first; `rest` belongs to no single one."""
-    found = explainer.explain(row.X)
-    by_name = dict(zip(found.columns, found.values[0].tolist(), strict=True))
-    usual = {name: explainer.words.say_usual(name, one) for name, one in explainer.usual.items()}
+def describe_effects(explainer: Explainer, row: Rows) -> dict[str, Any]:
+    """Describe the effect of every column, the strongest first; `rest` belongs to no single one."""
+    effects = explainer.compute_effects(row.X)
+    by_name = dict(zip(effects.columns, effects.values[0].tolist(), strict=True))
     columns = [
-        {"column": name, "value": cell[name], "usual": usual[name], "effect": by_name[name]}
+        {
+            "column": name,
+            "value": row.texts[name][0],
+            "usual": explainer.words.describe_baseline(name, explainer.baselines[name]),
+            "effect": by_name[name],
+        }
         for name in sorted(by_name, key=lambda name: -abs(by_name[name]))
     ]
-    total = found.base + float(found.values[0].sum())
-    log_odds = float(found.log_odds[0])
-    return {"base": found.base, "columns": columns, "rest": log_odds - total, "log_odds": log_odds}
+    total = effects.base + float(effects.values[0].sum())
+    log_odds = float(effects.log_odds[0])
+    return {"base": effects.base, "columns": columns, "rest": log_odds - total, "log_odds": log_odds}
 
 
-def tell_release(release: Release) -> dict[str, Any]:
-    """Tell of the release; reading it has checked every digest."""
+def describe_release(release: Release) -> dict[str, Any]:
+    """Describe the release; reading it has checked every digest."""
     manifest = release.manifest
     return {
         "id": release.id,
@@ -170,22 +180,22 @@ def tell_release(release: Release) -> dict[str, Any]:
     }
 
 
-def tell_data(release: Release, data: Path, ledger: Ledger) -> dict[str, Any]:
-    """Tell of the data the model was fitted on; `unchanged` is whether the table still begins with them."""
+def describe_data(release: Release, data: Path, ledger: Ledger) -> dict[str, Any]:
+    """Describe the training data; `unchanged` is whether the table still begins with them."""
     facts = release.json("modelcard.json")["data"]
     names = ("source", "n_rows", "n_samples", "n_positive", "length", "digest", "files_sha256")
     mark = release.manifest["training_mark"]
     return {name: facts.get(name) for name in names} | {"unchanged": has_prefix(data, ledger, mark)}
 
 
-def read_files(text: str) -> list[dict[str, Any]]:
-    """Read ingestedfiles.txt: a line a file, the name first."""
-    found = []
+def parse_files(text: str) -> list[dict[str, Any]]:
+    """Parse ingestedfiles.txt: a line a file, the name first."""
+    files = []
     for line in text.splitlines()[1:]:
         name, *counts, sha256 = line.rsplit(None, len(FILE_FACTS) + 1)
         figures = dict(zip(FILE_FACTS, map(int, counts), strict=True))
-        found.append({"name": name, **figures, "sha256": sha256})
-    return found
+        files.append({"name": name, **figures, "sha256": sha256})
+    return files
 
 
 # --- for a reader ------------------------------------------------------------------------------------------
@@ -198,18 +208,23 @@ def render(facts: Mapping[str, Any]) -> str:
 
 
 def render_client(facts: Mapping[str, Any]) -> list[str]:
-    client, said = facts["client"], facts["prediction"]
+    client, prediction = facts["client"], facts["prediction"]
     named = ", ".join(f"{name} {value or 'missing'}" for name, value in client["id"].items())
     label = client["label"] or "none yet"
-    verdict = "a leaver" if said["class"] else "no leaver"
-    band = ""
-    if said["probability_low"] is not None:
-        band = f" (between {_percent(said['probability_low'])} and {_percent(said['probability_high'])})"
+    interval = ""
+    if prediction["probability_low"] is not None:
+        low, high = (_percent(prediction[f"probability_{end}"]) for end in ("low", "high"))
+        interval = f" (95 % interval {low} to {high})"
+    comparison = "at or above" if prediction["class"] else "below"
     lines = [
         ("client", named),
         ("row", f"{client['row']:,} of the table, its newest, from {client['file']}; label {label}"),
-        ("leaves", f"{_percent(said['probability'])}{band}, risk {said['risk']}"),
-        ("called", f"{verdict}; from {_percent(said['threshold'])} on a client is called one"),
+        ("leaves", f"{_percent(prediction['probability'])}{interval}, risk {prediction['risk']}"),
+        (
+            "flagged",
+            f"{'yes' if prediction['class'] else 'no'}, {comparison} the threshold of "
+            f"{_percent(prediction['threshold'])}",
+        ),
         *(("because" if not k else "", one["text"]) for k, one in enumerate(facts["reasons"])),
     ]
     return [_line(name, text) for name, text in lines]
@@ -217,16 +232,16 @@ def render_client(facts: Mapping[str, Any]) -> list[str]:
 
 def render_effects(effects: Mapping[str, Any] | None) -> list[str]:
     if effects is None:
-        return ["The model was not built by training.py: what it adds up is not known."]
-    rows = [("log-odds", "column", "this client", "usually")]
-    rows.append((_signed(effects["base"]), "a client who is usual in everything", "", ""))
+        return ["The model was not built by training.py: the effects of its columns are not known."]
+    rows = [("log-odds", "column", "this client", "baseline")]
+    rows.append((_signed(effects["base"]), "a client with the baseline in every column", "", ""))
     rows += [
         (_signed(one["effect"]), one["column"], one["value"] or "missing", one["usual"])
         for one in effects["columns"]
     ]
     if abs(effects["rest"]) > ROUNDING:
-        rows.append((_signed(effects["rest"]), "what columns do together beyond that", "", ""))
-    rows.append((_signed(effects["log_odds"]), "together, the log-odds of the probability", "", ""))
+        rows.append((_signed(effects["rest"]), "interactions that belong to no single column", "", ""))
+    rows.append((_signed(effects["log_odds"]), "sum: the log-odds of the probability", "", ""))
     lines = []
     for figure, name, value, usual in rows:
         cells = f"{fit(name, 22)} {fit(value, 20)} {fit(usual, 25)}" if value else fit(name, 60)
@@ -236,22 +251,22 @@ def render_effects(effects: Mapping[str, Any] | None) -> list[str]:
 
 def render_origin(facts: Mapping[str, Any]) -> list[str]:
     release, data, files = facts["release"], facts["data"], facts["files"]
-    still = "begins with them still" if data["unchanged"] else "begins with other rows now"
+    state = "still begins with these rows" if data["unchanged"] else "no longer begins with these rows"
     fitted = f"{data['n_samples']:,} labelled of {data['n_rows']:,} rows, {data['n_positive']:,} leavers"
     lines = [
         ("release", f"{release['id']}, {release['estimator']}, deployed by {release['deployed_by']}"),
         ("model", release["model_sha256"]),
         ("fitted on", f"{fitted}, of {data['source']}"),
         ("data", data["digest"]),
-        ("", f"the table {still}"),
-        *(("files" if not k else "", _tell_file(one)) for k, one in enumerate(files[:MOST_FILES])),
+        ("", f"the table {state}"),
+        *(("files" if not k else "", _format_file(one)) for k, one in enumerate(files[:MAX_FILES])),
     ]
-    if len(files) > MOST_FILES:
-        lines.append(("", f"and {len(files) - MOST_FILES:,} more; --json lists all"))
+    if len(files) > MAX_FILES:
+        lines.append(("", f"and {len(files) - MAX_FILES:,} more; --json lists all"))
     return [_line(name, text) for name, text in lines]
 
 
-def _tell_file(one: Mapping[str, Any]) -> str:
+def _format_file(one: Mapping[str, Any]) -> str:
     return f"{fit(one['name'], 30)} {one['new']:>11,} new rows  {one['sha256'][:16]}"
 
 

@@ -18,9 +18,10 @@ import numpy as np
 from risk.data.frames import frame_of
 from risk.data.schema import Schema
 from risk.prediction import fast_path, intervals, reasons
+from risk.prediction.effects import Explainer
 from risk.prediction.fast_path import Columns, FastPath
 from risk.prediction.intervals import ProbabilityIntervals
-from risk.prediction.reasons import Explainer, Reason
+from risk.prediction.reasons import Reason
 from risk.prediction.wording import Words
 
 if TYPE_CHECKING:
@@ -178,7 +179,7 @@ class Predictor:
         """
         if self.explainer is None:
             return [[] for _ in range(len(X))]
-        return reasons.say(self.explainer, X, self.explainer.explain(X), flagged, n)
+        return reasons.find_reasons(self.explainer, X, self.explainer.compute_effects(X), flagged, n)
 
 
 def make_explainer(
@@ -186,7 +187,7 @@ def make_explainer(
 ) -> Explainer | None:
     """Make the explainer of a model that has a fast path; None for one of another build."""
     try:
-        return None if fast is None else Explainer.of_card(fast.anatomy, card, words)
+        return None if fast is None else Explainer.from_card(fast.anatomy, card, words)
     except fast_path.OTHER_BUILD:
         return None
 

@@ -1,7 +1,7 @@
-"""How is a reason said, so that nobody needs a legend?
+"""Texts of reasons that a reader understands without a legend.
 
-One table of words turns columns into names and units: `{"column": {"name": ..., "unit": ...}}`. A column
-without an entry is called by its own name, underscores and humps as spaces.
+A table turns columns into names and units: `{"column": {"name": ..., "unit": ...}}`. A column without an
+entry goes by its own name, underscores and humps as spaces.
 
     lastmonth activity 3, usually 156
     Contract: Month-to-month rather than Two year
@@ -15,90 +15,90 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from risk.prediction.baselines import Usual, Value
+from risk.prediction.baselines import Baseline, Value
 
-MOST_LETTERS = 40
+MAX_LETTERS = 40
 WHOLE = 1e15  # beyond it a double no longer tells whole numbers apart
 MAJORITY = 0.5
-KEPT = 10_000  # names and numbers that were written already: those of a large file are mostly the same
+MAX_CACHED = 10_000  # names and numbers: those of a large file are mostly the same
 _HUMP = re.compile(r"(?<=[a-z][a-z])(?=[A-Z][a-z])")
 
 
 @dataclass(frozen=True)
 class Words:
-    """The table of words, as config.json has it."""
+    """The reader's names and units of columns, as config.json has them."""
 
     table: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def name(self, column: str) -> str:
-        """Give the name of a column for a reader."""
-        given = self.table.get(column, {}).get("name")
-        return shorten(given or _HUMP.sub(" ", column.replace("_", " ")), 2 * MOST_LETTERS)
+        """Name a column for a reader."""
+        name = self.table.get(column, {}).get("name")
+        return shorten(name or _HUMP.sub(" ", column.replace("_", " ")), 2 * MAX_LETTERS)
 
     def unit(self, column: str) -> str:
         """Give the unit of a column with the blank before it, or nothing."""
         unit = self.table.get(column, {}).get("unit")
         return f" {unit}" if unit else ""
 
-    def say(self, column: str, usual: Usual, value: Value, contrast: Value) -> str:
-        """Say why a value counts.
+    def describe_value(self, column: str, baseline: Baseline, value: Value, contrast: Value) -> str:
+        """Describe why a value counts.
 
         Parameters
         ----------
         value : float, str or None
             The cell of the client; None is missing.
         contrast : float, str or None
-            What it is set against: what is usual, or `value` itself when there is nothing to name.
+            The value of the baseline to set it against, or `value` itself when there is nothing to name.
         """
         name, unit = self.name(column), self.unit(column)
         if value is None:
-            said = f"{name} is missing"
+            described = f"{name} is missing"
         elif isinstance(value, str):
-            said = f"{name}: {say_value(value)}"
+            described = f"{name}: {format_value(value)}"
         else:
-            said = f"{name} {say_value(value, contrast)}{unit}"
-        return said + _against(usual, value, contrast, unit if value is None else "")
+            described = f"{name} {format_value(value, contrast)}{unit}"
+        return described + _format_contrast(baseline, value, contrast, unit if value is None else "")
 
-    def say_usual(self, column: str, usual: Usual) -> str:
-        """Say what is usual in a column: its middle, or the most frequent value with its share."""
-        said = f"{say_value(usual.values[0])}{self.unit(column) if usual.is_number else ''}"
-        return said if usual.is_graded else f"{said} ({100 * usual.shares[0]:.0f} %)"
+    def describe_baseline(self, column: str, baseline: Baseline) -> str:
+        """Describe the baseline of a column: its median, or the most frequent value with its share."""
+        value = f"{format_value(baseline.values[0])}{self.unit(column) if baseline.is_number else ''}"
+        return value if baseline.is_graded else f"{value} ({100 * baseline.shares[0]:.0f} %)"
 
 
-def _against(usual: Usual, value: Value, contrast: Value, unit: str) -> str:
+def _format_contrast(baseline: Baseline, value: Value, contrast: Value, unit: str) -> str:
     if contrast == value:
         return ""
     if contrast is None:
         return ", usually missing"
-    named = f"{say_value(contrast, value)}{unit}"
-    if usual.is_graded or (contrast == usual.values[0] and usual.shares[0] >= MAJORITY):
-        return f", usually {named}"
-    return ", usually given" if value is None else f" rather than {named}"
+    formatted = f"{format_value(contrast, value)}{unit}"
+    if baseline.is_graded or (contrast == baseline.values[0] and baseline.shares[0] >= MAJORITY):
+        return f", usually {formatted}"
+    return ", usually given" if value is None else f" rather than {formatted}"
 
 
-def say_value(value: Value, beside: Value = None) -> str:
-    """Write a value for a reader; a number so that it can be told from the one beside it."""
+def format_value(value: Value, beside: Value = None) -> str:
+    """Format a value for a reader; a number so that it can be told from the one beside it."""
     if value is None:
         return "missing"
     if isinstance(value, str):
-        return shorten(value, MOST_LETTERS)
-    said = say_number(value)
-    if isinstance(beside, float) and beside != value and say_number(beside) == said:
+        return shorten(value, MAX_LETTERS)
+    formatted = format_number(value)
+    if isinstance(beside, float) and beside != value and format_number(beside) == formatted:
         return repr(value)
-    return said
+    return formatted
 
 
-@lru_cache(KEPT)
-def say_number(value: float) -> str:
-    """Write a number with the four digits that matter, whole ones whole; thousands apart from 10,000 on."""
+@lru_cache(MAX_CACHED)
+def format_number(value: float) -> str:
+    """Format a number with the four digits that matter, whole ones whole; thousands apart from 10,000 on."""
     if value == round(value) and abs(value) < WHOLE:
         return f"{int(value):,}" if abs(value) >= 10_000 else str(int(value))
     if 1000 <= abs(value) < WHOLE:
-        return say_number(float(round(value)))
+        return format_number(float(round(value)))
     return f"{value:.4g}"
 
 
-@lru_cache(KEPT)
+@lru_cache(MAX_CACHED)
 def shorten(text: str, letters: int) -> str:
     """Put a text on one line and cut it."""
     if not text.isprintable():

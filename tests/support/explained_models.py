@@ -6,9 +6,11 @@ import sklearn.ensemble  # noqa: F401  (its thread pool must be there before it 
 
 from risk.data import profiles
 from risk.data.schema import Schema
-from risk.model import estimators
+from risk.model import decomposition, estimators
 from risk.model.card import describe_features
 from risk.prediction import redundancy
+from risk.prediction.effects import Explainer
+from risk.prediction.wording import Words
 
 
 def make_card(X, y):
@@ -21,10 +23,16 @@ def make_card(X, y):
         "schema": schema.to_json(),
         "features": describe_features(X, schema),
         "profiles": {name: one.to_json() for name, one in known.items()},
-        "echoes": redundancy.find(X).to_json(),
+        "echoes": redundancy.find_redundancy(X).to_json(),
     }
     return json.loads(json.dumps(card))
 
 
 def fit(X, y, recipe):
     return estimators.make_estimator(recipe, threshold=float(y.mean()), n_rows=len(y)).fit(X, y)
+
+
+def make_explainer(X, y, recipe, table=None):
+    """Fit a model and make its explainer, with the reader's names of columns."""
+    model = fit(X, y, recipe)
+    return model, Explainer.from_card(decomposition.take_apart(model), make_card(X, y), Words(table or {}))

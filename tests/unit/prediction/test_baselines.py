@@ -3,11 +3,11 @@
 import pytest
 
 from risk.prediction import baselines
-from risk.prediction.baselines import Usual
+from risk.prediction.baselines import Baseline
 
-MIDDLE = Usual(True, (3.0,), (1.0,))
-NONE = Usual(True, (None,), (1.0,))
-SWITCH = Usual(True, (0.0, 1.0), (0.7, 0.3))
+MIDDLE = Baseline(True, (3.0,), (1.0,))
+NONE = Baseline(True, (None,), (1.0,))
+SWITCH = Baseline(True, (0.0, 1.0), (0.7, 0.3))
 
 
 def make_card(kind, facts, profile=None, n=100):
@@ -30,9 +30,9 @@ def make_card(kind, facts, profile=None, n=100):
         (
             {"missing": 60, "median": 0.0},
             {"grid": [0.0, 1.0], "at": [10, 30]},
-            Usual(True, (None, 1.0, 0.0), (0.6, 0.3, 0.1)),
+            Baseline(True, (None, 1.0, 0.0), (0.6, 0.3, 0.1)),
         ),
-        ({"missing": 0, "median": 0.0}, {"grid": [0.0, 1.0], "at": [60, 30]}, Usual(True, (0.0,), (1.0,))),
+        ({"missing": 0, "median": 0.0}, {"grid": [0.0, 1.0], "at": [60, 30]}, Baseline(True, (0.0,), (1.0,))),
     ],
     ids=[
         "median",
@@ -45,7 +45,7 @@ def make_card(kind, facts, profile=None, n=100):
     ],
 )
 def test_a_number_is_usually_its_median_and_two_values_are_a_mix(facts, profile, found):
-    assert baselines.read_card(make_card("number", facts, profile))["x"] == found
+    assert baselines.make_baselines(make_card("number", facts, profile))["x"] == found
 
 
 @pytest.mark.parametrize(
@@ -59,16 +59,16 @@ def test_a_number_is_usually_its_median_and_two_values_are_a_mix(facts, profile,
     ids=["categories", "mostly missing", "many more categories", "never filled"],
 )
 def test_a_text_is_usually_a_mix_of_its_categories(facts, values, shares):
-    assert baselines.read_card(make_card("text", facts))["x"] == Usual(False, values, shares)
+    assert baselines.make_baselines(make_card("text", facts))["x"] == Baseline(False, values, shares)
 
 
 def test_only_a_number_with_a_middle_is_graded():
-    assert Usual(True, (3.0,), (1.0,)).is_graded
-    assert not Usual(True, (0.0, 1.0), (0.5, 0.5)).is_graded
-    assert not Usual(False, ("a",), (1.0,)).is_graded
+    assert Baseline(True, (3.0,), (1.0,)).is_graded
+    assert not Baseline(True, (0.0, 1.0), (0.5, 0.5)).is_graded
+    assert not Baseline(False, ("a",), (1.0,)).is_graded
 
 
 def test_the_most_frequent_values_can_stand_for_all():
-    one = Usual(False, ("a", "b", None, baselines.UNLISTED), (0.4, 0.3, 0.1, 0.2))
-    assert one.shortened(2).values == ("a", "b") and one.shortened(2).shares == pytest.approx((4 / 7, 3 / 7))
-    assert one.shortened(9) == one and MIDDLE.shortened(1) == MIDDLE
+    one = Baseline(False, ("a", "b", None, baselines.UNLISTED), (0.4, 0.3, 0.1, 0.2))
+    assert one.top(2).values == ("a", "b") and one.top(2).shares == pytest.approx((4 / 7, 3 / 7))
+    assert one.top(9) == one and MIDDLE.top(1) == MIDDLE

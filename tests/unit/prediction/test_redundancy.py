@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from risk.prediction import redundancy
-from risk.prediction.redundancy import Echoes
+from risk.prediction.redundancy import Redundancy
 
 
 def frame(**columns):
@@ -65,28 +65,30 @@ def test_numbers_move_together_either_way_and_through_a_third():
     b = a + 0.4 * draw.normal(size=2000)
     X = pd.DataFrame({"a": a, "b": b, "c": -np.exp(b), "d": draw.normal(size=2000), "e": 1.0})
     X.loc[::10, "b"] = np.nan
-    assert redundancy.find_together(X) == [["a", "b", "c"]]
-    assert redundancy.find_together(X[["d"]]) == [] == redundancy.find_together(X[["d", "e"]])
+    assert redundancy.find_correlated(X) == [["a", "b", "c"]]
+    assert redundancy.find_correlated(X[["d"]]) == [] == redundancy.find_correlated(X[["d", "e"]])
 
 
 def test_columns_that_move_together_count_for_no_more_than_all_of_them():
-    found = Echoes(together=[["a", "b"]]).bound(np.array([[3.0, -2.0, 5.0], [3.0, 2.0, 5.0]]), list("abc"))
+    found = Redundancy(correlated=[["a", "b"]]).bound_effects(
+        np.array([[3.0, -2.0, 5.0], [3.0, 2.0, 5.0]]), list("abc")
+    )
     assert found.tolist() == [[1.0, -2.0, 5.0], [3.0, 2.0, 5.0]]
 
 
 def test_cells_are_marked_with_the_number_of_their_group():
-    kept = Echoes([[("net", "no"), ("tv", None)], [("flag", 1.0), ("net", "dsl")]])
+    kept = Redundancy([[("net", "no"), ("tv", None)], [("flag", 1.0), ("net", "dsl")]])
     X = frame(net=["no", "dsl", "x"], tv=["a", None, "b"], flag=[0.0, 1.0, np.nan])
-    assert kept.mark(X, list(X.columns)).tolist() == [[1, 0, 0], [2, 1, 2], [0, 0, 0]]
+    assert kept.mark_twins(X, list(X.columns)).tolist() == [[1, 0, 0], [2, 1, 2], [0, 0, 0]]
 
 
 def test_echoes_survive_the_model_card():
-    kept = Echoes([[("net", "no"), ("size", None), ("flag", 1.0)]], [["a", "b"]])
-    assert Echoes.from_json(json.loads(json.dumps(kept.to_json()))) == kept
-    assert Echoes.from_json({}).mark(frame(a=["x"]), ["a"]).tolist() == [[0]]
+    kept = Redundancy([[("net", "no"), ("size", None), ("flag", 1.0)]], [["a", "b"]])
+    assert Redundancy.from_json(json.loads(json.dumps(kept.to_json()))) == kept
+    assert Redundancy.from_json({}).mark_twins(frame(a=["x"]), ["a"]).tolist() == [[0]]
 
 
 def test_a_large_table_is_looked_at_in_a_sample_whatever_its_length():
     for n in (0, 1, 50_000, 50_001, 120_000):
         X = pd.DataFrame({"a": np.arange(n) * 1.0, "b": np.arange(n) * 2.0})
-        assert redundancy.find(X).together == ([["a", "b"]] if n > 1 else [])
+        assert redundancy.find_redundancy(X).correlated == ([["a", "b"]] if n > 1 else [])

@@ -3,14 +3,14 @@
 import pytest
 
 from risk.prediction import wording
-from risk.prediction.baselines import Usual
+from risk.prediction.baselines import Baseline
 from risk.prediction.wording import Words
 
-NUMBER = Usual(True, (156.0,), (1.0,))
-MOSTLY_MISSING = Usual(True, (None,), (1.0,))
-SWITCH = Usual(True, (0.0, 1.0), (0.8, 0.2))
-CONTRACT = Usual(False, ("Month-to-month", "Two year", None), (0.55, 0.4, 0.05))
-SECTOR = Usual(False, ("Retail", "Mining"), (0.3, 0.2))
+NUMBER = Baseline(True, (156.0,), (1.0,))
+MOSTLY_MISSING = Baseline(True, (None,), (1.0,))
+SWITCH = Baseline(True, (0.0, 1.0), (0.8, 0.2))
+CONTRACT = Baseline(False, ("Month-to-month", "Two year", None), (0.55, 0.4, 0.05))
+SECTOR = Baseline(False, ("Retail", "Mining"), (0.3, 0.2))
 
 
 @pytest.mark.parametrize(
@@ -37,14 +37,16 @@ SECTOR = Usual(False, ("Retail", "Mining"), (0.3, 0.2))
     ],
 )
 def test_a_reason_reads_as_a_person_would_say_it(column, usual, value, contrast, said):
-    assert Words().say(column, usual, value, contrast) == said
+    assert Words().describe_value(column, usual, value, contrast) == said
 
 
 def test_the_table_of_words_gives_names_and_units():
     table = Words({"tenure": {"name": "months with us", "unit": "months"}, "fee": {"unit": "EUR"}})
-    assert table.say("tenure", NUMBER, 2.0, 156.0) == "months with us 2 months, usually 156"
-    assert table.say("tenure", NUMBER, None, 156.0) == "months with us is missing, usually 156 months"
-    assert table.say("fee", NUMBER, 2.5, 156.0) == "fee 2.5 EUR, usually 156"
+    assert table.describe_value("tenure", NUMBER, 2.0, 156.0) == "months with us 2 months, usually 156"
+    assert (
+        table.describe_value("tenure", NUMBER, None, 156.0) == "months with us is missing, usually 156 months"
+    )
+    assert table.describe_value("fee", NUMBER, 2.5, 156.0) == "fee 2.5 EUR, usually 156"
 
 
 @pytest.mark.parametrize(
@@ -78,16 +80,16 @@ def test_a_column_without_words_is_called_by_its_own_name(column, name):
     ],
 )
 def test_a_number_shows_the_digits_that_matter(value, said):
-    assert wording.say_number(value) == said
+    assert wording.format_number(value) == said
 
 
 def test_two_numbers_that_differ_are_never_written_alike():
-    assert Words().say("rate", Usual(True, (1.23456,), (1.0,)), 1.23457, 1.23456) == (
+    assert Words().describe_value("rate", Baseline(True, (1.23456,), (1.0,)), 1.23457, 1.23456) == (
         "rate 1.23457, usually 1.23456"
     )
 
 
 def test_a_long_category_of_several_lines_is_cut_to_one_short_line():
-    said = wording.say_value("first line\n\tsecond \x1b[31m line " + "x" * 100)
+    said = wording.format_value("first line\n\tsecond \x1b[31m line " + "x" * 100)
     assert said.startswith("first line second [31m line x") and said.endswith("…")
-    assert len(said) == wording.MOST_LETTERS
+    assert len(said) == wording.MAX_LETTERS
