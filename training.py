@@ -9,7 +9,7 @@ from config import Config
 from risk.data.ledger import load_ready_ledger, render_files
 from risk.data.schema import Schema
 from risk.digests import sha256
-from risk.files import put, put_json, put_text, read_json
+from risk.files import put, put_json, put_text
 from risk.runtime import logs, runner
 
 if TYPE_CHECKING:
@@ -200,12 +200,6 @@ def report_checks(plan: TrainingPlan) -> None:
     for check in plan.facts["warnings"]:
         level = "info" if check["code"] in HARMLESS else "warning"
         getattr(LOG, level)("%s", check["text"])
-
-
-def note(config: Config, **facts: Any) -> None:
-    """Add to the model card what became known after the model was fitted: the gate, a better reference."""
-    card = read_json(config.model_card, "run training.py first")
-    put_json(config.model_card, card | facts)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -80,7 +80,7 @@ def ask_gate(
 ) -> Counter[str]:
     """Ask the gate once: the p-value by which `better` promotes stands beside the decision by `not_worse`."""
     called = [(probability >= cut).astype(int) for probability in (candidate, deployed)]
-    found = gate.decide_gate(y, candidate, called[0], deployed, called[1], random_state=seed)
+    found = gate.apply_gate(y, candidate, called[0], deployed, called[1], random_state=seed)
     promoted = found.auc is not None and found.auc.p_better <= significance.ALPHA
     return Counter({HELD: int(found.decision == "HOLD"), PROMOTED: int(promoted)})
 

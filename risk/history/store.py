@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from risk.errors import ServiceError
-from risk.history import connections, migrations, outbox, tables, trends
+from risk.history import connections, migrations, outbox, pending, tables, trends
 from risk.history.connections import dialect_of
 from risk.history.outbox import Rows
 
@@ -31,7 +31,6 @@ TREND_TABLES = {
     ),
     "drift": ("at", "release", "drift", "new_score", "new_low", "new_high", "auc", "auc_low", "auc_high"),
 }
-TIMED = ("ingestion", "training")
 
 
 @contextmanager
@@ -90,7 +89,7 @@ class History:
         """Return the last recorded run of ingestion and training, and how many there were."""
         timings = migrations.METADATA.tables["timings"].c
         result: dict[str, dict[str, Any] | None] = {}
-        for stage in TIMED:
+        for stage in pending.TIMED_STAGES:
             mine = timings.stage == stage
             asked = sa.select(timings.duration_s, timings.at).where(mine).order_by(timings.at.desc()).limit(1)
             row = self.connection.execute(asked).first()
@@ -110,7 +109,7 @@ class History:
             table = migrations.METADATA.tables[name].c
             asked = sa.select(*(table[column] for column in columns)).order_by(table.at, table.id)
             if name == "timings":
-                asked = asked.where(table.stage.in_(TIMED))
+                asked = asked.where(table.stage.in_(pending.TIMED_STAGES))
             if "column_name" in columns:
                 ranges = self._ranges(table.column_name, table[columns[-1]])
                 chosen = trends.choose_columns(ranges, trends.MOST_COLUMNS)

@@ -6,6 +6,7 @@ Standard library only.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from risk.files import TEMPORARY, remove_tree, render_json, sync_folder, write_s
 from risk.model import registry
 
 ASIDE = ".aside"
+DEPLOYED, ROLLBACK = "deployed", "rollback"
 
 
 def mend(folder: Path, key: str | None = None) -> tuple[registry.Release, str | None]:
@@ -46,6 +48,16 @@ def publish(
     switch(folder, whole)
     prune(folder, keep=keep)
     return new_id
+
+
+def describe_release(
+    release: str | None, manifest: Mapping[str, Any], action: str, model_sha256: str | None
+) -> dict[str, Any]:
+    """Give the row of the history; what one run deployed has one key, however often it comes."""
+    origin = manifest.get("why", {}).get("origin")
+    key = {"key": [release, action, origin]} if origin and action == DEPLOYED else {}
+    facts = {name: manifest.get(name) for name in ("deployed_by", "estimator", "score")}
+    return {**key, "release": release, "action": action, "model_sha256": model_sha256, **facts}
 
 
 def prune(folder: Path, *, keep: int) -> None:

@@ -24,7 +24,8 @@ from risk.files import render_json
 DATA = "..data"
 MANIFEST = "manifest.json"
 SIGNATURE = "manifest.hmac"
-NAMES = ("trainedmodel.pkl", "latestscore.txt", "ingestedfiles.txt", "modelcard.json", "metrics.json")
+MODEL = "trainedmodel.pkl"
+NAMES = (MODEL, "latestscore.txt", "ingestedfiles.txt", "modelcard.json", "metrics.json")
 T = TypeVar("T")
 MEND = "run deployment.py --rollback, or training.py, scoring.py and deployment.py"
 _FOLDER = re.compile(r"\.\.r([0-9]+)-")
@@ -275,10 +276,10 @@ def unpickle(release: Release, folder: Path) -> Any:
     """Load the model of a verified release; `folder` only names where it is deployed."""
     check_versions(release)
     card = release.json("modelcard.json")
-    where = folder / "trainedmodel.pkl"
+    where = folder / MODEL
     from risk.model import pickling
 
-    return pickling.load_model(release.files["trainedmodel.pkl"], card["model_sha256"], where)
+    return pickling.load_model(release.files[MODEL], card["model_sha256"], where)
 
 
 def predict(model: Any, X: Any) -> tuple[Any, Any]:

@@ -14,6 +14,7 @@ from risk.history import trends
 from risk.text import fit
 
 NAME_WIDTH, FIGURE = 26, 10
+FIRST_CLIENTS = 5
 
 
 def render_text(moved: Mapping[str, Any], *, since: str | None = None) -> str:
@@ -55,3 +56,58 @@ def _short(value: float, *, signed: bool = False) -> str:
         return f"{value:{sign},}"
     text = f"{value:{sign}.4g}"
     return text if len(text) <= FIGURE else f"{value:{sign}.3g}"
+
+
+# --- diagnostics -------------------------------------------------------------------------------------------
+
+
+def render_diagnostics(facts: Mapping[str, Any]) -> str:
+    """Render diagnostics.json as aligned tables."""
+    n_rows = f"{facts['n_rows']:,} rows, {facts['n_unlabelled']:,} of them unlabelled"
+    tables = (
+        _list_statistics(facts["statistics"]),
+        [("column", "missing", "percent")]
+        + [(k, f"{v['count']:,}", f"{v['percent']:.2f}") for k, v in facts["missing"].items()],
+        _list_timings(facts["timings"]),
+        [("module", "installed", "latest")]
+        + [(p["module"], p["installed"], p["latest"]) for p in facts["dependencies"]],
+    )
+    blocks = [n_rows, *map(text.align, tables), _render_predictions(facts["predictions"])]
+    if facts["clients"]:
+        blocks.append(render_clients(facts["clients"]))
+    return "\n\n".join(blocks) + "\n"
+
+
+def _list_statistics(statistics: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    header = ("column", "n", "mean", "median", "mode", "std", "min", "max")
+    rows = [(name, *(text.short(one[key]) for key in header[1:])) for name, one in statistics.items()]
+    return [header, *rows]
+
+
+def _list_timings(timings: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = [("stage", "seconds", "runs", "last run")]
+    for name, timing in timings.items():
+        if timing:
+            rows.append((name, f"{timing['duration_s']:.2f}", str(timing["n_runs"]), timing["at"]))
+        else:
+            rows.append((name, "-", "0", "never"))
+    return rows
+
+
+def _render_predictions(predictions: Mapping[str, Any] | None) -> str:
+    if not predictions:
+        return "nothing is deployed yet"
+    n_leaving, n = predictions["n_leaving"], predictions["n"]
+    return f"release {predictions['release']}: {n_leaving:,} of {n:,} test rows are predicted to leave"
+
+
+def render_clients(clients: Mapping[str, Any]) -> str:
+    """Render how many clients are at risk, and the first of them."""
+    n, n_at_risk = clients["n_clients"], clients["n_at_risk"]
+    loss = f", expected loss {clients['value_at_risk']:,.0f}" if clients["value_at_risk"] is not None else ""
+    lines = [f"{n_at_risk:,} of {n:,} clients at risk{loss}; all of them are in atrisk.csv"]
+    for client in clients["clients"][:FIRST_CLIENTS]:
+        reasons = "; ".join(reason["text"] for reason in client["reasons"])
+        name = " ".join(value or "-" for value in client["id"].values())
+        lines.append(fit(f"{100 * client['probability']:5.1f} %  {name}: {reasons}", text.WIDTH).rstrip())
+    return "\n".join(lines)

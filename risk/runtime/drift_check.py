@@ -123,7 +123,7 @@ def resume_deployment(run: PipelineRun, release: Release) -> PipelineRun:
     run = run._replace(release_before=begun["release_before"])
     publishing.prune(run.config.prod_deployment, keep=run.config.keep_releases)
     model = release.manifest["files"][run.config.trained_model.name]
-    row = run.stages.record_deployment(release.id, release.manifest, "deployed", model)
+    row = publishing.describe_release(release.id, release.manifest, publishing.DEPLOYED, model)
     deliveries.remember(run.config, "deployment", {"releases": [row]})
     verdict = begun["verdict"]
     return run.update_result(

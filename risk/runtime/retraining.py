@@ -8,13 +8,12 @@ from risk.data.schema import Schema
 from risk.engines import table_reader
 from risk.errors import PipelineError
 from risk.files import put_json, read_bytes, read_json
-from risk.model import pickling, plan, registry
+from risk.model import gate, pickling, plan, registry
 from risk.runtime import deliveries, logs, runner
 from risk.runtime.drift_check import find_training_end
 from risk.runtime.steps import PipelineRun, as_read_back
 
 NOTHING_TO_LEARN = "no new row has a label to learn from, the deployed model stays"
-PROMOTE = "PROMOTE"
 
 
 def decide_on_retraining(run: PipelineRun) -> PipelineRun:
@@ -48,15 +47,15 @@ def retrain(run: PipelineRun) -> PipelineRun:
     start = _trained_up_to(run)
     is_gated = start is not None and run.config.gate != "none"
     trained = runner.perform(run.config, "training", run.stages.train, behind=start, hold_back=is_gated)
-    gate = ask_gate(run, trained) if is_gated else None
+    answer = ask_gate(run, trained) if is_gated else None
     runner.perform(run.config, "scoring", run.stages.score)
-    if gate is None:
+    if answer is None:
         return run._replace(passes_gate=True)
     verdict = run.result.verdict
-    run = run.update_result(gate=gate["decision"], verdict={**verdict, "gate": gate} if verdict else None)
-    if gate["decision"] == PROMOTE:
+    run = run.update_result(gate=answer["decision"], verdict={**verdict, "gate": answer} if verdict else None)
+    if answer["decision"] == gate.PROMOTE:
         return run._replace(passes_gate=True)
-    return run.update_result(deployed=False, reason=f"{run.retrain_because}; held: {gate['reasons'][0]}")
+    return run.update_result(deployed=False, reason=f"{run.retrain_because}; held: {answer['reasons'][0]}")
 
 
 def ask_gate(run: PipelineRun, trained: Any) -> dict[str, Any]:
@@ -66,7 +65,7 @@ def ask_gate(run: PipelineRun, trained: Any) -> dict[str, Any]:
     pickled = read_bytes(config.trained_model, "run training.py")
     candidate = pickling.load_model(pickled, card["model_sha256"], config.trained_model)
     _, deployed = registry.load_deployed(config.prod_deployment, run.model_key)
-    judged_on, decision = run.stages.compare(
+    judged_on, decision = gate.decide(
         candidate,
         deployed,
         (trained.held_back.X, trained.held_back.y),
@@ -74,13 +73,13 @@ def ask_gate(run: PipelineRun, trained: Any) -> dict[str, Any]:
         rule=config.gate,
         alpha=config.alpha,
     )
-    gate = as_read_back({"judged_on": judged_on, **decision.to_json()})
+    answer = as_read_back({"judged_on": judged_on, **decision.to_json()})
     logs.log("fullprocess").info("gate=%s reasons=%s", decision.decision, "; ".join(decision.reasons))
-    facts = {"gate": gate, **plan.measure_held_back(candidate, trained.held_back, trained.plan)}
-    if decision.decision == PROMOTE and trained.n_held_back:
+    facts = {"gate": answer, **plan.measure_held_back(candidate, trained.held_back, trained.plan)}
+    if decision.decision == gate.PROMOTE and trained.n_held_back:
         run.stages.train(config, refit=trained.plan)
     put_json(config.model_card, read_json(config.model_card, "run training.py first") | facts)
-    put_json(config.gate_verdict, {"candidate_sha256": card["model_sha256"], **gate})
+    put_json(config.gate_verdict, {"candidate_sha256": card["model_sha256"], **answer})
     row = {
         "key": run.row_key,
         "release": run.release_before,
@@ -90,7 +89,7 @@ def ask_gate(run: PipelineRun, trained: Any) -> dict[str, Any]:
         **decision.record(),
     }
     deliveries.remember(config, "fullprocess", {"gates": [row]})
-    return gate
+    return answer
 
 
 def redeploy(run: PipelineRun) -> PipelineRun:

@@ -8,6 +8,7 @@ import pytest
 from scipy import stats
 from sklearn.metrics import f1_score, roc_auc_score
 
+from risk.metrics import paired_comparison
 from risk.model import gate
 
 
@@ -22,7 +23,7 @@ def make_pair(rng, n=400, share=0.3, noise=(1.0, 1.0), n_positive=None):
 
 
 def decide(y, answers, **settings):
-    return gate.decide_gate(y, *answers, **settings)
+    return gate.apply_gate(y, *answers, **settings)
 
 
 BETTER, WORSE = (0.2, 2.0), (2.0, 0.2)
@@ -100,23 +101,25 @@ def test_the_scores_are_those_of_scikit_learn():
 
 def test_the_bootstrap_and_delong_agree_on_many_rows(monkeypatch):
     y, answers = make_pair(np.random.default_rng(6), n=3_000, noise=(1.0, 0.9))
-    both = gate.compare_auc(y, answers[0], answers[2])
-    monkeypatch.setattr(gate, "DRAWS", 0)
-    delong = gate.compare_auc(y, answers[0], answers[2])
+    both = paired_comparison.compare_auc(y, answers[0], answers[2])
+    monkeypatch.setattr(paired_comparison, "MOST_DRAWS", 0)
+    delong = paired_comparison.compare_auc(y, answers[0], answers[2])
     assert both.low == pytest.approx(delong.low, abs=0.0015)
     assert both.high == pytest.approx(delong.high, abs=0.0015)
     assert delong.p_worse <= both.p_worse <= delong.p_worse + 0.03
 
 
 def test_delong_of_a_difference_is_that_of_all_pairs(monkeypatch):
-    monkeypatch.setattr(gate, "DRAWS", 0)
+    monkeypatch.setattr(paired_comparison, "MOST_DRAWS", 0)
     y, answers = make_pair(np.random.default_rng(7), n=120)
     kernels = [np.sign(p[y == 1][:, None] - p[y == 0][None, :]) / 2 + 0.5 for p in (answers[0], answers[2])]
     gaps = [(kernels[0] - kernels[1]).mean(axis=axis) for axis in (1, 0)]
     parts = [gap.var(ddof=1) / len(gap) for gap in gaps]
     freedom = sum(parts) ** 2 / sum(part**2 / (len(gap) - 1) for part, gap in zip(parts, gaps, strict=True))
     t = gaps[0].mean() / sum(parts) ** 0.5
-    assert gate.compare_auc(y, answers[0], answers[2]).p_worse == pytest.approx(stats.t.cdf(t, freedom))
+    assert paired_comparison.compare_auc(y, answers[0], answers[2]).p_worse == pytest.approx(
+        stats.t.cdf(t, freedom)
+    )
 
 
 @pytest.mark.parametrize(("gained", "lost"), [(0, 0), (3, 3), (8, 2), (2, 8), (0, 6), (60, 30)])
@@ -124,7 +127,7 @@ def test_mcnemar_is_the_exact_binomial_test(gained, lost):
     y = np.ones(gained + lost + 50, dtype=int)
     candidate, deployed = y.copy(), y.copy()
     deployed[:gained], candidate[gained : gained + lost] = 0, 0
-    found = gate.compare_answers(y, candidate, deployed)
+    found = paired_comparison.compare_correctness(y, candidate, deployed)
     expected = stats.binomtest(gained, gained + lost).pvalue if gained + lost else 1.0
     assert (found.only_candidate_right, found.only_deployed_right) == (gained, lost)
     assert found.p_value == pytest.approx(expected, rel=1e-9)
@@ -137,7 +140,7 @@ def test_the_f1_difference_scatters_as_resampled_rows_do():
     for _ in range(3_000):
         rows = rng.integers(0, 300, 300)
         by_hand.append(f1_of(y[rows], answers[1][rows]) - f1_of(y[rows], answers[3][rows]))
-    found = gate.compare_f1(y, answers[1], answers[3])
+    found = paired_comparison.compare_f1(y, answers[1], answers[3])
     assert (found.low, found.high) == pytest.approx(tuple(np.quantile(by_hand, [0.025, 0.975])), abs=0.015)
 
 
@@ -149,10 +152,10 @@ def f1_of(y, called):
 def test_no_more_than_five_percent_of_equal_candidates_are_held_or_promoted_wrongly(
     n, n_positive, monkeypatch
 ):
-    monkeypatch.setattr(gate, "N_RESAMPLES", 500)
+    monkeypatch.setattr(paired_comparison, "N_RESAMPLES", 500)
     rng = np.random.default_rng(n)
     found = [
-        gate.compare_auc(*pick(make_pair(rng, n=n, n_positive=n_positive)), random_state=i)
+        paired_comparison.compare_auc(*pick(make_pair(rng, n=n, n_positive=n_positive)), random_state=i)
         for i in range(400)
     ]
     for name in ("p_worse", "p_better"):

@@ -1,0 +1,207 @@
+"""Prediction of the rows of a file or of a folder of files, on this machine or on a cluster."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from risk import files
+from risk.data import csv_check
+from risk.data.inputs import list_inputs
+from risk.errors import MissingArtifactError, UsageError
+from risk.limits import Limits, Room
+from risk.prediction import batch
+
+if TYPE_CHECKING:
+    from risk.data.csv_check import Checked
+    from risk.data.validation import Rejection
+    from risk.engines.spark_session import Cluster
+    from risk.prediction.predictor import Predictor
+    from risk.prediction.spark_batch import Sent
+
+STANDARD = "-"
+
+
+@dataclass(frozen=True)
+class PredictedFile:
+    """What became of the rows of one file."""
+
+    name: str
+    n_rows: int
+    n_leaving: int
+    rejected: list[Rejection]
+
+
+@dataclass(frozen=True)
+class Request:
+    """Which rows are to be predicted, and how.
+
+    Attributes
+    ----------
+    path : str
+        Of a CSV file, or "-" for standard input; with a cluster also of a folder of CSV files.
+    output : str, optional
+        The file, or new folder, to write; None is standard output.
+    """
+
+    path: str
+    output: str | None
+    n_reasons: int
+    separator: str | None
+    limits: Limits
+
+    def check(self, source: Path, predictor: Predictor) -> Checked:
+        return csv_check.check(source, predictor.schema.columns, self.separator, self.limits)
+
+
+def predict_file(request: Request, predictor: Predictor, room: Room) -> PredictedFile:
+    """Predict the rows of one file on this machine; of the workspace only the spill folder is used.
+
+    Raises
+    ------
+    UsageError
+        When the path is a folder.
+    """
+    if Path(request.path).is_dir():
+        raise UsageError(f'{request.path}: is a folder; only with engine.name "spark" a folder is predicted')
+    with open_scratch(room.spill) as scratch:
+        checked = request.check(take_input(request.path, scratch), predictor)
+        here = Room(scratch, room.memory_limit)
+        with open_output(request.output, scratch) as out:
+            done = batch.predict_file(checked, predictor, out, n_reasons=request.n_reasons, room=here)
+    return PredictedFile(checked.name, done.n_rows, done.n_leaving, done.rejected)
+
+
+def predict_on_cluster(
+    request: Request, predictor: Predictor, sent: Sent, cluster: Cluster, spill: Path
+) -> list[PredictedFile]:
+    """Predict a file into a file, or a folder of files into a new folder, on the executors of a cluster.
+
+    Parameters
+    ----------
+    sent : Sent
+        What each executor needs of the release.
+
+    Raises
+    ------
+    MissingArtifactError
+        When a folder holds no CSV file.
+    UsageError
+        When a folder is to be predicted and no new folder is named.
+    """
+    from risk.prediction import spark_batch
+
+    folder = Path(request.path) if Path(request.path).is_dir() else None
+    if folder is not None and request.output is None:
+        raise UsageError(f"{folder}: is a folder; name a new folder with --output")
+    with ExitStack() as opened:
+        scratch = opened.enter_context(open_scratch(spill, shared=True))
+        target = None
+        if folder is None or request.output is None:
+            sources = [take_input(request.path, scratch)]
+        else:
+            sources = [folder.resolve() / name for name in list_inputs(folder)]
+            target = opened.enter_context(open_folder(Path(request.output)))
+        if not sources:
+            raise MissingArtifactError(f"{folder}: holds no CSV file")
+        checked_files = [request.check(source, predictor) for source in sources]
+
+        def open_target(position: int) -> AbstractContextManager[IO[str]]:
+            if target is None:
+                return open_output(request.output, scratch)
+            return (target / checked_files[position].name).open("w", encoding="utf-8", newline="")
+
+        done: list[Any] = spark_batch.predict_files(
+            cluster, checked_files, sent, predictor, scratch, open_target
+        )
+    return [
+        PredictedFile(checked.name, one.n_rows, one.n_leaving, one.rejected)
+        for checked, one in zip(checked_files, done, strict=True)
+    ]
+
+
+# --- input and output of the command line --------------------------------------------------------------
+
+
+def take_input(path: str, scratch: Path) -> Path:
+    """Give a regular file; what comes through a pipe is put into one first."""
+    source = Path(path).resolve()
+    if path != STANDARD and not source.exists():
+        raise MissingArtifactError(f"{path}: no such file; name one that is there")
+    if path != STANDARD and source.is_file():
+        return source
+    copy = scratch / ("standard input" if path == STANDARD else source.name)
+    with copy.open("wb") as handle:
+        if path == STANDARD:
+            shutil.copyfileobj(sys.stdin.buffer, handle)
+        else:
+            with source.open("rb") as piped:
+                shutil.copyfileobj(piped, handle)
+    return copy
+
+
+@contextmanager
+def open_output(output: str | None, scratch: Path) -> Iterator[Any]:
+    """Open the file to write to; without one, all goes to standard output in the end."""
+    if output is not None:
+        with files.put(Path(output)) as handle:
+            yield handle
+        return
+    written = scratch / "predictions.csv"
+    with written.open("w", encoding="utf-8", newline="") as handle:
+        yield handle
+    try:
+        with written.open("rb") as lines:
+            sys.stdout.flush()
+            shutil.copyfileobj(lines, sys.stdout.buffer)
+            sys.stdout.buffer.flush()
+    except BrokenPipeError:  # as when `head` has seen enough; Python must not meet it again at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextmanager
+def open_folder(target: Path) -> Iterator[Path]:
+    """Make a folder whole or not at all.
+
+    Raises
+    ------
+    UsageError
+        When there is something of this name already.
+    """
+    if target.exists():
+        raise UsageError(f"--output: {target} is there already; name a new folder")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=f"{files.TEMPORARY}{target.name}-", dir=target.parent))
+    try:
+        yield staging
+        staging.chmod(0o755)
+        staging.rename(target)
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
+    files.sync_folder(target.parent)
+
+
+@contextmanager
+def open_scratch(folder: Path, *, shared: bool = False) -> Iterator[Path]:
+    """Make a folder for a run that only reads: where tables overflow, and if killed it is swept away.
+
+    Whoever may read the workspace and not write it gets one of the system's own, unless others must see it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        made = tempfile.TemporaryDirectory(prefix=files.name_reader(), dir=folder)
+    except OSError as error:
+        if shared or error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+        made = tempfile.TemporaryDirectory(prefix=files.name_reader())
+    with made as name:
+        yield Path(name)
