@@ -128,18 +128,24 @@ def run(
     before = ledger = table_writer.open_table(config.table_files, source, config.row_key())
     if rebuild or ledger.rebuilding or ledger.row_key != config.row_key():
         ledger = Ledger(source, config.row_key())
-    for name, reason in inputs.list_odd_inputs(config.input_folder).items():
-        LOG.warning("%s: refused: %s; the other files go on", name, reason)
     if digests is None:
         digests = state.known_digests(config.input_digests, source, listing)
     folder = InputFolder(config.input_folder, listing, digests, config.separator, config.limits)
-    batch = input_batch.collect(folder, config.roles, ledger, before)
-    batch.rejected_rows = os.path.relpath(config.rejected_rows, config.root)
+    batch = check_files(config, folder, ledger, before)
     ledger = take_up(config, ledger, before, batch, small_bytes) if batch.files else before
     table_writer.write_ingested_files(config.table_files, ledger)
     taken_up = {entry.name: entry.sha256 for entry in ledger.files if entry.name not in batch.left}
     state.keep_digests(config.input_digests, source, listing, taken_up)
     return summarize(ledger, batch, source, since)
+
+
+def check_files(config: Config, folder: InputFolder, ledger: Ledger, before: Ledger) -> InputBatch:
+    """Check the files that the ledger does not know, and warn of what is no file."""
+    for name, reason in inputs.list_odd_inputs(folder.path).items():
+        LOG.warning("%s: refused: %s; the other files go on", name, reason)
+    batch = input_batch.collect(folder, config.roles, ledger, before)
+    batch.rejected_rows = os.path.relpath(config.rejected_rows, config.root)
+    return batch
 
 
 def take_up(config: Config, ledger: Ledger, before: Ledger, batch: InputBatch, small_bytes: int) -> Ledger:

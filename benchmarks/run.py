@@ -42,13 +42,14 @@ from threadpoolctl import threadpool_limits
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
 import config, scoring, training
-from risk.data import frames
 from risk.data.ledger import load_ready_ledger
 from risk.data.schema import Schema
+from risk.engines import table_reader
 settings = config.load_config(sys.argv[2])
 ledger = load_ready_ledger(settings.ledger)
 schema = Schema.from_json(ledger.schema)
-X, y = frames.read_table(settings.final_data, schema, stop=ledger.length)
+taken = table_reader.read(settings.final_data, ledger, schema, settings.room)
+X, y = taken.X, taken.y
 test, truth = scoring.read_test_data(settings, schema)
 y, median = y.astype("int64"), X.median()
 share = float(y.mean())

@@ -41,6 +41,7 @@ IDLE = (
     "risk/locks.py",
     "risk/digests.py",
     "risk/data/inputs.py",
+    "risk/engines/base.py",
     "risk/model/publishing.py",
     "risk/runtime/settings.py",
     "risk/runtime/runner.py",

@@ -50,28 +50,6 @@ def to_target(rows: Iterable[Mapping[str, str]], schema: Schema) -> np.ndarray:
     return np.array(values, dtype="float64")
 
 
-def read_table(path: Path, schema: Schema, *, start: int = 0, stop: int) -> tuple[pd.DataFrame, np.ndarray]:
-    """Read the rows of the compiled table between two byte offsets at which rows begin.
-
-    Returns
-    -------
-    X : DataFrame of shape (n_samples, n_features)
-        Numbers as float64, missing NaN; text with NaN.
-    y : ndarray of shape (n_samples,)
-        1.0 leaves, 0.0 stays, NaN unlabelled.
-    """
-    import pandas as pd
-
-    words = dict.fromkeys(schema.positive, 1.0) | dict.fromkeys(schema.negative, 0.0)
-    wanted = [*schema.features, schema.target]
-    (raw,) = read_texts(path, schema, start=start, stop=stop, usecols=wanted)
-    frame = {}
-    for name in schema.features:
-        frame[name] = numbers_of(raw[name]) if schema.kinds[name] == "number" else raw[name]
-    y = raw[schema.target].str.lower().map(words).to_numpy(dtype="float64")
-    return pd.DataFrame(frame, columns=schema.features), y
-
-
 def read_texts(
     path: Path,
     schema: Schema,
@@ -89,7 +67,7 @@ def read_texts(
         whole = start == 0 and path.stat().st_size == stop
         source: Any = handle if whole else io.BytesIO(handle.read(stop - start))
         settings: dict[str, Any] = {"usecols": usecols, "chunksize": chunk_rows}
-        found: Any = pd.read_csv(
+        result: Any = pd.read_csv(
             source,
             dtype="str",
             names=list(schema.columns),
@@ -99,11 +77,17 @@ def read_texts(
             encoding="utf-8",
             **settings,
         )
-        yield from [found] if chunk_rows is None else found
+        yield from [result] if chunk_rows is None else result
 
 
 def numbers_of(cells: pd.Series[Any]) -> pd.Series[Any]:
-    """Turn checked text cells of a number column into float64 with NaN."""
+    """Turn checked text cells of a number column into float64 with NaN.
+
+    Parameters
+    ----------
+    cells : Series of shape (n_samples,)
+        Texts as `read_texts` gives them, NaN where missing.
+    """
     import numpy as np
     import pandas as pd
 

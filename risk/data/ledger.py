@@ -1,4 +1,4 @@
-"""What is in the compiled table, and how does it grow?
+"""The compiled table and its ledger.
 
 `finaldata.csv` holds every accepted unique row; `.finaldata.json`, the ledger, is the only truth
 about it: how many bytes count, their digest, the columns, and what each file gave. Standard library

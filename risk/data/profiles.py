@@ -1,8 +1,8 @@
-"""What is kept of a column at training time, and how are later rows counted by it?
+"""Profiles of columns at training time, and counts of later rows by them.
 
 A profile is a few kilobytes that stand for the rows of a column ever after: nobody needs a second look at
-them. Later rows are counted at its places, here or on a cluster (`spark`). Nothing depends on the size of a
-value, so that one absurd cell neither hides a shift nor makes one.
+them. Later rows are counted at its places, here or on a cluster. Nothing depends on the size of a value, so
+that one absurd cell neither hides a shift nor makes one.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def make_profiles(X: pd.DataFrame, numbers: Iterable[str], texts: Iterable[str])
     Parameters
     ----------
     X : DataFrame of shape (n_samples, n_features)
-        Numbers as float64, missing NaN; text with NaN, as `dataset.read_table` gives it.
+        Numbers as float64, missing NaN; text with NaN, as `frames.frame_of` gives it.
     """
     profiles: dict[str, Profile] = {name: profile_numbers(X[name].to_numpy()) for name in numbers}
     return profiles | {name: profile_texts(X[name]) for name in texts}

@@ -1,7 +1,7 @@
-"""What is a row: roles, kinds, labels, and the checks of every cell.
+"""The schema of a table: roles, kinds, labels, and the checks of every cell.
 
-The rules stand here once. `engine` says the same in SQL for tables of any size, and a property test
-holds the two together. pandas is imported where a frame is made; the rules need no library.
+The rules stand here once; engines have them as SQL for tables of any size, and property tests hold the two
+together. No library is needed.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Which rows of a CSV text are good by a schema, and what is wrong with the others?
+"""Validation of the rows of CSV files by a schema, one by one, with physical line numbers.
 
-The exact way, row by row with physical line numbers: for test data, for requests, and for the files
-of an ingestion in which something is odd. Standard library only, except where a frame is made.
+For test data, for requests, and for the files of an ingestion in which something is odd. Standard library
+only.
 """
 
 from __future__ import annotations

@@ -54,19 +54,19 @@ def connect(room: Room, n_columns: int) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def number_of(cell: str) -> str:
-    """Say in SQL what `dataset.parse_number` makes of a good cell of a number column; NULL is missing."""
+    """Give the SQL of what `schema.parse_number` makes of a good cell of a number column; NULL is missing."""
     words = " ".join(f"when '{word}' then {value}" for word, value in BOOLEAN_WORDS.items())
     return f"coalesce(try_cast({cell} as double), case lower({cell}) {words} end)"
 
 
 def is_good_number(cell: str) -> str:
-    """Say in SQL that a cell of a number column is a number, a word for one, or missing."""
+    """Give the SQL of whether a cell of a number column is a number, a word for one, or missing."""
     words = is_word(cell, (*MISSING_WORDS, *BOOLEAN_WORDS))
     return f"({cell} is null or {is_number(cell)} or {words})"
 
 
 def number_or_null(cell: str) -> str:
-    """Say in SQL what number any cell holds; NULL when it is none."""
+    """Give the SQL of the number in any cell; NULL when it holds none."""
     return f"case when {is_number(cell)} then try_cast({cell} as double) end"
 
 
@@ -99,19 +99,30 @@ def read(
         When a row does not fulfil a condition, or a line is no row.
     """
     named = values or {}
-    wanted = ["row_no", " and ".join(check) or "true", *(f"({sql})::double" for sql in named.values())]
-    wanted += [number_of(cells[n]) if schema.kinds[n] == "number" else cells[n] for n in schema.features]
-    wanted += [cells[name] for name in texts]
-    listed = ", ".join(f"{sql} as k{position}" for position, sql in enumerate(wanted))
+    query = f"select {_list_columns(cells, schema, texts, named, check)} from ({source})"
     try:
-        found = connection.execute(f"select {listed} from ({source})")
+        result = connection.execute(query)
         with ThreadPoolExecutor(1) as reader:  # DuckDB reads on while a frame is used
-            coming = reader.submit(found.fetch_df_chunk, VECTORS)
+            coming = reader.submit(result.fetch_df_chunk, VECTORS)
             while len(chunk := coming.result()):
-                coming = reader.submit(found.fetch_df_chunk, VECTORS)
+                coming = reader.submit(result.fetch_df_chunk, VECTORS)
                 yield _to_rows(chunk, schema, texts, [*named])
     except duckdb.InvalidInputException as error:
         raise OddError(str(error).splitlines()[0]) from error
+
+
+def _list_columns(
+    cells: Mapping[str, str],
+    schema: Schema,
+    texts: Sequence[str],
+    values: Mapping[str, str],
+    check: Sequence[str],
+) -> str:
+    """Give the SQL of what `_to_rows` takes apart: row number, check, values, features and texts."""
+    wanted = ["row_no", " and ".join(check) or "true", *(f"({sql})::double" for sql in values.values())]
+    wanted += [number_of(cells[n]) if schema.kinds[n] == "number" else cells[n] for n in schema.features]
+    wanted += [cells[name] for name in texts]
+    return ", ".join(f"{sql} as k{position}" for position, sql in enumerate(wanted))
 
 
 def _to_rows(chunk: pd.DataFrame, schema: Schema, texts: Sequence[str], values: Sequence[str]) -> Rows:

@@ -1,7 +1,7 @@
-"""Which rows stand in a part of a file, read by whoever holds the part?
+"""Parts of files, and the rows that stand in each, read by whoever holds the part.
 
 A large file in which nothing is quoted is cut at line ends; any other is one part, however large it is.
-The rows are those of the exact reader (`csvfile`), so every part of a cluster reads alike; those of the
+The rows are those of the exact reader (`csv_rows`), so every part of a cluster reads alike; those of the
 compiled table were checked once, and are read as they stand. Standard library only: this is what executors
 import.
 """

@@ -1,8 +1,7 @@
-"""Is there a Spark cluster to work on, and is every part of it fit for the work?
+"""Sessions on a Spark cluster, and the proof that every executor is fit for the work.
 
-A session is started once in a process and lives to its end. Settings reach Spark through a file that only we
-can read, never through arguments of a process; what Java says goes to a log file, not to cron's mail. pyspark
-is imported here alone, and only when a session is asked for.
+A session is started once in a process and lives to its end. pyspark is imported here and in `spark_launch`
+alone, and only when a session is asked for.
 """
 
 from __future__ import annotations
@@ -12,51 +11,26 @@ import contextlib
 import hashlib
 import os
 import re
-import shlex
-import shutil
 import socket
-import subprocess
 import sys
 import tempfile
 import threading
 import time
-import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from risk import digests
 from risk.engines.base import EngineSettings
+from risk.engines.spark_launch import ClusterSettings, check_master, find_java, launch, pack_code, shut_down
 from risk.errors import ServiceError
 
-OLDEST_JAVA = 17
-ANSWER_S = 5.0  # for a master to take a connection
 LOOK_S = 1.0
 SETTLE_S = 0.1  # a probe stays so long, so that the next one goes to another executor
-LOG_BYTES = 5_000_000
-OURS = {"spark.app.name": "dynamic-risk-assessment", "spark.ui.showConsoleProgress": "false"}
 SECRET = re.compile("secret|password|passwd|token|credential|key", re.IGNORECASE)
 _OWN_ERROR = re.compile(r"risk\.errors\.ServiceError: (.*)")
 _OTHER_PYTHON = re.compile(r"PYTHON_VERSION_MISMATCH\]? *(.*)")
-
-
-@dataclass(frozen=True)
-class ClusterSettings:
-    """Where a cluster is, and how long it is waited for.
-
-    `conf` is handed to Spark as it is. `log` takes what Java says.
-    """
-
-    master: str
-    conf: Mapping[str, str] = field(repr=False)
-    wait_s: float
-    log: Path = field(compare=False)
-
-    @property
-    def is_local(self) -> bool:
-        return self.master.startswith("local") and not self.master.startswith("local-cluster")
 
 
 class Cluster:
@@ -91,7 +65,7 @@ class Cluster:
             except (Py4JNetworkError, ConnectionError, EOFError) as error:
                 why = ServiceError(f"{self.settings.master}: Spark's driver ended ({error}); see spark.log")
             except (Py4JError, PySparkException) as error:
-                why = self.explain(error)
+                why = explain(self.settings, error)
         if watch.lost:
             why = ServiceError(
                 f"{self.settings.master}: all executors are gone, and none came within "
@@ -115,29 +89,6 @@ class Cluster:
             return bool(self.context._jsc.sc().isStopped())
         except (Py4JError, ConnectionError, EOFError, AttributeError):
             return True
-
-    def explain(self, error: BaseException) -> ServiceError:
-        """Say what an error of Spark means, in one line and without a secret."""
-        text = str(error)
-        own = _OWN_ERROR.search(text)
-        if own:
-            return ServiceError(own[1])
-        other = _OTHER_PYTHON.search(text)
-        if other:
-            return ServiceError(
-                f"the workers run another Python than this {_version(sys.version_info)} "
-                f"({self._hide(other[1])}); name the right one in engine.conf as spark.pyspark.python"
-            )
-        lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("\tat ")]
-        causes = [line for line in lines if re.match(r"(Caused by: )?[\w.$]+(Exception|Error)\b", line)]
-        said = (causes or lines or ["no reason given"])[-1][:500]
-        return ServiceError(f"{self.settings.master}: Spark failed ({self._hide(said)}); see spark.log")
-
-    def _hide(self, text: str) -> str:
-        for name, value in self.settings.conf.items():
-            if SECRET.search(name) and value:
-                text = text.replace(value, "***")
-        return text
 
     def n_executors(self) -> int:
         """Count the executors that are there; the driver is none, unless it does the work."""
@@ -213,7 +164,7 @@ class Cluster:
         with contextlib.suppress(Py4JError, ConnectionError, EOFError):
             self.session.stop()
         SparkContext._active_spark_context = None
-        _shut(self._gateway)
+        shut_down(self._gateway)
         self.scratch.cleanup()
 
 
@@ -346,143 +297,54 @@ def start(settings: ClusterSettings) -> Cluster:
     from pyspark.errors import PySparkException
     from pyspark.sql import SparkSession
 
-    gateway = _launch(settings)
+    gateway = launch(settings)
     cluster: Cluster | None = None
     try:
         pyspark.SparkContext._ensure_initialized(gateway=gateway)
         context = pyspark.SparkContext(gateway=gateway, conf=pyspark.SparkConf())
         cluster = Cluster(settings, gateway, SparkSession(context))
         cluster.await_executors()
-        context.addPyFile(str(_pack_code(Path(cluster.scratch.name))))
+        context.addPyFile(str(pack_code(Path(cluster.scratch.name))))
     except (Py4JError, PySparkException, ConnectionError, EOFError, ServiceError) as error:
-        explained = error if isinstance(error, ServiceError) else _explain_start(settings, error)
+        if isinstance(error, ServiceError):
+            explained = error
+        else:
+            explained = ServiceError(f"{explain(settings, error).text}; the cluster cannot be used")
         active = pyspark.SparkContext._active_spark_context
         if active is not None:
             with contextlib.suppress(Py4JError, ConnectionError, EOFError):
                 active.stop()
-        _shut(gateway)
+        shut_down(gateway)
         if cluster is not None:
             cluster.scratch.cleanup()
         raise explained from None
     return cluster
 
 
-def _explain_start(settings: ClusterSettings, error: BaseException) -> ServiceError:
-    explained = Cluster.explain(_Unstarted(settings), error)  # type: ignore[arg-type]
-    return ServiceError(f"{explained.text}; the cluster cannot be used")
-
-
-class _Unstarted:
-    """Stands for a cluster whose start failed, where its error is explained."""
-
-    def __init__(self, settings: ClusterSettings) -> None:
-        self.settings = settings
-
-    _hide = Cluster._hide
-
-
-def find_java() -> None:
-    """Make sure that there is a Java that Spark can use."""
-    home = os.environ.get("JAVA_HOME")
-    java = str(Path(home) / "bin" / "java") if home else shutil.which("java")
-    if java is None:
-        raise ServiceError(f"Spark needs Java {OLDEST_JAVA}, and there is none; install it, or set JAVA_HOME")
-    try:
-        told = subprocess.run([java, "-version"], capture_output=True, text=True, check=True)  # noqa: S603
-    except (OSError, subprocess.CalledProcessError) as error:
-        why = f"JAVA_HOME is {home}" if home else java
-        raise ServiceError(f"Spark needs Java {OLDEST_JAVA}, and {why} does not run ({error})") from error
-    found = re.search(r'version "(?:1\.)?(\d+)', told.stderr)
-    if found and int(found[1]) < OLDEST_JAVA:
-        raise ServiceError(
-            f"Spark needs Java {OLDEST_JAVA}, and {java} is {found[1]}; set JAVA_HOME to a newer one"
+def explain(settings: ClusterSettings, error: BaseException) -> ServiceError:
+    """Explain an error of Spark in one line and without a secret."""
+    text = str(error)
+    own = _OWN_ERROR.search(text)
+    if own:
+        return ServiceError(own[1])
+    other = _OTHER_PYTHON.search(text)
+    if other:
+        return ServiceError(
+            f"the workers run another Python than this {_version(sys.version_info)} "
+            f"({_hide(settings, other[1])}); name the right one in engine.conf as spark.pyspark.python"
         )
+    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("\tat ")]
+    causes = [line for line in lines if re.match(r"(Caused by: )?[\w.$]+(Exception|Error)\b", line)]
+    reason = (causes or lines or ["no reason given"])[-1][:500]
+    return ServiceError(f"{settings.master}: Spark failed ({_hide(settings, reason)}); see spark.log")
 
 
-def check_master(master: str) -> None:
-    """Make sure that a standalone master takes connections: Spark itself would try for a minute."""
-    if not master.startswith("spark://"):
-        return
-    why = "no address in it"
-    for address in master.removeprefix("spark://").split(","):
-        host, _, port = address.rpartition(":")
-        try:
-            with socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_S):
-                return
-        except (OSError, ValueError, OverflowError) as error:
-            why = getattr(error, "strerror", None) or str(error)
-    raise ServiceError(f"{master}: the master does not answer ({why}); start it, or correct engine.master")
-
-
-def _launch(settings: ClusterSettings) -> Any:
-    """Start Java with the settings in a file that only we can read, and that is gone at once."""
-    from pyspark.errors import PySparkException
-    from pyspark.java_gateway import launch_gateway
-
-    settings.log.parent.mkdir(parents=True, exist_ok=True)
-    fresh = settings.log.exists() and settings.log.stat().st_size > LOG_BYTES
-    conf = {**OURS, **settings.conf, "spark.master": settings.master}
-    with (
-        tempfile.NamedTemporaryFile("w", prefix="risk-", suffix=".conf", encoding="utf-8") as file,
-        settings.log.open("wb" if fresh else "ab") as log,
-        _environment(
-            PYSPARK_SUBMIT_ARGS=f"--properties-file {shlex.quote(file.name)} pyspark-shell",
-            PYSPARK_PYTHON=conf.get("spark.pyspark.python")
-            or os.environ.get("PYSPARK_PYTHON")
-            or sys.executable,
-        ),
-    ):
-        file.writelines(f"{_escape(name)}={_escape(value)}\n" for name, value in conf.items())
-        file.flush()
-        try:
-            return launch_gateway(popen_kwargs={"stdout": log, "stderr": log})
-        except PySparkException as error:
-            raise ServiceError(
-                f"{settings.master}: Spark does not start ({str(error).splitlines()[0]}); see spark.log"
-            ) from None
-
-
-@contextlib.contextmanager
-def _environment(**values: str) -> Iterator[None]:
-    """Set variables for a child. PYSPARK_PYTHON stays: the context that is made next asks for it."""
-    before = os.environ.get("PYSPARK_SUBMIT_ARGS")
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        del os.environ["PYSPARK_SUBMIT_ARGS"]
-        if before is not None:
-            os.environ["PYSPARK_SUBMIT_ARGS"] = before
-
-
-def _escape(text: str) -> str:
-    """Write a name or a value for a properties file of Java."""
-    text = text.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t")
-    return re.sub(r"([=:#! ])", r"\\\1", text)
-
-
-def _shut(gateway: Any) -> None:
-    from pyspark import SparkContext
-
-    SparkContext._gateway = SparkContext._jvm = None
-    gateway.shutdown()
-    if gateway.proc is not None:
-        gateway.proc.stdin.close()
-        try:
-            gateway.proc.wait(10)
-        except subprocess.TimeoutExpired:
-            gateway.proc.kill()
-            gateway.proc.wait()
-
-
-def _pack_code(folder: Path) -> Path:
-    """Pack the modules that executors import."""
-    path = folder / "risk_code.zip"
-    with zipfile.ZipFile(path, "w") as packed:
-        package = Path(__file__).resolve().parents[1]
-        for module in sorted(package.rglob("*.py")):
-            packed.write(module, module.relative_to(package.parent))
-    return path
+def _hide(settings: ClusterSettings, text: str) -> str:
+    """Mask the secrets among the settings."""
+    for name, value in settings.conf.items():
+        if SECRET.search(name) and value:
+            text = text.replace(value, "***")
+    return text
 
 
 def _version(info: Any) -> str:

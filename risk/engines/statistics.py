@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,6 +24,22 @@ COLUMNS_AT_ONCE = 32
 STATISTICS = ("mean", "median", "mode", "std", "min", "max")
 
 
+class _Moments(NamedTuple):
+    """How many values there were, their mean, and the sum of squares about it."""
+
+    n: int
+    mean: np.longdouble
+    squares: np.longdouble
+
+    def add(self, values: np.ndarray, counts: np.ndarray) -> _Moments:
+        """Add values that occur so often."""
+        n_here = int(counts.sum())
+        here, n = (values * counts).sum() / n_here, self.n + n_here
+        gap = here - self.mean
+        squares = ((values - here) ** 2 * counts).sum() + gap**2 * self.n * n_here / n
+        return _Moments(n, self.mean + gap * n_here / n, self.squares + squares)
+
+
 def compute_statistics(
     parts: Iterable[tuple[np.ndarray, np.ndarray]], n: int
 ) -> dict[str, float | int | None]:
@@ -31,7 +48,7 @@ def compute_statistics(
     Parameters
     ----------
     parts : iterable of (ndarray, ndarray)
-        Distinct values in ascending order, and how often each occurs; in parts. Missing counts nowhere.
+        Distinct values in ascending order, and how often each occurs; missing ones are not among them.
     n : int
         How many values there are in all.
 
@@ -48,26 +65,21 @@ def compute_statistics(
     """
     if not n:
         return {"n": 0, **dict.fromkeys(STATISTICS)}
-    seen, middle, most = 0, list[float](), 0
-    mean, squares, mode, lowest, highest = np.longdouble(0), np.longdouble(0), math.nan, math.nan, math.nan
+    middle, most, mode, lowest, highest = list[float](), 0, math.nan, math.nan, math.nan
+    moments = _Moments(0, np.longdouble(0), np.longdouble(0))
     with np.errstate(over="ignore", invalid="ignore"):
         for values, counts in parts:
-            ends = seen + np.cumsum(counts)
-            places = [place for place in ((n - 1) // 2, n // 2) if seen <= place < ends[-1]]
+            ends = moments.n + np.cumsum(counts)
+            places = [place for place in ((n - 1) // 2, n // 2) if moments.n <= place < ends[-1]]
             middle += values[np.searchsorted(ends, places, "right")].tolist()
             if counts.max() > most:
                 most, mode = int(counts.max()), float(values[counts.argmax()])
-            lowest, highest = (lowest if seen else float(values[0])), float(values[-1])
-            wide, n_here = values.astype(np.longdouble), int(ends[-1]) - seen
-            here = (wide * counts).sum() / n_here
-            gap = here - mean
-            squares += ((wide - here) ** 2 * counts).sum() + gap**2 * seen * n_here / (seen + n_here)
-            mean += gap * n_here / (seen + n_here)
-            seen += n_here
-        std = float(np.sqrt(squares / (n - 1))) if n > 1 else math.nan
-        median = (middle[0] + middle[1]) / 2
-        found = zip(STATISTICS, (float(mean), median, mode, std, lowest, highest), strict=True)
-    return {"n": n, **{name: value if math.isfinite(value) else None for name, value in found}}
+            lowest, highest = (lowest if moments.n else float(values[0])), float(values[-1])
+            moments = moments.add(values.astype(np.longdouble), counts)
+        std = float(np.sqrt(moments.squares / (n - 1))) if n > 1 else math.nan
+        figures = float(moments.mean), (middle[0] + middle[1]) / 2, mode, std, lowest, highest
+    named = zip(STATISTICS, figures, strict=True)
+    return {"n": n, **{name: value if math.isfinite(value) else None for name, value in named}}
 
 
 class DuckDBTable(StoredTable):
@@ -118,15 +130,15 @@ def _keep_cells(source: Source, names: Iterable[str]) -> dict[str, int]:
     listed = ", ".join(f"{sql} as {source.cells[name]}" for name, sql in cells.items())
     source.connection.execute(f"create or replace temp table kept as select {listed} from ({source.rows})")
     counts = ", ".join(f"count({source.cells[name]})" for name in cells)
-    (found,) = source.connection.execute(f"select {counts} from kept").fetchall()
-    return dict(zip(cells, found, strict=True))
+    (row,) = source.connection.execute(f"select {counts} from kept").fetchall()
+    return dict(zip(cells, row, strict=True))
 
 
 def _count_values(source: Source, name: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Give the distinct values of a kept column in ascending order, and how often each occurs."""
     cell = source.cells[name]
-    found = source.connection.execute(
+    result = source.connection.execute(
         f"select {cell} + 0.0 as v, count(*) as n from kept where {cell} is not null group by v order by v"
     )
-    while len(chunk := found.fetch_df_chunk(frame_reader.VECTORS)):
+    while len(chunk := result.fetch_df_chunk(frame_reader.VECTORS)):
         yield chunk["v"].to_numpy(), chunk["n"].to_numpy()

@@ -1,4 +1,4 @@
-"""How are rows of the compiled table read, in memory that does not grow with it?
+"""Reading of the compiled table as frames, in memory that does not grow with it.
 
 DuckDB reads the columns that are asked for, all rows or those behind an offset, and spills what does not
 fit; a frame at a time comes here. A sample is taken by a digest of each whole row: the same rows, whatever
@@ -111,7 +111,13 @@ class Taken:
         return len(self.numbers) < self.n_rows
 
     def take(self, rows: np.ndarray) -> Taken:
-        """Give some of the rows; `rows` are positions in ascending order, or a mask."""
+        """Give some of the rows.
+
+        Parameters
+        ----------
+        rows : ndarray of int or bool
+            Positions in ascending order, or a mask of shape (n_samples,).
+        """
         return Taken(
             self.numbers[rows],
             self.X.iloc[rows].reset_index(drop=True),
@@ -204,23 +210,29 @@ def read(
     """
     with open_table(data, ledger, room, start=start) as source:
         where = f"{source.cells[schema.target]} is not null" if labelled else "true"
-        known = ledger.rows - ledger.rows_unlabelled if labelled else ledger.rows
-        n_rows = source.count(where) if start else known
-        if most is None or most >= n_rows:
-            taken = _read(source, schema, where, texts)
-            if len(taken.numbers) != n_rows:
-                raise ArtifactError(f"{data}: was modified outside this pipeline; run ingestion.py --rebuild")
-            return taken
-        below = _cut(most, n_rows)
-        taken = _read(source, schema, f"{where} and {source.digest} < {below}", texts, digests=True)
-        if len(taken.numbers) < most:  # by chance never; by a ledger that counts more rows than there are
-            taken = _read(source, schema, where, texts, digests=True)
+        n_rows = source.count(where) if start else ledger.rows - labelled * ledger.rows_unlabelled
+        if most is not None and most < n_rows:
+            return _read_sample(source, schema, where, texts, most, n_rows)
+        taken = _read(source, schema, where, texts)
+    if len(taken.numbers) != n_rows:
+        raise ArtifactError(f"{data}: was modified outside this pipeline; run ingestion.py --rebuild")
+    return taken
+
+
+def _read_sample(
+    source: Source, schema: Schema, where: str, texts: Sequence[str], most: int, n_rows: int
+) -> Taken:
+    """Read the `most` of `n_rows` rows that have the smallest digests."""
+    below = f"{where} and {source.digest} < {_cut(most, n_rows)}"
+    taken = _read(source, schema, below, texts, digests=True)
+    if len(taken.numbers) < most:  # by chance never; by a ledger that counts more rows than there are
+        taken = _read(source, schema, where, texts, digests=True)
     smallest = np.lexsort((taken.numbers, taken.digests))[:most]
     return replace(taken.take(np.sort(smallest)), n_rows=n_rows)
 
 
 def _cut(most: int, n_rows: int) -> int:
-    """Say below which digest surely `most` rows lie, and few more."""
+    """Give the digest below which surely `most` rows lie, and few more."""
     share = (most + SURE * math.sqrt(most) + SURE) / n_rows
     return int(min(share, 1.0) * (1 << DIGEST_BITS))
 

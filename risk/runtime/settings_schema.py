@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from risk.engines.base import ENGINES
 from risk.history import dialects
 from risk.limits import Limits
 from risk.monitoring import alert_channels
@@ -22,7 +23,6 @@ FOLDER_KEYS = (
     "prod_deployment_path",
 )
 SEPARATORS = {",": ",", ";": ";", "\t": "\t", "tab": "\t", "|": "|"}
-ENGINES = ("duckdb", "spark")
 ESTIMATORS = ("auto", "logistic_regression", "hist_gradient_boosting")
 LARGEST_COST = 1e100  # sums of it stay among the doubles
 THRESHOLDS = ("balanced", "f1", "cost")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from risk.engines import spark_session
+from risk.engines import spark_launch
 from risk.errors import ServiceError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -57,7 +57,7 @@ def test_an_old_java_is_named(tmp_path, monkeypatch):
     java.chmod(0o755)
     monkeypatch.setenv("JAVA_HOME", str(tmp_path))
     with pytest.raises(ServiceError, match=r"17.*is 11"):
-        spark_session.find_java()
+        spark_launch.find_java()
 
 
 def test_an_idle_tick_with_spark_configured_does_not_touch_it(old_world, closed_port):

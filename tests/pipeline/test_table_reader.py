@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from makers import csv_line, make_clients
+from table_frames import read_table
 
 from config import load_config
-from risk.data import frames, ledger
+from risk.data import ledger
 from risk.data.ledger import Ledger
 from risk.data.schema import Schema
 from risk.engines import table_reader
@@ -57,7 +58,7 @@ def test_rows_are_those_that_pandas_reads(place, rows, data):
     ledger, starts = write_table(path, rows)
     start = data.draw(st.sampled_from([0, *starts]))
     taken = table_reader.read(path, ledger, SCHEMA, Room(place), start=start, texts=["who", "word"])
-    X, y = frames.read_table(path, SCHEMA, start=start, stop=ledger.length)
+    X, y = read_table(path, SCHEMA, start=start, stop=ledger.length)
     pd.testing.assert_frame_equal(taken.X, X)
     np.testing.assert_array_equal(taken.y, y)
     first = starts.index(start) if start else 0

@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from makers import make_clients
+from table_frames import read_table
 
 import training
 from config import load_config
-from risk.data.frames import read_table, to_frame
+from risk.data.frames import to_frame
 from risk.data.ledger import load_ready_ledger
 from risk.data.schema import Schema
 from risk.model import pickling, training_rows

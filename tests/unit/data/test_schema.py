@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from makers import csv_line
+from table_frames import read_table
 
 from risk.data import csv_check, csv_rows, validation
-from risk.data.frames import read_table, to_frame, to_target
+from risk.data.frames import to_frame, to_target
 from risk.data.schema import (
     LARGEST,
     NEGATIVE_WORDS,
