@@ -9,6 +9,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
+EXIT_CODES = {
+    os.EX_OK: "done, or nothing to do",
+    os.EX_USAGE: "the command line is wrong",
+    os.EX_DATAERR: "bad data, or a damaged artifact",
+    os.EX_NOINPUT: "an input is missing",
+    os.EX_UNAVAILABLE: "a service is missing",
+    os.EX_SOFTWARE: "internal error",
+    os.EX_IOERR: "disk or network failed",
+    os.EX_TEMPFAIL: "another run holds the workspace",
+    os.EX_NOPERM: "a file may not be read or written",
+    os.EX_CONFIG: "config.json is wrong",
+    130: "it was interrupted",
+    143: "it was terminated",
+}
+
+
 class PipelineError(Exception):
     """Base of every expected failure: its text says what is wrong, why, and what to do.
 

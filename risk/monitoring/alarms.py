@@ -12,23 +12,20 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from risk import digests
-from risk.errors import AccessError, ArtifactError, ConfigError, PipelineError, StorageError
+from risk.errors import (
+    EXIT_CODES,
+    AccessError,
+    ArtifactError,
+    ConfigError,
+    PipelineError,
+    StorageError,
+)
 
 DRIFT, HOLD, FAILED, REFUSED, STALE = TOPICS = ("drift", "hold", "failed", "refused", "stale")
 DAY_S = 86_400.0
 N_NAMED, LONGEST_NAME, LONGEST_TEXT = 5, 60, 500
 # Signs with which a chat makes links, mentions or markup of a name.
 _HARMLESS = re.compile(r"[^\w .+()-]")
-_MEANINGS = {
-    os.EX_DATAERR: "bad data, or a damaged artifact",
-    os.EX_NOINPUT: "an input is missing",
-    os.EX_UNAVAILABLE: "a service is missing",
-    os.EX_SOFTWARE: "internal error",
-    os.EX_IOERR: "disk or network failed",
-    os.EX_NOPERM: "a file may not be read or written",
-    os.EX_CONFIG: "config.json is wrong",
-    143: "it was terminated",
-}
 _TODO = {
     os.EX_NOINPUT: "create the folder that is named, or correct config.json",
     os.EX_SOFTWARE: "report it with the traceback in logs/pipeline.log",
@@ -138,7 +135,7 @@ def alarm_of_pending_steps(steps: Sequence[str], tries: int) -> Alarm:
 
 def alarm_of_failure(error: BaseException, exit_code: int, root: Path) -> Alarm:
     """Describe a run that failed; only texts of our own errors are shown, of an internal error none."""
-    meaning = _MEANINGS.get(exit_code, "it failed")
+    meaning = EXIT_CODES.get(exit_code, "it failed")
     description = "Nothing was partially deployed."
     if isinstance(error, PipelineError) and isinstance(error, _PUBLIC_ERRORS):
         text = error.text.replace(f"{root}{os.sep}", "")

@@ -5,13 +5,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from risk.errors import UsageError
-
-if TYPE_CHECKING:
-    pass
-
+from risk.errors import EXIT_CODES, UsageError
 
 Options = Callable[[argparse.ArgumentParser], None]
 
@@ -21,8 +17,7 @@ example:
   python {name}.py --config /srv/risk/config.json --json
 
 exit codes:
-  0 done or nothing to do, 64 usage, 65 bad data, 66 no input, 69 no service,
-  70 internal error, 74 disk or network, 75 busy, 77 permission, 78 config.json
+{codes}
 """
 
 
@@ -51,7 +46,9 @@ def parse(
         prog=f"{name}.py",
         description=description,
         formatter_class=_Formatter,
-        epilog=EPILOG.format(name=name),
+        epilog=EPILOG.format(
+            name=name, codes="\n".join(f"  {code:3} {text}" for code, text in EXIT_CODES.items())
+        ),
     )
     parser.add_argument(
         "--config",
