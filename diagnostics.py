@@ -236,7 +236,7 @@ def load_release(config: Config) -> tuple[Release, Predictor]:
 
 def predict_test_data(config: Config, deployed: Predictor) -> dict[str, Any]:
     """Predict every row of the test data, labelled or not."""
-    from risk.model.estimators import one_thread
+    from risk.model.pipeline import one_thread
 
     schema = deployed.schema
     good, _ = validation.read_folder(
@@ -251,7 +251,7 @@ def predict_test_data(config: Config, deployed: Predictor) -> dict[str, Any]:
 
 def list_clients(config: Config, ledger: Ledger, deployed: Predictor) -> dict[str, Any] | None:
     """Write atrisk.csv and give its summary; None where the deployed model cannot read the table."""
-    from risk.model.estimators import one_thread
+    from risk.model.pipeline import one_thread
     from risk.prediction import client_list
 
     unknown = [name for name in config.words if name not in (ledger.schema or {})["columns"]]
@@ -332,7 +332,7 @@ def export_tables(config: Config, folder: Path) -> HistoryResult:
 def predict_file(config: Config, path: str, n_reasons: int, output: str | None) -> PredictionResult:
     """Predict the rows of a file, or on a cluster those of a folder of files."""
     from risk.engines import spark_session
-    from risk.model.estimators import one_thread
+    from risk.model.pipeline import one_thread
     from risk.prediction import file_prediction, spark_batch
 
     release, deployed = load_release(config)
@@ -374,7 +374,7 @@ def log_rejected(file: PredictedFile) -> None:
 
 def explain_client(config: Config, client: str) -> ExplanationResult:
     """Explain the prediction of a client; of the workspace only the spill folder is used."""
-    from risk.model.estimators import one_thread
+    from risk.model.pipeline import one_thread
     from risk.prediction import explanation, file_prediction
 
     ledger = load_ready_ledger(config.ledger)

@@ -15,7 +15,7 @@ from risk.runtime import logs, runner
 if TYPE_CHECKING:
     from risk.data.ledger import Ledger
     from risk.engines.table_reader import Taken
-    from risk.model.estimators import Recipe
+    from risk.model.pipeline import Recipe
     from risk.model.plan import TrainingPlan
     from risk.model.thresholds import ThresholdRule
     from risk.model.training_rows import LabelledRows
@@ -66,9 +66,9 @@ class TrainingResult:
 
 def fit_model(data: LabelledRows, plan: TrainingPlan, threshold: float) -> Any:
     """Fit the model of a plan."""
-    from risk.model import estimators
+    from risk.model import pipeline
 
-    model = estimators.make_estimator(plan.choice.recipe, threshold=threshold, n_rows=len(data.y))
+    model = pipeline.make_model(plan.choice.recipe, threshold=threshold, n_rows=len(data.y))
     return model.fit(data.X, data.y)
 
 
@@ -95,7 +95,7 @@ def run(
     DatasetError
         When the labelled rows do not hold both classes.
     """
-    from risk.model import estimators, plan, training_rows
+    from risk.model import pipeline, plan, training_rows
 
     ledger = load_ready_ledger(config.ledger)
     schema = Schema.from_json(ledger.schema or {})
@@ -104,7 +104,7 @@ def run(
     training_rows.check_classes(rows.y, schema.target)
     data, held_back = training_rows.split_for_gate(rows, gated)
     recipe, rule = read_wishes(config, schema)
-    with estimators.one_thread(), estimators.blaming(config.params):
+    with pipeline.one_thread(), pipeline.blaming(config.params):
         made = refit or plan.make_plan(data, recipe, config.estimator, rule, behind)
         if made.rows == training_rows.NEW:
             data = data.take(data.is_new)
@@ -117,7 +117,7 @@ def run(
 
 def read_wishes(config: Config, schema: Schema) -> tuple[Recipe, ThresholdRule]:
     """Give what config.json asks of a model: its recipe before anything is chosen, and its threshold."""
-    from risk.model.estimators import Recipe
+    from risk.model.pipeline import Recipe
     from risk.model.thresholds import ThresholdRule
 
     numbers, texts = tuple(schema.numbers), tuple(schema.texts)
@@ -167,10 +167,10 @@ def write(
     config: Config, ledger: Ledger, schema: Schema, plan: TrainingPlan, data: LabelledRows, model: Any
 ) -> None:
     """Write the model, the list of files that it was trained on, and its card."""
-    from risk.model import card, estimators
+    from risk.model import card, pickling
     from risk.prediction import redundancy
 
-    pickled, files = estimators.render_model(model), render_files(ledger.files)
+    pickled, files = pickling.render_model(model), render_files(ledger.files)
     facts = card.make_card(
         plan,
         data,

@@ -20,7 +20,7 @@ from sklearn.linear_model import LogisticRegression
 from risk.data import profiles
 from risk.metrics import classification, cross_validation
 from risk.metrics.cross_validation import OutOfFold
-from risk.model import estimators, plan, training_rows
+from risk.model import estimators, pipeline, plan, training_rows
 from risk.model.plan import TrainingPlan
 from risk.model.selection import Choice
 from risk.model.thresholds import ThresholdRule
@@ -30,7 +30,7 @@ from risk.monitoring.evidence import Evidence
 
 NUMBERS = ("activity", "revenue", "visits", "tenure")
 TEXTS = ("region",)
-RECIPE = estimators.Recipe(estimators.LINEAR, NUMBERS, TEXTS)
+RECIPE = pipeline.Recipe(estimators.LINEAR, NUMBERS, TEXTS)
 REGIONS = dict(zip("ABCDEFGH", (0.34, 0.25, 0.15, 0.1, 0.08, 0.05, 0.02, 0.01), strict=True))
 WEIGHTS = np.array([1.0, 0.7, -0.5, 0.3])  # of the four numbers, each with mean 0 and variance 1
 FEWEST, MOST = 300, 6_000  # rows of a release

@@ -42,6 +42,7 @@ IDLE = (
     "risk/digests.py",
     "risk/data/inputs.py",
     "risk/engines/base.py",
+    "risk/model/estimators.py",
     "risk/model/publishing.py",
     "risk/runtime/settings.py",
     "risk/runtime/runner.py",

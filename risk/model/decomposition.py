@@ -139,7 +139,7 @@ class Anatomy:
 
 
 def take_apart(model: Any) -> Anatomy:
-    """Take a model of `models.make_estimator`, fitted, into its parts."""
+    """Take a model of `pipeline.make_model`, fitted, into its parts."""
     inner, slope, intercept = model.estimator_, 1.0, 0.0
     if hasattr(inner, "calibrated_classifiers_"):
         (calibrated,) = inner.calibrated_classifiers_

@@ -1,180 +1,88 @@
-"""What is a model made of?
+"""The estimators that a model may be made of, by the names that config.json knows.
 
-Classes of scikit-learn and functions of numpy alone, so that a plain unpickler with a list of names can
-load it. Log scale, calibration and threshold live inside: what the pickle says is what everybody says.
+A new estimator is a function that builds it and a row of `ESTIMATORS`. Standard library only at import: the
+names are read at the start of every run.
 """
 
 from __future__ import annotations
 
-import io
-import pickle
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
-from risk.errors import ConfigError
-
-MIN_FREQUENCY = 10
-MAX_CATEGORIES = 40
-WIDE = 300
-CALIBRATION_FOLDS = 5
-LARGE_ROWS = 50_000  # beyond it two folds calibrate as well as five, in half the time
-LINEAR, BOOSTED = "logistic_regression", "hist_gradient_boosting"
+WIDE = 300  # columns of the pipeline, from which on a solver is taken that holds no square of them
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """What a model will be made of, before it has seen a row.
+class Estimator(NamedTuple):
+    """One estimator of scikit-learn.
 
-    `logged` names the number columns that the linear model sees on a log scale.
-    """
-
-    estimator: str
-    numbers: tuple[str, ...]
-    texts: tuple[str, ...]
-    logged: tuple[str, ...] = ()
-    calibrated: bool = False
-    random_state: int = 0
-    params: Mapping[str, Any] = field(default_factory=dict)
-
-    def to_json(self) -> dict[str, Any]:
-        """Say what was decided; columns and settings stand elsewhere in the model card."""
-        return {"estimator": self.estimator, "logged": list(self.logged), "calibrated": self.calibrated}
-
-
-def make_estimator(recipe: Recipe, *, threshold: float, n_rows: int = 0) -> Any:
-    """Build an unfitted model: columns, estimator, calibration, threshold, from inside to outside.
-
-    Parameters
+    Attributes
     ----------
-    threshold : float
-        A client is called a leaver from this probability on.
-    n_rows : int, default=0
-        How many rows it will be fitted on; large tables are calibrated with fewer folds.
-
-    Notes
-    -----
-    The calibration is a sigmoid of the log-odds, fitted on cross-validated ones: it keeps a linear model
-    linear. The estimator inside is fitted once on all rows.
+    load : callable
+        Imports its class.
+    choose_settings : callable
+        Gives the settings for so many columns of the pipeline, without seed and `params`.
+    is_linear : bool
+        It is also tried with skewed columns on a log scale.
+    classes : frozenset of (str, str)
+        Module and name of what its pickle may hold beyond what every model holds; see `pickling`.
     """
-    from sklearn.calibration import CalibratedClassifierCV
-    from sklearn.model_selection import FixedThresholdClassifier, StratifiedKFold
 
-    inner = make_pipeline(recipe)
-    if recipe.calibrated:
-        n_folds = 2 if n_rows > LARGE_ROWS else CALIBRATION_FOLDS
-        folds = StratifiedKFold(n_folds, shuffle=True, random_state=recipe.random_state)
-        inner = CalibratedClassifierCV(inner, method="sigmoid", cv=folds, ensemble=False)
-    return FixedThresholdClassifier(inner, threshold=threshold, response_method="predict_proba")
+    load: Callable[[], Any]
+    choose_settings: Callable[[int], Mapping[str, Any]]
+    is_linear: bool
+    classes: frozenset[tuple[str, str]]
 
 
-def make_pipeline(recipe: Recipe) -> Any:
-    """Build the columns and the estimator of a recipe.
-
-    Numbers: mean with a missing flag (the flag makes the mean as good as the median, in a tenth of the
-    time), then scaled. Text: one-hot, missing is a category of its own, rare and unseen ones share one.
-
-    Raises
-    ------
-    ConfigError
-        When the estimator does not know one of the parameters.
-    """
-    from sklearn import pipeline
-    from sklearn.compose import ColumnTransformer
-    from sklearn.impute import SimpleImputer
-    from sklearn.preprocessing import OneHotEncoder, StandardScaler
-
-    one_hot = OneHotEncoder(
-        handle_unknown="infrequent_if_exist",
-        min_frequency=MIN_FREQUENCY,
-        max_categories=MAX_CATEGORIES,
-        sparse_output=False,
-    )
-
-    def numbers(*before: Any) -> Any:
-        imputer = SimpleImputer(strategy="mean", add_indicator=True, keep_empty_features=True)
-        return pipeline.make_pipeline(*before, imputer, StandardScaler())
-
-    plain = [name for name in recipe.numbers if name not in recipe.logged]
-    parts = [("number", numbers(), plain), ("text", one_hot, list(recipe.texts))]
-    if recipe.logged:
-        parts.insert(1, ("log", numbers(*_log_steps()), list(recipe.logged)))
-    columns = ColumnTransformer(parts, verbose_feature_names_out=False)
-    return pipeline.make_pipeline(columns, _make_classifier(recipe))
-
-
-def _log_steps() -> list[Any]:
-    """Build log(1 + x); a negative value, which training never saw here, counts as 0."""
-    import numpy as np
-    from sklearn.preprocessing import FunctionTransformer
-
-    bounds = {"a_min": 0.0, "a_max": None}
-    return [
-        FunctionTransformer(np.clip, kw_args=bounds, feature_names_out="one-to-one"),
-        FunctionTransformer(np.log1p, feature_names_out="one-to-one"),
-    ]
-
-
-def _make_classifier(recipe: Recipe) -> Any:
-    from sklearn.ensemble import HistGradientBoostingClassifier
+def load_logistic_regression() -> Any:
     from sklearn.linear_model import LogisticRegression
 
-    settings: dict[str, Any] = {"random_state": recipe.random_state}
-    if recipe.estimator == LINEAR:
-        width = len(recipe.numbers) + MAX_CATEGORIES * len(recipe.texts)
-        settings |= {"solver": "newton-cholesky" if width <= WIDE else "lbfgs", "max_iter": 1000}
-        kind: Any = LogisticRegression
-    else:
-        kind = HistGradientBoostingClassifier
-    settings |= recipe.params
-    unknown = sorted(set(settings) - set(kind().get_params()))
-    if unknown:
-        raise ConfigError(
-            f"model.params: {recipe.estimator} has no parameter {', '.join(map(repr, unknown))}"
-        )
-    return kind(**settings)
+    return LogisticRegression
 
 
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Compute on one thread: the same bytes on any machine, and a core is left to the API."""
-    import sklearn.ensemble  # noqa: F401  (its thread pool must be there before it can be limited)
-    from threadpoolctl import threadpool_limits
-
-    with threadpool_limits(1):
-        yield
+def choose_solver(width: int) -> Mapping[str, Any]:
+    return {"solver": "newton-cholesky" if width <= WIDE else "lbfgs", "max_iter": 1000}
 
 
-@contextmanager
-def blaming(params: Mapping[str, Any]) -> Iterator[None]:
-    """While a model is fitted: what scikit-learn refuses of `params` is a mistake in config.json."""
-    try:
-        yield
-    except ValueError as error:
-        if not params:
-            raise
-        raise ConfigError(f"model.params: {error}") from error
+def load_hist_gradient_boosting() -> Any:
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    return HistGradientBoostingClassifier
 
 
-def render_model(model: Any) -> bytes:
-    """Pickle a fitted model into bytes that depend on what it is alone.
-
-    Without a memo: with one, the bytes say which equal strings happened to be one object in this
-    process, and the same model gets another digest in the next.
-
-    Raises
-    ------
-    ConfigError
-        When parameters of the config make a model that holds itself.
-    """
-    buffer = io.BytesIO()
-    pickler = pickle.Pickler(buffer, protocol=5)
-    pickler.fast = True
-    try:
-        pickler.dump(model)
-    except (RecursionError, ValueError) as error:
-        raise ConfigError(
-            "model.params: they make a model that holds itself, which cannot be saved; leave out scoring"
-        ) from error
-    return buffer.getvalue()
+LINEAR, BOOSTED, AUTO = "logistic_regression", "hist_gradient_boosting", "auto"
+# "auto" compares them in this order, the simplest first.
+ESTIMATORS: dict[str, Estimator] = {
+    LINEAR: Estimator(
+        load_logistic_regression,
+        choose_solver,
+        is_linear=True,
+        classes=frozenset({("sklearn.linear_model._logistic", "LogisticRegression")}),
+    ),
+    BOOSTED: Estimator(
+        load_hist_gradient_boosting,
+        lambda _: {},
+        is_linear=False,
+        classes=frozenset(
+            {
+                ("builtins", "slice"),
+                ("numpy.random._pcg64", "PCG64"),
+                ("numpy.random._pickle", "__bit_generator_ctor"),
+                ("numpy.random._pickle", "__generator_ctor"),
+                ("numpy.random.bit_generator", "SeedSequence"),
+                ("numpy.random.bit_generator", "__pyx_unpickle_SeedSequence"),
+                ("sklearn._loss._loss", "CyHalfBinomialLoss"),
+                ("sklearn._loss.link", "Interval"),
+                ("sklearn._loss.link", "LogitLink"),
+                ("sklearn._loss.loss", "HalfBinomialLoss"),
+                ("sklearn.ensemble._hist_gradient_boosting.binning", "_BinMapper"),
+                (
+                    "sklearn.ensemble._hist_gradient_boosting.gradient_boosting",
+                    "HistGradientBoostingClassifier",
+                ),
+                ("sklearn.ensemble._hist_gradient_boosting.predictor", "TreePredictor"),
+                ("sklearn.preprocessing._label", "LabelEncoder"),
+            }
+        ),
+    ),
+}
+NAMES = (AUTO, *ESTIMATORS)

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from risk.metrics import cross_validation, slices
-from risk.model import card, data_checks, estimators, learning_curve, registry, selection, training_rows
+from risk.model import card, data_checks, learning_curve, registry, selection, training_rows
+from risk.model.pipeline import make_pipeline
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from risk.model.estimators import Recipe
+    from risk.model.pipeline import Recipe
     from risk.model.selection import Choice
     from risk.model.thresholds import ThresholdRule
     from risk.model.training_rows import LabelledRows
@@ -59,7 +60,7 @@ def make_plan(
     choice = selection.choose(data.X, data.y, recipe, estimator, rule, tried)
     used, row_facts = training_rows.ALL, dict[str, Any]()
     if behind is not None:
-        pipeline = estimators.make_pipeline(choice.recipe)
+        pipeline = make_pipeline(choice.recipe)
         used, row_facts = training_rows.choose_rows(
             pipeline, data.X, data.y, data.is_new, random_state=recipe.random_state
         )
@@ -82,7 +83,7 @@ def describe_sample(choice: Choice, data: LabelledRows) -> dict[str, Any]:
     """Describe a sample, with the learning curve that shows whether it is large enough; empty without one."""
     if not data.is_sample:
         return {}
-    pipeline = estimators.make_pipeline(choice.recipe)
+    pipeline = make_pipeline(choice.recipe)
     random_state = choice.recipe.random_state
     curve = learning_curve.compute_curve(pipeline, data.X, data.y, data.digests, random_state=random_state)
     text = learning_curve.describe_curve(curve, len(data.y), data.n_labelled)

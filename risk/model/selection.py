@@ -14,8 +14,9 @@ import numpy as np
 
 from risk.metrics import calibration, cross_validation
 from risk.metrics.cross_validation import OutOfFold
-from risk.model import estimators, thresholds
-from risk.model.estimators import Recipe
+from risk.model import pipeline, thresholds
+from risk.model.estimators import AUTO, ESTIMATORS
+from risk.model.pipeline import Recipe
 from risk.model.thresholds import COST, ThresholdRule
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def choose(
     tried = list(list_candidates(recipe, estimator, find_skewed(X, recipe.numbers, rows), n))
     fold = cross_validation.draw_folds(y_tried, random_state=recipe.random_state)
     recipe, left_out, selection = choose_estimator(X.iloc[rows], y_tried, fold, tried)
-    if estimator == "auto" and n < MIN_TO_COMPARE:
+    if estimator == AUTO and n < MIN_TO_COMPARE:
         selection["reason"] = "too few rows to compare estimators"
     if n < cross_validation.ENOUGH:
         calibrated: dict[str, Any] = {"used": False, "reason": "too few rows to calibrate"}
@@ -85,13 +86,17 @@ def choose(
 
 
 def list_candidates(recipe: Recipe, estimator: str, skewed: Sequence[str], n: int) -> Iterator[Recipe]:
-    """List what is compared, the simplest first; `n` counts the rows of the smaller class."""
-    if estimator != estimators.BOOSTED:
-        yield replace(recipe, estimator=estimators.LINEAR)
-        if skewed and n >= cross_validation.ENOUGH:
-            yield replace(recipe, estimator=estimators.LINEAR, logged=tuple(skewed))
-    if estimator == estimators.BOOSTED or (estimator == "auto" and n >= MIN_TO_COMPARE):
-        yield replace(recipe, estimator=estimators.BOOSTED)
+    """List what is compared, the simplest first; `n` counts the rows of the smaller class.
+
+    "auto" compares all estimators, and takes the first where there are too few rows.
+    """
+    names = list(ESTIMATORS) if estimator == AUTO else [estimator]
+    if estimator == AUTO and n < MIN_TO_COMPARE:
+        names = names[:1]
+    for name in names:
+        yield replace(recipe, estimator=name)
+        if ESTIMATORS[name].is_linear and skewed and n >= cross_validation.ENOUGH:
+            yield replace(recipe, estimator=name, logged=tuple(skewed))
 
 
 def find_skewed(X: pd.DataFrame, numbers: Sequence[str], rows: np.ndarray) -> list[str]:
@@ -118,9 +123,7 @@ def choose_estimator(
     X: pd.DataFrame, y: np.ndarray, fold: np.ndarray, recipes: Sequence[Recipe]
 ) -> tuple[Recipe, OutOfFold, dict[str, Any]]:
     """Choose by AUC on the same folds: the simpler unless the next is better by more than noise."""
-    left_out = [
-        cross_validation.leave_out(estimators.make_pipeline(recipe), X, y, fold) for recipe in recipes
-    ]
+    left_out = [cross_validation.leave_out(pipeline.make_pipeline(recipe), X, y, fold) for recipe in recipes]
     auc = [one.scores(cross_validation.auc) for one in left_out]
     facts: dict[str, Any] = {
         "n_rows": len(y),

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from risk.engines.base import ENGINES
 from risk.history import dialects
 from risk.limits import Limits
+from risk.model import estimators
 from risk.monitoring import alert_channels
 from risk.monitoring.rules import RULES
 
@@ -23,7 +24,6 @@ FOLDER_KEYS = (
     "prod_deployment_path",
 )
 SEPARATORS = {",": ",", ";": ";", "\t": "\t", "tab": "\t", "|": "|"}
-ESTIMATORS = ("auto", "logistic_regression", "hist_gradient_boosting")
 LARGEST_COST = 1e100  # sums of it stay among the doubles
 THRESHOLDS = ("balanced", "f1", "cost")
 GATES = ("not_worse", "better", "none")
@@ -220,7 +220,7 @@ def _check_values(root: Path, raw: dict[str, Any], values: dict[str, Any], probl
             lambda v: v is None or (isinstance(v, str) and v in SEPARATORS),
             'one of "," ";" "\\t" "|"',
         ),
-        "model.estimator": (lambda v: v in ESTIMATORS, f"one of {', '.join(ESTIMATORS)}"),
+        "model.estimator": (lambda v: v in estimators.NAMES, f"one of {', '.join(estimators.NAMES)}"),
         "model.random_state": (lambda v: _is_whole(v, 0, 2**32 - 1), "a whole number from 0"),
         "model.threshold": (
             lambda v: v in THRESHOLDS or _is_share(v),

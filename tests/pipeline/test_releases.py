@@ -18,7 +18,7 @@ from makers import make_clients
 import deployment
 from risk import digests, files
 from risk.errors import ArtifactError, MissingArtifactError, VersionError
-from risk.model import estimators, pickling, publishing, registry
+from risk.model import pickling, pipeline, publishing, registry
 
 ROOT = Path(__file__).resolve().parents[2]
 FACTS = {"versions": {"scikit-learn": registry.installed_scikit_learn()}}
@@ -381,9 +381,9 @@ def fit_with_everything_inside():
     """Fit a calibrated model on a log scale, which no table above needs."""
     draw = np.random.default_rng(0)
     X = pd.DataFrame({"spend": draw.lognormal(size=200)})
-    recipe = estimators.Recipe("logistic_regression", ("spend",), (), logged=("spend",), calibrated=True)
-    model = estimators.make_estimator(recipe, threshold=0.5).fit(X, draw.integers(0, 2, 200))
-    return estimators.render_model(model)
+    recipe = pipeline.Recipe("logistic_regression", ("spend",), (), logged=("spend",), calibrated=True)
+    model = pipeline.make_model(recipe, threshold=0.5).fit(X, draw.integers(0, 2, 200))
+    return pickling.render_model(model)
 
 
 # --- killed ------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import sklearn.ensemble  # noqa: F401  (its thread pool must be there before it 
 
 from risk.data import profiles
 from risk.data.schema import Schema
-from risk.model import decomposition, estimators
+from risk.model import decomposition, pipeline
 from risk.model.card import describe_features
 from risk.prediction import redundancy
 from risk.prediction.effects import Explainer
@@ -29,7 +29,7 @@ def make_card(X, y):
 
 
 def fit(X, y, recipe):
-    return estimators.make_estimator(recipe, threshold=float(y.mean()), n_rows=len(y)).fit(X, y)
+    return pipeline.make_model(recipe, threshold=float(y.mean()), n_rows=len(y)).fit(X, y)
 
 
 def make_explainer(X, y, recipe, table=None):

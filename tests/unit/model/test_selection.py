@@ -10,8 +10,8 @@ from scipy import stats
 from threadpoolctl import threadpool_limits
 
 from risk.metrics import cross_validation
-from risk.model import estimators, selection, thresholds
-from risk.model.estimators import Recipe
+from risk.model import estimators, pipeline, selection, thresholds
+from risk.model.pipeline import Recipe
 from risk.model.thresholds import ThresholdRule
 
 BALANCED = ThresholdRule("balanced")
@@ -148,7 +148,7 @@ def test_five_rows_are_enough_to_train_on(rule, estimator):
     y = np.array([1, 0, 1, 0, 0])
     recipe = Recipe("", ("flat", "skewed"), ("word",))
     choice = selection.choose(X, y, recipe, estimator, rule, np.arange(5))
-    model = estimators.make_estimator(choice.recipe, threshold=choice.threshold).fit(X, y)
+    model = pipeline.make_model(choice.recipe, threshold=choice.threshold).fit(X, y)
     assert set(model.predict(X)) <= {0, 1} and 0 < choice.threshold < 1
 
 

@@ -23,7 +23,7 @@ from risk.engines.frame_reader import OddError
 from risk.errors import DatasetError
 from risk.limits import Room
 from risk.model import estimators
-from risk.model.estimators import Recipe
+from risk.model.pipeline import Recipe
 from risk.prediction import batch
 from risk.prediction.predictor import Predictor
 

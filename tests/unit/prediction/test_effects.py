@@ -13,7 +13,7 @@ from mixed_rows import NUMBERS, TEXTS, make_rows
 from scipy.special import expit, logit
 
 from risk.model import decomposition, estimators
-from risk.model.estimators import Recipe
+from risk.model.pipeline import Recipe
 from risk.prediction import baselines
 from risk.prediction.effects import Explainer
 

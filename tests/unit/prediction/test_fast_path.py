@@ -14,7 +14,7 @@ from sklearn.preprocessing import OneHotEncoder
 
 from risk.data.frames import frame_of
 from risk.model import decomposition, estimators
-from risk.model.estimators import Recipe
+from risk.model.pipeline import Recipe
 from risk.prediction import fast_path
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -12,7 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
 from risk.model import estimators
-from risk.model.estimators import Recipe
+from risk.model.pipeline import Recipe
 from risk.prediction.predictor import Predictor
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -10,7 +10,7 @@ from mixed_rows import NUMBERS, TEXTS, make_rows
 from scipy.special import expit
 
 from risk.model import decomposition, estimators
-from risk.model.estimators import Recipe
+from risk.model.pipeline import Recipe
 from risk.prediction import baselines, reasons
 from risk.prediction.effects import Explainer
 

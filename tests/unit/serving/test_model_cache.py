@@ -10,7 +10,7 @@ from mixed_rows import KINDS, NUMBERS, TEXTS, make_rows
 from threadpoolctl import ThreadpoolController
 
 from risk.model import estimators
-from risk.model.estimators import Recipe
+from risk.model.pipeline import Recipe
 from risk.model.registry import Release
 from risk.prediction.predictor import Predictor
 from risk.serving import model_cache

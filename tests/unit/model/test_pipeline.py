@@ -10,8 +10,8 @@ from sklearn.base import clone
 from threadpoolctl import threadpool_limits
 
 from risk.errors import ConfigError
-from risk.model import estimators
-from risk.model.estimators import Recipe
+from risk.model import estimators, pickling, pipeline
+from risk.model.pipeline import Recipe
 
 RECIPE = Recipe(estimators.LINEAR, ("size", "age"), ("plan",))
 
@@ -32,7 +32,7 @@ def make_rows(n=400, seed=0):
 
 
 def fit(recipe, X, y, threshold=0.5, n_rows=0):
-    return estimators.make_estimator(recipe, threshold=threshold, n_rows=n_rows).fit(X, y)
+    return pipeline.make_model(recipe, threshold=threshold, n_rows=n_rows).fit(X, y)
 
 
 def log_odds(probability):
@@ -59,7 +59,7 @@ def test_a_negative_value_counts_as_zero_on_the_log_scale():
 def test_calibration_keeps_the_ranking_and_the_log_odds_linear(estimator):
     X, y = make_rows()
     model = fit(Recipe(estimator, ("size", "age"), ("plan",), calibrated=True), X, y)
-    plain = clone(estimators.make_pipeline(Recipe(estimator, ("size", "age"), ("plan",)))).fit(X, y)
+    plain = clone(pipeline.make_pipeline(Recipe(estimator, ("size", "age"), ("plan",)))).fit(X, y)
     raw, said = plain.decision_function(X), log_odds(model.predict_proba(X)[:, 1])
     slope, intercept = np.polyfit(raw, said, 1)
     assert slope > 0 and slope * raw + intercept == pytest.approx(said, abs=1e-6)
@@ -68,7 +68,7 @@ def test_calibration_keeps_the_ranking_and_the_log_odds_linear(estimator):
 @pytest.mark.parametrize(("n_rows", "n_folds"), [(50_000, 5), (50_001, 2)])
 def test_large_tables_are_calibrated_with_fewer_folds(n_rows, n_folds):
     recipe = Recipe(estimators.LINEAR, ("size",), (), calibrated=True)
-    model = estimators.make_estimator(recipe, threshold=0.5, n_rows=n_rows)
+    model = pipeline.make_model(recipe, threshold=0.5, n_rows=n_rows)
     assert model.estimator.cv.get_n_splits() == n_folds
 
 
@@ -82,29 +82,29 @@ def test_the_threshold_is_inside_and_a_client_on_it_leaves():
 @pytest.mark.parametrize("n_texts", [7, 8])
 def test_only_wide_tables_are_fitted_by_the_solver_that_holds_no_square_of_them(n_texts):
     recipe = Recipe(estimators.LINEAR, (), tuple(f"t{k}" for k in range(n_texts)))
-    assert estimators.make_pipeline(recipe)[-1].solver == ("newton-cholesky" if n_texts == 7 else "lbfgs")
+    assert pipeline.make_pipeline(recipe)[-1].solver == ("newton-cholesky" if n_texts == 7 else "lbfgs")
 
 
 def test_parameters_overrule_ours_and_unknown_ones_are_named():
-    model = estimators.make_pipeline(
+    model = pipeline.make_pipeline(
         Recipe(estimators.LINEAR, ("a",), (), params={"solver": "liblinear", "C": 2.0})
     )
     assert (model[-1].solver, model[-1].C) == ("liblinear", 2.0)
     with pytest.raises(ConfigError, match="hist_gradient_boosting has no parameter 'C'"):
-        estimators.make_pipeline(Recipe(estimators.BOOSTED, ("a",), (), params={"C": 2.0}))
+        pipeline.make_pipeline(Recipe(estimators.BOOSTED, ("a",), (), params={"C": 2.0}))
 
 
 def test_what_scikit_learn_refuses_is_blamed_on_the_parameters_only_where_there_are_some():
-    with pytest.raises(ConfigError, match=r"model\.params: no such C"), estimators.blaming({"C": -1}):
+    with pytest.raises(ConfigError, match=r"model\.params: no such C"), pipeline.blaming({"C": -1}):
         raise ValueError("no such C")
-    with pytest.raises(ValueError, match="a bug"), estimators.blaming({}):
+    with pytest.raises(ValueError, match="a bug"), pipeline.blaming({}):
         raise ValueError("a bug")
 
 
 def test_equal_models_have_equal_bytes_and_the_bytes_make_the_model_again():
     X, y = make_rows()
     recipe = Recipe(estimators.LINEAR, ("size", "age"), ("plan",), logged=("size",), calibrated=True)
-    data = estimators.render_model(fit(recipe, X, y))
-    assert data == estimators.render_model(fit(recipe, X, y))
+    data = pickling.render_model(fit(recipe, X, y))
+    assert data == pickling.render_model(fit(recipe, X, y))
     model = pickle.loads(data)
     assert np.array_equal(model.predict_proba(X), fit(recipe, X, y).predict_proba(X))
