@@ -6,7 +6,6 @@ that sends one byte a second. Standard library only.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -27,6 +26,8 @@ def within(budget_s: float, work: Callable[[], T], what: str, pulse: Callable[[]
     ServiceError
         When it takes longer; otherwise what `work` raises.
     """
+    import threading  # not needed by a run with nothing new
+
     ended: list[Callable[[], T]] = []
 
     def run() -> None:
