@@ -142,4 +142,4 @@ def _describe_leavers(leavers: LeaverShare, alone: bool) -> list[str]:
 def _describe_predictions(prediction: ColumnShift | None, alpha: float) -> list[str]:
     if prediction is None or not prediction.material or (prediction.p_value or 0.0) > alpha:
         return []
-    return [f"the predicted probabilities moved ({prediction.change}, PSI {prediction.psi:.2f})"]
+    return [f"the predicted probabilities shifted ({prediction.change}, PSI {prediction.psi:.2f})"]

@@ -150,10 +150,10 @@ def _describe_test(test: ScoreTest, drift: bool) -> str:
 
 def _describe_shifted(shifted: Sequence[ColumnShift], n_columns: int) -> str:
     if not shifted:
-        return f"none of {n_columns} columns moved" if n_columns != 1 else "the one column did not move"
+        return f"none of {n_columns} columns shifted" if n_columns != 1 else "the one column did not shift"
     named = ", ".join(f"{shift.column} ({shift.change})" for shift in shifted[:N_NAMED])
     more = f" and {len(shifted) - N_NAMED} more" if len(shifted) > N_NAMED else ""
-    return f"{len(shifted)} of {n_columns} columns moved: {named}{more}"
+    return f"{len(shifted)} of {n_columns} columns shifted: {named}{more}"
 
 
 def format_p_value(p_value: float) -> str:

@@ -153,14 +153,14 @@ def _tell(how: AlertSettings, standing: RunOutcome | None, failure: Alarm | None
 
 @contextmanager
 def _harmless() -> Iterator[None]:
-    """Let no tick fail for a message."""
+    """Let no run fail because of an alert."""
     try:
         yield
     except (PipelineError, OSError) as error:
         said = errors.from_os_error(error) if isinstance(error, OSError) else error
         logs.log("alerts").warning("%s; an alert may be missing, the pipeline goes on", said)
-    except Exception:  # noqa: BLE001  (a bug in telling is none of the tick)
-        logs.log("alerts").exception("this is a bug of ours; the tick itself goes on")
+    except Exception:  # noqa: BLE001  (an error in an alert must not end the run)
+        logs.log("alerts").exception("internal error in an alert; the run itself goes on")
 
 
 def copy_datasets(config: Config, name: str) -> None:

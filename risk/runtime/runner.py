@@ -108,7 +108,7 @@ def _run_script(
         return 143
     except Exception as error:  # noqa: BLE001  (the one place where a bug ends: its traceback and its code)
         end.by(error)
-        logs.log(name).exception("this is a bug of ours; nothing was deployed by half")
+        logs.log(name).exception("internal error; nothing was partially deployed")
         return os.EX_SOFTWARE
 
 

@@ -97,7 +97,7 @@ def test_rows_of_the_same_world_are_no_drift_to_margin_and_auto():
     assert [found.rules[rule].drift for rule in ("score_margin", "auto")] == [False, False]
     assert found.moved == () and found.label_share_alone is False
     assert (found.n, found.n_labelled) == (1_000, 1_000)
-    assert "none of 2 columns moved" in found.rules["auto"].sentence
+    assert "none of 2 columns shifted" in found.rules["auto"].sentence
 
 
 def test_evidence_is_json_and_the_same_each_time():
@@ -141,10 +141,10 @@ def test_covariate_shift_is_seen_by_the_column_even_without_any_label():
     for labels in (y, y * np.nan):
         found = look(X, labels)
         assert found.rules["auto"].drift and found.moved == ("x",)
-        assert "1 of 2 columns moved: x (median" in found.rules["auto"].sentence
+        assert "1 of 2 columns shifted: x (median" in found.rules["auto"].sentence
     assert (found.n, found.n_labelled, found.score) == (500, 0, None)
     assert found.rules["score"].drift is None and found.rules["score_margin"].drift is None
-    assert found.prediction.material and any("predicted probabilities moved" in s for s in found.sentences)
+    assert found.prediction.material and any("predicted probabilities shifted" in s for s in found.sentences)
 
 
 def test_scores_are_of_the_labelled_rows_and_shifts_of_all():
@@ -222,7 +222,7 @@ def test_columns_are_named_most_surprising_first_and_three_at_most():
     shifts = [column(name, p) for name, p in (("a", 0.01), ("b", 0.001), ("c", 0.02), ("d", 0.002))]
     found, opinion = ask(None, *shifts)
     assert [one.column for one in found] == ["b", "d", "a", "c"]
-    assert "4 of 4 columns moved: b (median 1 → 2), d" in opinion.sentence
+    assert "4 of 4 columns shifted: b (median 1 → 2), d" in opinion.sentence
     assert opinion.sentence.endswith("and 1 more") and "c (" not in opinion.sentence
 
 
