@@ -340,8 +340,8 @@ def predict_file(config: Config, path: str, n_reasons: int, output: str | None) 
     request = file_prediction.Request(path, output, n_reasons, config.separator, config.limits)
     if config.engine == "spark":
         cluster = spark_session.connect_proven(config.engine_settings, spark_batch.PACKAGES)
-        sent = spark_batch.Sent(release, config.words, n_reasons)
-        files = file_prediction.predict_on_cluster(request, deployed, sent, cluster, config.spill_folder)
+        task = spark_batch.ExecutorTask(release, config.words, n_reasons)
+        files = file_prediction.predict_on_cluster(request, deployed, task, cluster, config.spill_folder)
     else:
         with one_thread():
             files = [file_prediction.predict_file(request, deployed, config.room)]

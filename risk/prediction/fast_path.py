@@ -237,8 +237,10 @@ def make_forest(classifier: Any) -> Forest | None:
     Trees that split on sets of categories are left to scikit-learn, as is a layout of nodes that a later
     scikit-learn may bring.
     """
-    import treelite.sklearn
-
+    try:
+        import treelite.sklearn
+    except ImportError:  # as on an executor of a cluster; scikit-learn gives the same bits
+        return None
     if classifier.is_categorical_ is not None and np.any(classifier.is_categorical_):
         return None
     try:

@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from risk.data.validation import Rejection
     from risk.engines.spark_session import Cluster
     from risk.prediction.predictor import Predictor
-    from risk.prediction.spark_batch import Sent
+    from risk.prediction.spark_batch import ExecutorTask
 
 STANDARD = "-"
 
 
 @dataclass(frozen=True)
 class PredictedFile:
-    """What became of the rows of one file."""
+    """Counts of the rows of one file, and its bad rows."""
 
     name: str
     n_rows: int
@@ -81,13 +81,13 @@ def predict_file(request: Request, predictor: Predictor, room: Room) -> Predicte
 
 
 def predict_on_cluster(
-    request: Request, predictor: Predictor, sent: Sent, cluster: Cluster, spill: Path
+    request: Request, predictor: Predictor, task: ExecutorTask, cluster: Cluster, spill: Path
 ) -> list[PredictedFile]:
     """Predict a file into a file, or a folder of files into a new folder, on the executors of a cluster.
 
     Parameters
     ----------
-    sent : Sent
+    task : ExecutorTask
         What each executor needs of the release.
 
     Raises
@@ -119,9 +119,7 @@ def predict_on_cluster(
                 return open_output(request.output, scratch)
             return (target / checked_files[position].name).open("w", encoding="utf-8", newline="")
 
-        done: list[Any] = spark_batch.predict_files(
-            cluster, checked_files, sent, predictor, scratch, open_target
-        )
+        done = spark_batch.predict_files(cluster, checked_files, task, predictor, scratch, open_target)
     return [
         PredictedFile(checked.name, one.n_rows, one.n_leaving, one.rejected)
         for checked, one in zip(checked_files, done, strict=True)

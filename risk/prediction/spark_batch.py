@@ -1,7 +1,7 @@
-"""What does the deployed model say of rows, said on the executors of a cluster?
+"""Predictions computed on the executors of a cluster.
 
 The release is sent to them, and every byte of it is checked there before it is unpickled. Each part of the
-input becomes a part file on shared storage; they are put together in order. The lines are those of `batches`.
+input becomes a part file on shared storage; they are put together in order. The lines are those of `batch`.
 """
 
 from __future__ import annotations
@@ -11,32 +11,31 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain
 from pathlib import Path
 from typing import IO
 
-from risk.data import validation
 from risk.data.csv_check import Checked
 from risk.data.validation import Rejection
 from risk.digests import sha256
 from risk.engines import partitions
 from risk.engines.partitions import Part
 from risk.engines.spark_session import Cluster
-from risk.errors import ArtifactError, DatasetError, ServiceError
+from risk.errors import ArtifactError, ServiceError
 from risk.files import render_json
 from risk.model import registry
 from risk.model.registry import Release
-from risk.prediction.csv_output import render_header, render_lines
+from risk.prediction import csv_output
+from risk.prediction.csv_output import FileSummary
 from risk.prediction.predictor import Predictor
 from risk.prediction.wording import Words
 
-CHUNK_ROWS = 10_000
 PACKAGES = ("numpy", "pandas", "scikit-learn", "scipy", "threadpoolctl")
 
 
 @dataclass(frozen=True)
-class Sent:
-    """What executors are sent: the deployed release, what columns are called, and how much is asked."""
+class ExecutorTask:
+    """What executors are sent: the deployed release, the reader's names of columns, and how many reasons."""
 
     release: Release = field(repr=False)
     words: Mapping[str, Mapping[str, str]] = field(repr=False)
@@ -44,33 +43,22 @@ class Sent:
 
 
 @dataclass(frozen=True)
-class Said:
-    """What became of the rows of one part; the lines of rejected ones are counted from its start."""
+class PartSummary:
+    """The counts of one part; the lines of rejected rows are counted from its start."""
 
     number: int
-    n_rows: int
-    n_leaving: int
-    rejected: list[Rejection]
-
-
-@dataclass
-class Told:
-    """What became of the rows of a file."""
-
-    n_rows: int = 0
-    n_leaving: int = 0
-    rejected: list[Rejection] = field(default_factory=list)
+    summary: FileSummary
 
 
 def predict_files(
     cluster: Cluster,
     files: Sequence[Checked],
-    sent: Sent,
+    task: ExecutorTask,
     predictor: Predictor,
     folder: Path,
     open_output: Callable[[int], contextlib.AbstractContextManager[IO[str]]],
-) -> list[Told]:
-    """Write what the model says of each good row of checked files.
+) -> list[FileSummary]:
+    """Write a line of predictions for each good row of checked files.
 
     Parameters
     ----------
@@ -85,59 +73,63 @@ def predict_files(
         When a file is no table, or lacks a column that the model needs.
     """
     for checked in files:
-        reason = checked.refusal or validation.refuse_header(checked.header, predictor.schema.features)
-        if reason:
-            raise DatasetError(f"{checked.name}: {reason}")
-    cut = partitions.cut(enumerate(files))
-    first = number_rows(cluster, cut)
-    broadcast, place = cluster.context.broadcast(sent), str(folder)
-    digest = sha256(render_json(sent.release.manifest).encode())
-
-    def say(packed: Iterator[list[Part]]) -> Iterator[Said]:
-        return say_parts(chain_parts(packed), broadcast.value, digest, first, place)
-
-    packed = partitions.pack(cut)
-    rdd = cluster.context.parallelize(packed, max(len(packed), 1)).mapPartitions(say)
-    found = {said.number: said for said in cluster.work(rdd.collect)}
-    return [
-        join(checked, [(part, found[part.number]) for part in cut if part.file_no == file_no],
-             predictor, folder, open_output(file_no), sent.n_reasons)
-        for file_no, checked in enumerate(files)
-    ]  # fmt: skip
+        csv_output.check_header(checked, predictor)
+    parts = partitions.cut(enumerate(files))
+    summaries = predict_on_executors(cluster, parts, task, folder)
+    joined = []
+    for file_no, checked in enumerate(files):
+        header = csv_output.render_header(csv_output.ids_of(checked.header, predictor), task.n_reasons)
+        own = [(part, summaries[part.number]) for part in parts if part.file_no == file_no]
+        with open_output(file_no) as out:
+            out.write(header)
+            joined.append(join_parts(own, folder, out))
+    return joined
 
 
-def chain_parts(packed: Iterable[list[Part]]) -> Iterator[Part]:
-    """Give part after part."""
-    for some in packed:
-        yield from some
+def predict_on_executors(
+    cluster: Cluster, parts: Sequence[Part], task: ExecutorTask, folder: Path
+) -> dict[int, FileSummary]:
+    """Let executors write a file for each part; give their counts by the number of the part."""
+    first = number_rows(cluster, parts)
+    broadcast, place = cluster.context.broadcast(task), str(folder)
+    digest = sha256(render_json(task.release.manifest).encode())
+
+    def predict(packed: Iterator[list[Part]]) -> Iterator[PartSummary]:
+        return predict_parts(chain.from_iterable(packed), broadcast.value, digest, first, place)
+
+    packed = partitions.pack(parts)
+    rdd = cluster.context.parallelize(packed, max(len(packed), 1)).mapPartitions(predict)
+    return {one.number: one.summary for one in cluster.work(rdd.collect)}
 
 
-def number_rows(cluster: Cluster, cut: Sequence[Part]) -> dict[int, int]:
-    """Say of every part which number its first row has in the file; only files of several parts are read."""
-    several = [part for part in cut if part.start or part.stop < part.size]
+def number_rows(cluster: Cluster, parts: Sequence[Part]) -> dict[int, int]:
+    """Number the first row of every part in its file; only files of several parts are read."""
+    several = [part for part in parts if part.start or part.stop < part.size]
     counts: dict[int, int] = {}
     if several:
 
         def count(packed: Iterator[list[Part]]) -> Iterator[tuple[int, int]]:
-            return ((part.number, sum(1 for _ in partitions.read_rows(part))) for part in chain_parts(packed))
+            return (
+                (part.number, sum(1 for _ in partitions.read_rows(part)))
+                for part in chain.from_iterable(packed)
+            )
 
         packed = partitions.pack(several)
-        counts = dict(
-            cluster.work(cluster.context.parallelize(packed, len(packed)).mapPartitions(count).collect)
-        )
+        rdd = cluster.context.parallelize(packed, len(packed)).mapPartitions(count)
+        counts = dict(cluster.work(rdd.collect))
     first: dict[int, int] = {}
     at = 1
-    for part in cut:
+    for part in parts:
         at = at if part.start else 1
         first[part.number] = at
         at += counts.get(part.number, 0)
     return first
 
 
-def say_parts(
-    found: Iterable[Part], sent: Sent, digest: str, first: Mapping[int, int], folder: str
-) -> Iterator[Said]:
-    """On an executor: check the release, let it speak of parts, and write a file for each.
+def predict_parts(
+    parts: Iterable[Part], task: ExecutorTask, digest: str, first: Mapping[int, int], folder: str
+) -> Iterator[PartSummary]:
+    """On an executor: check and load the release, and write a file of predictions for each part.
 
     Raises
     ------
@@ -147,72 +139,43 @@ def say_parts(
     import sklearn.ensemble  # noqa: F401  (its thread pool must be there before it can be limited)
     from threadpoolctl import threadpool_limits
 
-    release = sent.release
+    release = task.release
     try:
         registry.verify(release, digest)
         model = registry.unpickle(release, Path("release"))
     except ArtifactError as error:
         raise ServiceError(f"on {os.uname().nodename}: {error}") from error
-    predictor = Predictor.from_release(release, model, Words(sent.words))
+    predictor = Predictor.from_release(release, model, Words(task.words))
     with threadpool_limits(1):
-        for part in found:
-            yield say_part(part, predictor, sent.n_reasons, first[part.number], Path(folder))
+        for part in parts:
+            summary = predict_part(part, predictor, task.n_reasons, first[part.number], Path(folder))
+            yield PartSummary(part.number, summary)
 
 
-def say_part(part: Part, predictor: Predictor, n_reasons: int, first: int, folder: Path) -> Said:
+def predict_part(part: Part, predictor: Predictor, n_reasons: int, first: int, folder: Path) -> FileSummary:
     """Write the lines of one part; whole or not at all, for another executor may do the same."""
-    import numpy as np
-
-    from risk.data.frames import to_frame
-
-    schema, ids = predictor.schema, ids_of(part.header, predictor)
-    wanted = (*schema.features, *ids)
-    n_rows = n_leaving = 0
-    rejected: list[Rejection] = []
-    path = folder / f"{part.number:09d}"
     temporary = folder / f".{part.number:09d}-{os.uname().nodename}-{os.getpid()}"
-    found = partitions.read_rows(part)
+    chunks = csv_output.sort_chunks(partitions.read_rows(part), part.header, predictor, first=first)
     with temporary.open("w", encoding="utf-8", newline="") as out:
-        while chunk := list(islice(found, CHUNK_ROWS)):
-            taken = validation.sort_rows(chunk, part.header, wanted, schema)
-            rejected += taken.rejected
-            if taken.good:
-                numbers = np.array(taken.places, dtype=np.int64) + first
-                texts = [np.array([row[name] or None for row in taken.good], dtype=object) for name in ids]
-                X = to_frame(taken.good, schema)
-                lines, n = render_lines(predictor, numbers, X, texts, n_reasons)
-                out.write(lines)
-                n_rows += len(numbers)
-                n_leaving += n
-            first += len(chunk)
-    temporary.replace(path)
-    return Said(part.number, n_rows, n_leaving, rejected)
+        summary = csv_output.write_predictions(chunks, predictor, out, n_reasons)
+    temporary.replace(_path_of(part, folder))
+    return summary
 
 
-def ids_of(header: Sequence[str], predictor: Predictor) -> list[str]:
-    """Name the id columns that a file has."""
-    return [name for name in predictor.schema.ids if name in header]
+def _path_of(part: Part, folder: Path) -> Path:
+    return folder / f"{part.number:09d}"
 
 
-def join(
-    checked: Checked,
-    found: Sequence[tuple[Part, Said]],
-    predictor: Predictor,
-    folder: Path,
-    output: contextlib.AbstractContextManager[IO[str]],
-    n_reasons: int,
-) -> Told:
+def join_parts(parts: Sequence[tuple[Part, FileSummary]], folder: Path, out: IO[str]) -> FileSummary:
     """Put the part files of one file together, in order."""
-    told = Told()
-    with output as out:
-        out.write(render_header(ids_of(checked.header, predictor), n_reasons))
-        for part, said in found:
-            with (folder / f"{part.number:09d}").open(encoding="utf-8", newline="") as lines:
-                shutil.copyfileobj(lines, out)
-            before = partitions.count_lines(part) if said.rejected else 0
-            told.rejected += [
-                Rejection(one.line + before, one.column, one.value, one.reason) for one in said.rejected
-            ]
-            told.n_rows += said.n_rows
-            told.n_leaving += said.n_leaving
-    return told
+    total = FileSummary()
+    for part, summary in parts:
+        with _path_of(part, folder).open(encoding="utf-8", newline="") as lines:
+            shutil.copyfileobj(lines, out)
+        before = partitions.count_lines(part) if summary.rejected else 0
+        total.rejected += [
+            Rejection(one.line + before, one.column, one.value, one.reason) for one in summary.rejected
+        ]
+        total.n_rows += summary.n_rows
+        total.n_leaving += summary.n_leaving
+    return total

@@ -424,12 +424,12 @@ def test_a_release_that_was_changed_on_its_way_says_nothing(old_world, cluster, 
         (release._replace(files=files), "was changed"),
         (release, "another one"),
     ):
-        sent = spark_batch.Sent(changed, {}, 0)
+        sent = spark_batch.ExecutorTask(changed, {}, 0)
         known = digest if changed is not release else digest[::-1]
         rdd = cluster.context.parallelize([1], 1)
         with pytest.raises(ServiceError, match=wanted):
             cluster.work(
                 lambda sent=sent, known=known, rdd=rdd: rdd.mapPartitions(
-                    lambda _: spark_batch.say_parts([], sent, known, {}, "")
+                    lambda _: spark_batch.predict_parts([], sent, known, {}, "")
                 ).collect()
             )

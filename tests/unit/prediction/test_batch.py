@@ -1,4 +1,4 @@
-"""What the model says of the rows of a file: both ways of reading give the same, bad rows are told."""
+"""Predictions of the rows of a file: both ways of reading give the same, bad rows are reported."""
 
 import csv
 import io
@@ -54,13 +54,13 @@ def predictor(request):
 
 
 def predict(predictor, data, way="either", n_reasons=3):
-    """Give the answer and what was told of a CSV of these bytes."""
+    """Give the answer and the summary for a CSV of these bytes."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "clients.csv"
         path.write_bytes(data)
         checked, out = csv_check.check(path, SCHEMA.columns), io.StringIO()
         if way == "either":
-            told = batch.predict_file(
+            summary = batch.predict_file(
                 checked, predictor, out, n_reasons=n_reasons, room=Room(Path(folder) / "spill")
             )
         else:
@@ -69,16 +69,16 @@ def predict(predictor, data, way="either", n_reasons=3):
                 if way == "exact"
                 else batch.read_fast(checked, predictor, Room(Path(folder) / "spill"))
             )
-            told = batch._write(read, checked, predictor, out, n_reasons)
-        return out.getvalue(), told
+            summary = batch.write_file(read, checked, predictor, out, n_reasons)
+        return out.getvalue(), summary
 
 
 def parse(answer):
     return list(csv.DictReader(io.StringIO(answer)))
 
 
-def test_each_row_has_a_line_with_what_the_model_says_of_it(predictor):
-    answer, told = predict(predictor, b'plan,client,size\na,ACME,80\n,"B, Inc.",\nc,=C,3\n')
+def test_each_row_has_a_line_with_its_prediction(predictor):
+    answer, summary = predict(predictor, b'plan,client,size\na,ACME,80\n,"B, Inc.",\nc,=C,3\n')
     lines = parse(answer)
     assert list(lines[0]) == [
         "row",
@@ -96,14 +96,14 @@ def test_each_row_has_a_line_with_what_the_model_says_of_it(predictor):
     assert [float(one["probability"]) for one in lines] == pytest.approx(said, abs=5e-5)
     assert [int(one["class"]) for one in lines] == predictor.model.predict(X).tolist()
     assert lines[0]["reason_1"].startswith("size 80, usually ") and lines[0]["risk"] in ("high", "medium")
-    assert (told.n_rows, told.n_leaving, told.rejected) == (3, sum(predictor.model.predict(X)), [])
+    assert (summary.n_rows, summary.n_leaving, summary.rejected) == (3, sum(predictor.model.predict(X)), [])
 
 
-def test_bad_rows_are_left_out_and_told_with_line_column_and_reason():
+def test_bad_rows_are_left_out_and_reported_with_line_column_and_reason():
     data = b'client,size,plan\nA,1,a\nB,many,a\n"C\nc",2,b\nD,3\nE,1e101,a\n\nF,4,a\n'
-    answer, told = predict(make_predictor(), data)
+    answer, summary = predict(make_predictor(), data)
     assert [(one["row"], one["client"]) for one in parse(answer)] == [("1", "A"), ("3", "C\nc"), ("6", "F")]
-    assert [(one.line, one.column, one.reason) for one in told.rejected] == [
+    assert [(one.line, one.column, one.reason) for one in summary.rejected] == [
         (3, "size", "is not a number"),
         (6, "", "has 2 cells where the header has 3"),
         (7, "size", "is too large"),
@@ -167,13 +167,13 @@ def test_both_ways_of_reading_give_the_same(rows, separator):
 KEPT: list = []
 
 
-def test_rows_stay_in_order_over_many_chunks_and_something_odd_at_the_end_starts_anew(monkeypatch):
+def test_rows_stay_in_order_over_many_chunks_and_something_odd_at_the_end_starts_again(monkeypatch):
     monkeypatch.setattr(frame_reader, "VECTORS", 1)
     n = 20_000
     data = "".join(["client,size,plan\n", *(f"client {k},{k % 90},a\n" for k in range(n))])
     predictor = make_predictor()
-    answer, told = predict(predictor, data.encode(), "fast", 0)
+    answer, summary = predict(predictor, data.encode(), "fast", 0)
     assert [line.split(",")[1] for line in answer.splitlines()[1:]] == [f"client {k}" for k in range(n)]
-    assert told.n_rows == n
-    again, told = predict(predictor, (data + "last,x,a\n").encode(), n_reasons=0)
-    assert again == answer and [one.line for one in told.rejected] == [n + 2]
+    assert summary.n_rows == n
+    again, summary = predict(predictor, (data + "last,x,a\n").encode(), n_reasons=0)
+    assert again == answer and [one.line for one in summary.rejected] == [n + 2]
