@@ -53,6 +53,7 @@ IDLE = (
     "risk/runtime/signals.py",
     "risk/timeouts.py",
     "risk/model/registry.py",
+    "risk/model/choices.py",
     "risk/history/outbox.py",
     "risk/history/dialects.py",
     "risk/monitoring/rules.py",

@@ -14,12 +14,12 @@ import numpy as np
 from risk.metrics import paired_comparison, significance
 from risk.metrics.paired_comparison import DiscordantPairs, PairedDifference
 from risk.model import registry
+from risk.model.choices import BETTER, NONE, NOT_WORSE
+from risk.model.choices import GATES as GATES
 
 if TYPE_CHECKING:
     import pandas as pd
 
-NOT_WORSE, BETTER, NONE = "not_worse", "better", "none"
-RULES = (NOT_WORSE, BETTER, NONE)
 PROMOTE, HOLD = "PROMOTE", "HOLD"
 HELD_BACK, TEST_DATA = "new rows that neither model has seen", "test data"
 MIN_ROWS, MIN_PER_CLASS = 30, 5
@@ -160,8 +160,8 @@ def _apply_rule(
     rule: str, alpha: float, auc: PairedDifference | None, n: int, n_positive: int
 ) -> tuple[str | None, str]:
     """Decide from the difference in AUC, and give the reason."""
-    if rule not in RULES:
-        raise ValueError(f"there is no gate {rule!r}; the gates are {', '.join(RULES)}")
+    if rule not in GATES:
+        raise ValueError(f"there is no gate {rule!r}; the gates are {', '.join(GATES)}")
     if rule == NONE:
         return PROMOTE, "there is no gate"
     if auc is None:

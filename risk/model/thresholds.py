@@ -9,7 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-BALANCED, F1, COST = "balanced", "f1", "cost"
+from risk.model.choices import BALANCED as BALANCED
+from risk.model.choices import COST as COST
+from risk.model.choices import F1 as F1
 
 
 @dataclass(frozen=True)

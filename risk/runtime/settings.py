@@ -1,4 +1,4 @@
-"""Where is everything, and how is it wanted: one typed, checked reading of config.json."""
+"""The typed, checked reading of config.json: values, folders and files."""
 
 from __future__ import annotations
 
@@ -23,11 +23,23 @@ if TYPE_CHECKING:
     from risk.engines.base import EngineSettings
 
 STATE_FOLDER = ".state"
+
 SECRETS = ("RISK_DATABASE_URL", "RISK_MODEL_KEY", "RISK_API_TOKEN", *alert_channels.SECRETS)
 
 
-class Config(NamedTuple):
-    """Everything a script needs to know; every path is absolute.
+class _File:
+    """The path of a file in a folder of `Config`."""
+
+    def __init__(self, folder: str, name: str) -> None:
+        self.folder, self.name = folder, name
+
+    def __get__(self, config: Any, owner: type | None = None) -> Path:
+        folder: Path = getattr(config, self.folder)
+        return folder / self.name
+
+
+class ConfigValues(NamedTuple):
+    """What config.json, its defaults and the environment say; every path is absolute.
 
     `missing_ids_allowed` is true where `id_columns` is the default, which the data may lack.
     """
@@ -78,17 +90,46 @@ class Config(NamedTuple):
     alerts: AlertSettings
     secrets: dict[str, str]
 
+
+class Config(ConfigValues):
+    """Everything a script needs to know: the values, and what lies where."""
+
     def __repr__(self) -> str:
         return f"Config({self.path})"  # without passwords
 
     # What lies where (DESIGN 4); the names of files stand here and nowhere else.
-    @property
-    def final_data(self) -> Path:
-        return self.output_folder / "finaldata.csv"
+    final_data = _File("output_folder", "finaldata.csv")
+    ledger = _File("output_folder", ".finaldata.json")
+    ingested_files = _File("output_folder", "ingestedfiles.txt")
+    rejected_rows = _File("output_folder", "rejectedrows.csv")
+    trained_model = _File("output_model", "trainedmodel.pkl")
+    model_card = _File("output_model", "modelcard.json")
+    gate_verdict = _File("output_model", "verdict.json")
+    trained_on = _File("output_model", ".ingestedfiles.txt")
+    latest_score = _File("output_model", "latestscore.txt")
+    metrics = _File("output_model", "metrics.json")
+    diagnostics = _File("output_model", "diagnostics.json")
+    trends = _File("output_model", "trends.json")
+    report = _File("output_model", "report.json")
+    report_page = _File("output_model", "report.html")
+    at_risk = _File("output_model", "atrisk.csv")
+    summary_report = _File("output_model", "summary_report.pdf")
+    confusion_matrix = _File("output_model", "confusionmatrix.png")
+    time_trends = _File("output_model", "timetrends.png")
+    api_returns = _File("output_model", "apireturns.txt")
+    state_folder = _File("root", STATE_FOLDER)
+    lock = _File("state_folder", "lock")
+    tick_state = _File("state_folder", "tick.json")
+    input_digests = _File("state_folder", "inputs.json")
+    awaited = _File("state_folder", "awaited.bin")
+    outbox = _File("state_folder", "outbox")
+    package_cache = _File("state_folder", "packages.json")
+    log_file = _File("root", "logs/pipeline.log")
+    request_log = _File("root", "logs/api.log")
 
     @property
-    def ledger(self) -> Path:
-        return self.output_folder / ".finaldata.json"
+    def requirements(self) -> Path:
+        return Path(__file__).resolve().parents[2] / "requirements.txt"
 
     @property
     def known_rows(self) -> Place:
@@ -96,114 +137,6 @@ class Config(NamedTuple):
 
         index = self.output_folder / ".finaldata.known.json"
         return Place(self.final_data, index, self.state_folder / "rows.key")
-
-    @property
-    def ingested_files(self) -> Path:
-        return self.output_folder / "ingestedfiles.txt"
-
-    @property
-    def rejected_rows(self) -> Path:
-        return self.output_folder / "rejectedrows.csv"
-
-    @property
-    def trained_model(self) -> Path:
-        return self.output_model / "trainedmodel.pkl"
-
-    @property
-    def model_card(self) -> Path:
-        return self.output_model / "modelcard.json"
-
-    @property
-    def gate_verdict(self) -> Path:
-        return self.output_model / "verdict.json"
-
-    @property
-    def trained_on(self) -> Path:
-        return self.output_model / ".ingestedfiles.txt"
-
-    @property
-    def latest_score(self) -> Path:
-        return self.output_model / "latestscore.txt"
-
-    @property
-    def metrics(self) -> Path:
-        return self.output_model / "metrics.json"
-
-    @property
-    def diagnostics(self) -> Path:
-        return self.output_model / "diagnostics.json"
-
-    @property
-    def trends(self) -> Path:
-        return self.output_model / "trends.json"
-
-    @property
-    def report(self) -> Path:
-        return self.output_model / "report.json"
-
-    @property
-    def report_page(self) -> Path:
-        return self.output_model / "report.html"
-
-    @property
-    def at_risk(self) -> Path:
-        return self.output_model / "atrisk.csv"
-
-    @property
-    def summary_report(self) -> Path:
-        return self.output_model / "summary_report.pdf"
-
-    @property
-    def confusion_matrix(self) -> Path:
-        return self.output_model / "confusionmatrix.png"
-
-    @property
-    def time_trends(self) -> Path:
-        return self.output_model / "timetrends.png"
-
-    @property
-    def api_returns(self) -> Path:
-        return self.output_model / "apireturns.txt"
-
-    @property
-    def state_folder(self) -> Path:
-        return self.root / STATE_FOLDER
-
-    @property
-    def lock(self) -> Path:
-        return self.state_folder / "lock"
-
-    @property
-    def tick_state(self) -> Path:
-        return self.state_folder / "tick.json"
-
-    @property
-    def input_digests(self) -> Path:
-        return self.state_folder / "inputs.json"
-
-    @property
-    def awaited(self) -> Path:
-        return self.state_folder / "awaited.bin"
-
-    @property
-    def outbox(self) -> Path:
-        return self.state_folder / "outbox"
-
-    @property
-    def package_cache(self) -> Path:
-        return self.state_folder / "packages.json"
-
-    @property
-    def log_file(self) -> Path:
-        return self.root / "logs" / "pipeline.log"
-
-    @property
-    def request_log(self) -> Path:
-        return self.root / "logs" / "api.log"
-
-    @property
-    def requirements(self) -> Path:
-        return Path(__file__).resolve().parents[2] / "requirements.txt"
 
     @property
     def room(self) -> Room:
@@ -248,7 +181,7 @@ class Config(NamedTuple):
         return self.max_body_mb * 1024 * 1024
 
     def row_key(self) -> str:
-        """Say what shapes a row; another answer means that the table must be compiled anew."""
+        """Give what shapes a row; if it changes, the table must be compiled again."""
         shape = {
             "target_column": self.target_column,
             "positive_label": self.positive_label,
@@ -259,7 +192,7 @@ class Config(NamedTuple):
         return json.dumps(shape, sort_keys=True)
 
     def other_key(self) -> str:
-        """Say what shapes models and verdicts but no row; a change waits for new data."""
+        """Give what shapes models and verdicts but no row; a change waits for new data."""
         costs = [self.call_cost, self.loss_cost] if self.threshold == "cost" else []
         shape = [self.estimator, self.random_state, self.threshold, self.params, self.drift_rule, *costs]
         if self.max_training_rows != settings_schema.DEFAULTS["max_training_rows"]:
@@ -291,9 +224,9 @@ def load_config(path: str | os.PathLike[str]) -> Config:
 
 
 def find_alerts(path: str | os.PathLike[str]) -> AlertSettings | None:
-    """Find whom to tell that config.json is wrong: what of `alerts` is right counts, else the default.
+    """Find who is alerted that config.json is wrong: what of `alerts` is right counts, else the default.
 
-    None where the folder of config.json has never seen a tick.
+    None where the folder of config.json has never seen a run.
     """
     path = Path(os.path.abspath(path))  # noqa: PTH100
     if not (path.parent / STATE_FOLDER).is_dir():
@@ -306,8 +239,8 @@ def find_alerts(path: str | os.PathLike[str]) -> AlertSettings | None:
     given = given if isinstance(given, dict) else {}
     values = {name: given.get(name, value) for name, value in defaults.items()}
     for name, value in values.items():
-        rule, _ = settings_schema.ALERT_RULES[f"alerts.{name}"]
-        values[name] = value if rule(value) else defaults[name]
+        is_valid = settings_schema.SETTINGS[f"alerts.{name}"].is_valid
+        values[name] = value if is_valid(value) else defaults[name]
     return _alerts(path.parent, values, _secrets(path.parent, []))
 
 
@@ -344,15 +277,10 @@ def _no_repeated_key(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return result
 
 
-def _setting(value: str | int | float | bool) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
 def _secrets(root: Path, problems: list[str]) -> dict[str, str]:
     """Read `RISK_*` from the environment, else from risk.env: cron, shell and server agree."""
-    found = _env_file(root / "risk.env", problems)
-    found.update({name: os.environ[name] for name in SECRETS if os.environ.get(name)})
-    return found
+    environment = {name: os.environ[name] for name in SECRETS if os.environ.get(name)}
+    return _env_file(root / "risk.env", problems) | environment
 
 
 def _env_file(path: Path, problems: list[str]) -> dict[str, str]:
@@ -368,7 +296,7 @@ def _env_file(path: Path, problems: list[str]) -> dict[str, str]:
     except (OSError, UnicodeDecodeError) as error:
         problems.append(f"risk.env: cannot be read ({getattr(error, 'strerror', 'it is not UTF-8')})")
         return {}
-    found = {}
+    secrets = {}
     for number, line in enumerate(lines, start=1):
         name, equals, value = line.strip().partition("=")
         if not name or name.startswith("#"):
@@ -377,18 +305,8 @@ def _env_file(path: Path, problems: list[str]) -> dict[str, str]:
         if not equals or name not in SECRETS:
             problems.append(f"risk.env: line {number} is not NAME=VALUE with one of {', '.join(SECRETS)}")
         else:
-            found[name] = value.strip().strip("'\"")
-    return {name: value for name, value in found.items() if value}
-
-
-def _label(value: str | int | float | bool | None) -> str | None:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return None if value is None else str(value).strip()
-
-
-def _cost(value: float | None) -> float | None:
-    return None if value is None else float(value)
+            secrets[name] = value.strip().strip("'\"")
+    return {name: value for name, value in secrets.items() if value}
 
 
 def _database_url(root: Path, url: str) -> str:
@@ -398,55 +316,18 @@ def _database_url(root: Path, url: str) -> str:
 
 
 def _freeze(path: Path, raw: dict[str, Any], values: dict[str, Any], secrets: dict[str, str]) -> Config:
+    """Fill the fields of `Config`: most from one key each, the others from several."""
     root = path.parent
-    folders = {key: Path(os.path.normpath(root / raw[key])) for key in settings_schema.FOLDER_KEYS}
-    spill = values["engine.spill_folder"]
-    return Config(
-        path=path,
-        root=root,
-        input_folder=folders["input_folder_path"],
-        output_folder=folders["output_folder_path"],
-        test_data=folders["test_data_path"],
-        output_model=folders["output_model_path"],
-        prod_deployment=folders["prod_deployment_path"],
-        target_column=values["target_column"].strip(),
-        positive_label=_label(values["positive_label"]),
-        id_columns=tuple(values["id_columns"]),
-        missing_ids_allowed="id_columns" not in raw,
-        ignore_columns=tuple(values["ignore_columns"]),
-        separator=settings_schema.SEPARATORS[values["separator"]] if values["separator"] else None,
-        estimator=values["model.estimator"],
-        random_state=values["model.random_state"],
-        threshold=values["model.threshold"],
-        call_cost=_cost(values["model.call_cost"]),
-        loss_cost=_cost(values["model.loss_cost"]),
-        params=values["model.params"],
-        drift_rule=values["drift.rule"],
-        alpha=values["drift.alpha"],
-        gate=values["deployment.gate"],
-        keep_releases=values["deployment.keep_releases"],
-        database_url=_database_url(root, secrets.get("RISK_DATABASE_URL", values["database_url"])),
-        store_datasets=values["store_datasets"],
-        keep_days=values["keep_days"],
-        engine=values["engine.name"],
-        memory_limit=values["engine.memory_limit"],
-        spill_folder=root / spill if spill else root / STATE_FOLDER / "spill",
-        max_training_rows=values["max_training_rows"],
-        spark_master=values["engine.master"],
-        spark_conf={name: _setting(value) for name, value in values["engine.conf"].items()},
-        spark_wait_s=values["engine.wait_s"],
-        host=values["api.host"],
-        port=values["api.port"],
-        workers=values["api.workers"],
-        max_body_mb=values["api.max_body_mb"],
-        limits=Limits(**{name: values[f"limits.{name}"] for name in settings_schema.DEFAULTS["limits"]}),
-        max_rows=values["api.max_rows"],
-        timeout_s=values["api.timeout_s"],
-        top_n=values["report.top_n"],
-        value_column=values["report.value_column"],
-        words=values["report.words"],
-        alerts=_alerts(
-            root, {name: values[f"alerts.{name}"] for name in settings_schema.DEFAULTS["alerts"]}, secrets
-        ),
-        secrets=secrets,
-    )
+    fields = {s.field: s.convert(values[key]) for key, s in settings_schema.SETTINGS.items() if s.field}
+    for key in settings_schema.FOLDER_KEYS:
+        fields[key.removesuffix("_path")] = Path(os.path.normpath(root / raw[key]))
+    fields["missing_ids_allowed"] = "id_columns" not in raw
+    fields["database_url"] = _database_url(root, secrets.get("RISK_DATABASE_URL", fields["database_url"]))
+    fields["spill_folder"] = root / (fields["spill_folder"] or f"{STATE_FOLDER}/spill")
+    fields["limits"] = Limits(**_section(values, "limits"))
+    fields["alerts"] = _alerts(root, _section(values, "alerts"), secrets)
+    return Config(path=path, root=root, secrets=secrets, **fields)
+
+
+def _section(values: dict[str, Any], name: str) -> dict[str, Any]:
+    return {key: values[f"{name}.{key}"] for key in settings_schema.DEFAULTS[name]}

@@ -1,18 +1,20 @@
-"""What may stand in config.json: its keys, their defaults, and whether what is given is right."""
+"""The keys of config.json: their defaults, the fields they fill, and the checks of their values."""
 
 from __future__ import annotations
 
 import math
 import os
 import re
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from risk.engines.base import ENGINES
 from risk.history import dialects
 from risk.limits import Limits
 from risk.model import estimators
+from risk.model.choices import GATES, THRESHOLDS
 from risk.monitoring import alert_channels
 from risk.monitoring.rules import RULES
 
@@ -25,54 +27,8 @@ FOLDER_KEYS = (
 )
 SEPARATORS = {",": ",", ";": ";", "\t": "\t", "tab": "\t", "|": "|"}
 LARGEST_COST = 1e100  # sums of it stay among the doubles
-THRESHOLDS = ("balanced", "f1", "cost")
-GATES = ("not_worse", "better", "none")
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-DEFAULTS: dict[str, Any] = {
-    "target_column": "exited",
-    "positive_label": None,
-    "id_columns": ["corporation"],
-    "ignore_columns": [],
-    "separator": None,
-    "model": {
-        "estimator": "auto",
-        "random_state": 0,
-        "threshold": "balanced",
-        "params": {},
-        "call_cost": None,
-        "loss_cost": None,
-    },
-    "drift": {"rule": "score", "alpha": 0.05},
-    "deployment": {"gate": "not_worse", "keep_releases": 3},
-    "database_url": "sqlite:///records.db",
-    "store_datasets": False,
-    "keep_days": None,
-    "engine": {
-        "name": "duckdb",
-        "memory_limit": None,
-        "spill_folder": None,
-        "master": None,
-        "conf": {},
-        "wait_s": 60,
-    },
-    "max_training_rows": 1_000_000,
-    "limits": Limits()._asdict(),
-    "api": {
-        "host": "127.0.0.1",
-        "port": 8000,
-        "workers": 2,
-        "max_body_mb": 16,
-        "max_rows": 1_000_000,
-        "timeout_s": 60,
-    },
-    "report": {"top_n": 20, "value_column": None, "words": {}},
-    "alerts": {
-        **{name: option.default for name, option in alert_channels.OPTIONS.items()},
-        "stale_days": 35,
-        "cool_down_hours": 1,
-        "timeout_s": 5,
-    },
-}
+Check = Callable[[Any], bool]
 _SIZE = re.compile(r"0*[1-9][0-9]* ?[KMGT](I?B)?", re.IGNORECASE)
 
 
@@ -114,12 +70,32 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str) and bool(value.strip())
 
 
-def _is_whole(value: Any, low: int, high: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+def _is_any(_: Any) -> bool:
+    """Pass what is checked together with other keys."""
+    return True
 
 
-def _is_limit(value: Any) -> bool:
-    return _is_whole(value, 1, 10**12)
+def _is_bool(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+def _is_object(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _whole(low: int, high: int) -> Check:
+    """Make a check for whole numbers in a range."""
+    return lambda v: isinstance(v, int) and not isinstance(v, bool) and low <= v <= high
+
+
+def _optional(check: Check) -> Check:
+    """Make a check that lets null pass, too."""
+    return lambda v: v is None or check(v)
+
+
+def _one_of(names: Collection[str]) -> Check:
+    """Make a check for some names."""
+    return lambda v: isinstance(v, str) and v in names
 
 
 def _is_share(value: Any) -> bool:
@@ -146,6 +122,14 @@ def _is_size(value: Any) -> bool:
     return isinstance(value, str) and _SIZE.fullmatch(value.strip()) is not None
 
 
+def _is_threshold(value: Any) -> bool:
+    return _one_of(THRESHOLDS)(value) or _is_share(value)
+
+
+def _is_hours(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 8760
+
+
 def _is_address(value: Any) -> bool:
     if value in LOOPBACK:
         return True
@@ -158,32 +142,128 @@ def _is_address(value: Any) -> bool:
 
 
 def _is_words(value: Any) -> bool:
-    """Names and units of columns, and nothing else."""
+    """Pass names and units of columns, and nothing else."""
     return isinstance(value, dict) and all(
-        isinstance(said, dict)
-        and said
-        and said.keys() <= {"name", "unit"}
-        and all(map(_is_text, said.values()))
-        for said in value.values()
+        isinstance(words, dict)
+        and words
+        and words.keys() <= {"name", "unit"}
+        and all(map(_is_text, words.values()))
+        for words in value.values()
     )
 
 
-ALERT_RULES: dict[str, tuple[Any, str]] = {
-    **{f"alerts.{name}": (o.is_valid, o.expected) for name, o in alert_channels.OPTIONS.items()},
-    "alerts.stale_days": (
-        lambda v: v is None or _is_whole(v, 1, 36_500),
-        "a whole number of days from 1, or null",
+def _as_given(value: Any) -> Any:
+    return value
+
+
+def _as_label(value: str | int | float | bool | None) -> str | None:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return None if value is None else str(value).strip()
+
+
+def _as_cost(value: float | None) -> float | None:
+    return None if value is None else float(value)
+
+
+def _as_texts(conf: dict[str, Any]) -> dict[str, str]:
+    return {name: str(v).lower() if isinstance(v, bool) else str(v) for name, v in conf.items()}
+
+
+class Setting(NamedTuple):
+    """A key of config.json.
+
+    `field` of `Config` takes what `convert` makes of the value; it is empty where the key is a part of a
+    field. `expected` completes the sentence "must be ..." of a problem.
+    """
+
+    field: str
+    default: Any
+    is_valid: Check
+    expected: str
+    convert: Callable[[Any], Any] = _as_given
+
+
+COLUMNS = "a list of different column names"
+SECONDS = "a whole number of seconds from 1 to"
+# To add a key, give it a row here, and its field to `settings.Config`.
+SETTINGS: dict[str, Setting] = {
+    "target_column": Setting("target_column", "exited", _is_text, "the name of a column", str.strip),
+    "positive_label": Setting("positive_label", None, _optional(_is_label), "a label", _as_label),
+    "id_columns": Setting("id_columns", ["corporation"], _is_names, COLUMNS, tuple),
+    "ignore_columns": Setting("ignore_columns", [], _is_names, COLUMNS, tuple),
+    "separator": Setting(
+        "separator", None, _optional(_one_of(SEPARATORS)), 'one of "," ";" "\\t" "|"', SEPARATORS.get
     ),
-    "alerts.cool_down_hours": (
-        lambda v: isinstance(v, int | float) and not isinstance(v, bool) and 0 <= v <= 8760,
-        "a number of hours from 0 to 8760",
+    "model.estimator": Setting(
+        "estimator", "auto", _one_of(estimators.NAMES), f"one of {', '.join(estimators.NAMES)}"
     ),
-    "alerts.timeout_s": (lambda v: _is_whole(v, 1, 60), "a whole number of seconds from 1 to 60"),
+    "model.random_state": Setting("random_state", 0, _whole(0, 2**32 - 1), "a whole number from 0"),
+    "model.threshold": Setting(
+        "threshold", "balanced", _is_threshold, '"balanced", "f1", "cost" or a number between 0 and 1'
+    ),
+    "model.params": Setting("params", {}, _is_object, "an object of scikit-learn parameters"),
+    "model.call_cost": Setting("call_cost", None, _optional(_is_cost), "a positive number", _as_cost),
+    "model.loss_cost": Setting("loss_cost", None, _optional(_is_cost), "a positive number", _as_cost),
+    "drift.rule": Setting("drift_rule", "score", _one_of(RULES), f"one of {', '.join(RULES)}"),
+    "drift.alpha": Setting("alpha", 0.05, _is_share, "a number between 0 and 1"),
+    "deployment.gate": Setting("gate", "not_worse", _one_of(GATES), f"one of {', '.join(GATES)}"),
+    "deployment.keep_releases": Setting("keep_releases", 3, _whole(1, 1000), "a whole number from 1 to 1000"),
+    "database_url": Setting(
+        "database_url", "sqlite:///records.db", _is_text, "a URL such as sqlite:///records.db"
+    ),
+    "store_datasets": Setting("store_datasets", False, _is_bool, "true or false"),
+    "keep_days": Setting("keep_days", None, _optional(_whole(1, 36_500)), "a whole number of days from 1"),
+    "engine.name": Setting("engine", "duckdb", _one_of(ENGINES), f"one of {', '.join(ENGINES)}"),
+    "engine.memory_limit": Setting("memory_limit", None, _optional(_is_size), 'a size such as "2GB"'),
+    "engine.spill_folder": Setting("spill_folder", None, _optional(_is_folder), "the name of a folder"),
+    "engine.master": Setting("spark_master", None, _is_any, "the master of a cluster"),
+    "engine.conf": Setting("spark_conf", {}, _is_any, "an object of Spark settings", _as_texts),
+    "engine.wait_s": Setting("spark_wait_s", 60, _whole(1, 3600), f"{SECONDS} 3600"),
+    "max_training_rows": Setting(
+        "max_training_rows", 1_000_000, _whole(1000, 10**9), "a whole number from 1000"
+    ),
+    **{
+        f"limits.{name}": Setting("", default, _whole(1, 10**12), "a whole number from 1")
+        for name, default in Limits()._asdict().items()
+    },
+    "limits.max_cell_kb": Setting("", 1024, _whole(1, 8192), "a whole number from 1 to 8192"),
+    "api.host": Setting("host", "127.0.0.1", _is_address, "an address such as 127.0.0.1, 0.0.0.0 or ::1"),
+    "api.port": Setting("port", 8000, _whole(0, 65535), "a port from 0 to 65535"),
+    "api.workers": Setting("workers", 2, _whole(1, 64), "a whole number from 1 to 64"),
+    "api.max_body_mb": Setting("max_body_mb", 16, _whole(1, 1024), "a whole number from 1 to 1024"),
+    "api.max_rows": Setting("max_rows", 1_000_000, _whole(1, 10**9), "a whole number from 1"),
+    "api.timeout_s": Setting("timeout_s", 60, _whole(1, 3600), f"{SECONDS} 3600"),
+    "report.top_n": Setting("top_n", 20, _whole(1, 1000), "a whole number from 1 to 1000"),
+    "report.value_column": Setting("value_column", None, _optional(_is_text), "the name of a column"),
+    "report.words": Setting(
+        "words", {}, _is_words, 'an object such as {"tenure": {"name": "time with us", "unit": "months"}}'
+    ),
+    **{
+        f"alerts.{name}": Setting("", option.default, option.is_valid, option.expected)
+        for name, option in alert_channels.OPTIONS.items()
+    },
+    "alerts.stale_days": Setting(
+        "", 35, _optional(_whole(1, 36_500)), "a whole number of days from 1, or null"
+    ),
+    "alerts.cool_down_hours": Setting("", 1, _is_hours, "a number of hours from 0 to 8760"),
+    "alerts.timeout_s": Setting("", 5, _whole(1, 60), f"{SECONDS} 60"),
 }
 
 
+def _nest(settings: Mapping[str, Setting]) -> dict[str, Any]:
+    nested: dict[str, Any] = {}
+    for key, setting in settings.items():
+        section, _, name = key.rpartition(".")
+        (nested.setdefault(section, {}) if section else nested)[name] = setting.default
+    return nested
+
+
+DEFAULTS = _nest(SETTINGS)
+
+
 def check(root: Path, raw: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """Fill in the defaults and say everything that is wrong.
+    """Fill in the defaults and list everything that is wrong.
 
     Returns
     -------
@@ -200,67 +280,10 @@ def check(root: Path, raw: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
 
 
 def _check_values(root: Path, raw: dict[str, Any], values: dict[str, Any], problems: list[str]) -> None:
-    for key in FOLDER_KEYS:
-        if key not in raw:
-            problems.append(f"{key}: is missing; it must name a folder")
-        elif not _is_folder(raw[key]):
-            problems.append(f"{key}: must be the name of a folder, not {raw[key]!r}")
-    named: dict[str, str] = {}
-    for key in FOLDER_KEYS:
-        if _is_folder(raw.get(key)):
-            other = named.setdefault(os.path.normpath(root / raw[key]), key)
-            if other != key:
-                problems.append(f"{key}: is the same folder as {other}; each needs its own")
-    rules: dict[str, tuple[Any, str]] = {
-        "target_column": (_is_text, "the name of a column"),
-        "positive_label": (lambda v: v is None or _is_label(v), "a label"),
-        "id_columns": (_is_names, "a list of different column names"),
-        "ignore_columns": (_is_names, "a list of different column names"),
-        "separator": (
-            lambda v: v is None or (isinstance(v, str) and v in SEPARATORS),
-            'one of "," ";" "\\t" "|"',
-        ),
-        "model.estimator": (lambda v: v in estimators.NAMES, f"one of {', '.join(estimators.NAMES)}"),
-        "model.random_state": (lambda v: _is_whole(v, 0, 2**32 - 1), "a whole number from 0"),
-        "model.threshold": (
-            lambda v: v in THRESHOLDS or _is_share(v),
-            '"balanced", "f1", "cost" or a number between 0 and 1',
-        ),
-        "model.call_cost": (lambda v: v is None or _is_cost(v), "a positive number"),
-        "model.loss_cost": (lambda v: v is None or _is_cost(v), "a positive number"),
-        "model.params": (lambda v: isinstance(v, dict), "an object of scikit-learn parameters"),
-        "drift.rule": (lambda v: v in [*RULES], f"one of {', '.join(RULES)}"),
-        "drift.alpha": (_is_share, "a number between 0 and 1"),
-        "deployment.gate": (lambda v: v in GATES, f"one of {', '.join(GATES)}"),
-        "deployment.keep_releases": (lambda v: _is_whole(v, 1, 1000), "a whole number from 1 to 1000"),
-        "database_url": (_is_text, "a URL such as sqlite:///records.db"),
-        "store_datasets": (lambda v: isinstance(v, bool), "true or false"),
-        "keep_days": (lambda v: v is None or _is_whole(v, 1, 36_500), "a whole number of days from 1"),
-        "max_training_rows": (lambda v: _is_whole(v, 1000, 10**9), "a whole number from 1000"),
-        "engine.name": (lambda v: v in ENGINES, f"one of {', '.join(ENGINES)}"),
-        "engine.wait_s": (lambda v: _is_whole(v, 1, 3600), "a whole number of seconds from 1 to 3600"),
-        "engine.memory_limit": (lambda v: v is None or _is_size(v), 'a size such as "2GB"'),
-        "engine.spill_folder": (lambda v: v is None or _is_folder(v), "the name of a folder"),
-        "api.host": (_is_address, "an address such as 127.0.0.1, 0.0.0.0 or ::1"),
-        "api.port": (lambda v: _is_whole(v, 0, 65535), "a port from 0 to 65535"),
-        "api.workers": (lambda v: _is_whole(v, 1, 64), "a whole number from 1 to 64"),
-        "api.max_body_mb": (lambda v: _is_whole(v, 1, 1024), "a whole number from 1 to 1024"),
-        **{f"limits.{name}": (_is_limit, "a whole number from 1") for name in DEFAULTS["limits"]},
-        "limits.max_cell_kb": (lambda v: _is_whole(v, 1, 8192), "a whole number from 1 to 8192"),
-        "api.max_rows": (lambda v: _is_whole(v, 1, 10**9), "a whole number from 1"),
-        "api.timeout_s": (lambda v: _is_whole(v, 1, 3600), "a whole number of seconds from 1 to 3600"),
-        "report.top_n": (lambda v: _is_whole(v, 1, 1000), "a whole number from 1 to 1000"),
-        "report.value_column": (lambda v: v is None or _is_text(v), "the name of a column"),
-        "report.words": (
-            _is_words,
-            'an object such as {"tenure": {"name": "time with us", "unit": "months"}}',
-        ),
-        **ALERT_RULES,
-    }
-    for key, (rule, wanted) in rules.items():
-        value = values[key]
-        if not rule(value):
-            problems.append(f"{key}: must be {wanted}, not {value!r}")
+    _check_folders(root, raw, problems)
+    for key, setting in SETTINGS.items():
+        if not setting.is_valid(values[key]):
+            problems.append(f"{key}: must be {setting.expected}, not {values[key]!r}")
     if values["model.params"] and values["model.estimator"] == "auto":
         problems.append("model.params: name the estimator they are for in model.estimator")
     _check_costs(values, problems)
@@ -268,6 +291,21 @@ def _check_values(root: Path, raw: dict[str, Any], values: dict[str, Any], probl
     if _is_text(values["database_url"]):
         check_url("database_url", values["database_url"], problems)
     _check_roles(values, problems)
+
+
+def _check_folders(root: Path, raw: dict[str, Any], problems: list[str]) -> None:
+    """Check that each folder is named, and that no two are the same."""
+    for key in FOLDER_KEYS:
+        if key not in raw:
+            problems.append(f"{key}: is missing; it must name a folder")
+        elif not _is_folder(raw[key]):
+            problems.append(f"{key}: must be the name of a folder, not {raw[key]!r}")
+    key_of: dict[str, str] = {}
+    for key in FOLDER_KEYS:
+        if _is_folder(raw.get(key)):
+            other = key_of.setdefault(os.path.normpath(root / raw[key]), key)
+            if other != key:
+                problems.append(f"{key}: is the same folder as {other}; each needs its own")
 
 
 def _check_costs(values: dict[str, Any], problems: list[str]) -> None:
@@ -311,7 +349,7 @@ def _is_setting(value: Any) -> bool:
 
 
 def check_url(key: str, url: str, problems: list[str], *, secret: bool = False) -> None:
-    """Check that a URL names a database of a kind we know; never repeat it, for it may hold a password."""
+    """Check that a URL names a database of a known kind; it is never repeated: it may hold a password."""
     try:
         parts = urlsplit(url.strip())
         dialect, password = dialects.SCHEMES.get(parts.scheme), parts.password

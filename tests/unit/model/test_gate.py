@@ -60,7 +60,7 @@ def test_a_model_against_itself_passes_not_worse_and_fails_better():
 )
 def test_under_30_rows_or_5_of_a_class_not_worse_cannot_tell_and_better_holds(n, n_positive, enough):
     y, answers = make_pair(np.random.default_rng(2), n=n, n_positive=n_positive)
-    found = {rule: decide(y, answers, rule=rule) for rule in gate.RULES}
+    found = {rule: decide(y, answers, rule=rule) for rule in gate.GATES}
     assert (found["not_worse"].decision is not None) is enough
     assert (found["not_worse"].auc is not None) is enough
     assert found["none"].decision == "PROMOTE"
