@@ -1,10 +1,9 @@
-"""Is this file a table at all, and what does each line of it say?
+"""The check of a whole input file, and of a CSV as bytes: is it a table, and is it still the same file.
 
-The whole-file check runs before any engine sees the file: engines accept NUL bytes, UTF-16, merge
-conflicts and web pages without a word. The row reader is the exact, slow way that names physical
-lines; the engine reads the files in which nothing is odd. A file is opened as itself, never by what a
-name may point to meanwhile: who reads it after the check makes sure that it is the same. Standard
-library only.
+The check runs before any engine sees the file: engines accept NUL bytes, UTF-16, merge conflicts and web
+pages without a word. Engines read files in which nothing is odd, the exact reader (`csv_rows`) the others.
+A file is opened as itself, never by what a name may point to meanwhile: who reads it after the check makes
+sure that it is the same. Standard library only.
 """
 
 from __future__ import annotations
@@ -23,6 +22,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
+from risk.data import inputs
 from risk.limits import Limits
 
 SEPARATORS = (",", ";", "\t", "|")
@@ -91,7 +91,7 @@ def check(
             refusal = limits.exceed("max_file_mb", f"has {status.st_size:,} bytes")
             checked = Checked(path, "", status.st_size, refusal=refusal)
         else:
-            checked = check_open(handle, path, wanted, separator, limits)
+            checked = inputs.find_checker(path)(handle, path, wanted, separator, limits)
         return replace(checked, stamp=_stamp(status))
 
 
@@ -158,14 +158,13 @@ def check_open(
             decoder.decode(b"", final=True)
         except UnicodeDecodeError:
             refusal = "ends in the middle of a UTF-8 character"
-    refusal = refusal or _refuse_head(head, size)
     sha = digest.hexdigest()
-    if refusal:
+    if refusal := refusal or _refuse_head(head, size):
         return Checked(path, sha, size, refusal=refusal, limits=limits)
-    found, line, header = chosen
-    odd = lines.odd or line != 1 or (lines.has_quote_by_tab and found != "\t")
-    refusal = _refuse_header(header)
-    return Checked(path, sha, size, header or (), found, refusal, odd, limits=limits, quoted=lines.has_quote)
+    separator, line, header = chosen
+    odd = lines.odd or line != 1 or (lines.has_quote_by_tab and separator != "\t")
+    refusal, quoted = _refuse_header(header), lines.has_quote
+    return Checked(path, sha, size, header or (), separator, refusal, odd, limits=limits, quoted=quoted)
 
 
 def _exceed_header(head: bytes, header: tuple[str, ...] | None, limits: Limits) -> str | None:
@@ -234,9 +233,9 @@ class _Lines:
     def _measure(self, data: bytes) -> None:
         start = -self._open
         while len(data) - start > self._longest and not self.has_long:
-            found = data.rfind(b"\n", max(start, 0), start + self._longest)
-            self.has_long = found < 0
-            start = found + 1
+            line_end = data.rfind(b"\n", max(start, 0), start + self._longest)
+            self.has_long = line_end < 0
+            start = line_end + 1
         last = data.rfind(b"\n")
         self._open = len(data) - last - 1 if last >= 0 else self._open + len(data)
 
@@ -295,13 +294,13 @@ def _choose_header(
         The physical line at which the header ends; None for a header that is no CSV.
     """
     text, names = head.decode("utf-8", "ignore").removeprefix("\ufeff"), set(wanted)
-    found = [_read_header(text, choice, limits) for choice in ([separator] if separator else SEPARATORS)]
+    headers = [_read_header(text, choice, limits) for choice in ([separator] if separator else SEPARATORS)]
 
     def fitness(choice: tuple[str, int, tuple[str, ...] | None]) -> tuple[int, int]:
         header = choice[2] or ()
         return len(names & set(header)), len(header)
 
-    return max(found, key=fitness)
+    return max(headers, key=fitness)
 
 
 def _read_header(text: str, separator: str, limits: Limits) -> tuple[str, int, tuple[str, ...] | None]:

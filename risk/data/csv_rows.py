@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import IO, NamedTuple
 
-from risk.data import csv_check
+from risk.data import csv_check, inputs
 from risk.limits import Limits
 
 ROW_LIMIT = 16 * 1024 * 1024  # characters of one row, over however many lines: it is held in memory
@@ -34,7 +34,8 @@ class Row(NamedTuple):
 def read_rows(checked: csv_check.Checked) -> Iterator[Row]:
     """Read the rows of a checked file with their physical line numbers, outer blanks trimmed."""
     with csv_check.reopen(checked) as binary:
-        yield from read_open_rows(binary, checked.header, checked.separator, checked.limits)
+        read = inputs.find_reader(checked.path)
+        yield from read(binary, checked.header, checked.separator, checked.limits)
 
 
 def read_open_rows(

@@ -1,25 +1,65 @@
-"""Which files of an input folder are meant for the pipeline, and whether any has changed.
+"""Input folders: which files are meant for the pipeline, in which format, and whether any has changed.
 
-Standard library only: an idle run ends in here.
+To add a format, write a module with its two functions and add a row to `FORMATS`. Standard library only: an
+idle run ends in here.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 from risk.errors import MissingArtifactError
 
-if TYPE_CHECKING:
-    pass
+
+class InputFormat(NamedTuple):
+    """A row of the registry: functions as `module:name`, imported when a file of the format is read.
+
+    Attributes
+    ----------
+    check : str
+        Takes an open file, its path, the columns that help to find the separator, the separator and the
+        limits; gives what `csv_check.Checked` holds. A format that no engine reads itself is `odd`.
+    read : str
+        Takes an open file, its header, the separator and the limits; gives rows as `csv_rows.Row`.
+    """
+
+    check: str
+    read: str
+
+
+FORMATS = {".csv": InputFormat("risk.data.csv_check:check_open", "risk.data.csv_rows:read_open_rows")}
+SUFFIXES = tuple(FORMATS)
+
+
+def find_checker(path: Path) -> Callable[..., Any]:
+    """Find the function that checks a file, by its suffix; CSV where a name has another one, or none."""
+    return _import(_find_format(path).check)
+
+
+def find_reader(path: Path) -> Callable[..., Any]:
+    """Find the function that reads the rows of a file."""
+    return _import(_find_format(path).read)
+
+
+def _find_format(path: Path) -> InputFormat:
+    return FORMATS.get(path.suffix.lower(), FORMATS[".csv"])
+
+
+def _import(name: str) -> Callable[..., Any]:
+    from importlib import import_module
+
+    module, _, function = name.partition(":")
+    imported: Callable[..., Any] = getattr(import_module(module), function)
+    return imported
 
 
 def is_input_name(name: str) -> bool:
-    """Say whether a file of this name is meant for us; uploads in progress are not."""
-    return name[-4:].lower() == ".csv" and name[0] not in ".~" and (name.isascii() or _is_text(name))
+    """Report whether a file of this name is meant for us; uploads in progress are not."""
+    return name.lower().endswith(SUFFIXES) and name[0] not in ".~" and (name.isascii() or _is_text(name))
 
 
 def _is_text(name: str) -> bool:
@@ -30,7 +70,7 @@ def _is_text(name: str) -> bool:
 
 
 def list_odd_inputs(folder: Path) -> dict[str, str]:
-    """Say of what is named like an input, and is not one, why it is left alone."""
+    """Give the reason why what is named like an input, and is none, is left alone."""
     reasons = {}
     with os.scandir(folder) as entries:
         for entry in entries:
@@ -49,7 +89,7 @@ def list_odd_inputs(folder: Path) -> dict[str, str]:
 
 
 def list_inputs(folder: Path) -> dict[str, list[int]]:
-    """List the regular CSV files of a folder with what changes when they do.
+    """List the regular input files of a folder with what changes when they do.
 
     Returns
     -------
@@ -70,7 +110,7 @@ def list_inputs(folder: Path) -> dict[str, list[int]]:
 
 
 def is_as_listed(folder: Path, listing: Mapping[str, Sequence[Any]]) -> bool:
-    """Say whether a folder holds what a listing of `list_inputs` says, and nothing else that is meant for us.
+    """Report whether a folder holds the files of a listing as they were, and no other that is meant for us.
 
     The quick look of a tick at very many files; false as soon as one differs.
     """

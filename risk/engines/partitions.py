@@ -17,7 +17,7 @@ from itertools import islice
 from pathlib import Path
 from typing import IO
 
-from risk.data import csv_check, csv_rows
+from risk.data import csv_check, csv_rows, inputs
 from risk.data.csv_check import Checked
 from risk.errors import ServiceError
 from risk.limits import Limits
@@ -201,7 +201,10 @@ def _decode(handle: IO[bytes], left: int) -> Iterator[str]:
 
 def read_rows(part: Part) -> Iterator[csv_rows.Row]:
     """Read the rows of one part exactly; lines are counted from 1 within the part, the header among them."""
-    return csv_rows.read_open_rows(open_lines(part), part.header, part.separator, part.limits)
+    rows: Iterator[csv_rows.Row] = inputs.find_reader(Path(part.path))(
+        open_lines(part), part.header, part.separator, part.limits
+    )
+    return rows
 
 
 def open_lines(part: Part) -> IO[bytes]:
