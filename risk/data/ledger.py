@@ -98,8 +98,8 @@ def has_prefix(path: Path, ledger: Ledger, mark: Mapping[str, Any] | None) -> bo
     """Say whether the table still begins with the bytes that `mark` names."""
     if not mark or mark["length"] > ledger.length:
         return False
-    found = prefix_digest(path, mark["length"], list(ledger.blocks))
-    return found is not None and found == mark["digest"]
+    digest = prefix_digest(path, mark["length"], list(ledger.blocks))
+    return digest is not None and digest == mark["digest"]
 
 
 def render_files(files: Iterable[FileEntry]) -> str:
@@ -121,7 +121,7 @@ def known_records(path: Path, ledger: Ledger, fresh: Sequence[bytes]) -> set[byt
     ArtifactError
         When the table is not what the ledger says: it was modified outside this pipeline.
     """
-    wanted, found = set(fresh), set()
+    wanted, held = set(fresh), set()
     digest = TableDigest()
     try:
         handle = path.open("rb")
@@ -130,10 +130,10 @@ def known_records(path: Path, ledger: Ledger, fresh: Sequence[bytes]) -> set[byt
     with handle:
         blocks = _blocks(handle, ledger.length, digest)
         for records in split_records(blocks, one_line_each=ledger.lines == ledger.rows + 1):
-            found |= wanted.intersection(records)
+            held |= wanted.intersection(records)
     if digest.hexdigest() != ledger.digest:
         raise ArtifactError(f"{path}: was modified outside this pipeline; run ingestion.py --rebuild")
-    return found
+    return held
 
 
 def _blocks(handle: Any, length: int, digest: TableDigest) -> Iterator[bytes]:
@@ -174,28 +174,28 @@ def grow(path: Path, ledger: Ledger, chunks: Iterable[bytes], **facts: Any) -> L
 
     A table that begins anew is a new file: who reads the old one meanwhile reads it whole.
     """
-    told = _Told(chunks, TableDigest(ledger.blocks[: ledger.length // BLOCK]))
+    digested = _Digested(chunks, TableDigest(ledger.blocks[: ledger.length // BLOCK]))
     if ledger.length:
         with path.open("rb") as handle:
-            handle.seek(told.digest.length)
-            for _ in _blocks(handle, ledger.length, told.digest):
+            handle.seek(digested.digest.length)
+            for _ in _blocks(handle, ledger.length, digested.digest):
                 pass
-        length = append(path, told, committed=ledger.length)
+        length = append(path, digested, committed=ledger.length)
     else:
         with put(path, "wb") as handle:
-            handle.writelines(told)
+            handle.writelines(digested)
             length = handle.tell()
     return replace(
         ledger,
         length=length,
-        digest=told.digest.hexdigest(),
-        blocks=tuple(told.digest.blocks),
-        lines=ledger.lines + told.lines,
+        digest=digested.digest.hexdigest(),
+        blocks=tuple(digested.digest.blocks),
+        lines=ledger.lines + digested.lines,
         **facts,
     )
 
 
-class _Told:
+class _Digested:
     """Chunks on their way to the table, digested and their line ends counted."""
 
     def __init__(self, chunks: Iterable[bytes], digest: TableDigest) -> None:

@@ -116,7 +116,13 @@ def make_profiles(X: pd.DataFrame, numbers: Iterable[str], texts: Iterable[str])
 
 
 def profile_numbers(values: np.ndarray) -> NumberProfile:
-    """Profile a number column of shape (n_samples,); NaN is missing."""
+    """Profile a number column.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n_samples,)
+        NaN is missing.
+    """
     values = np.asarray(values, dtype="float64")
     filled = np.sort(values[~np.isnan(values)])
     firsts = np.flatnonzero(np.diff(filled, prepend=np.nan) != 0)
@@ -157,8 +163,8 @@ def _count_texts(values: Any) -> tuple[dict[str, int], int]:
 
 def _count_buckets(counts: Mapping[str, int]) -> tuple[int, ...]:
     places = [zlib.crc32(name.encode()) % N_BUCKETS for name in counts]
-    found = np.bincount(places, weights=list(counts.values()), minlength=N_BUCKETS)
-    return tuple(map(int, found))
+    counted = np.bincount(places, weights=list(counts.values()), minlength=N_BUCKETS)
+    return tuple(map(int, counted))
 
 
 def from_json(raw: Mapping[str, Any]) -> Profile:
@@ -174,7 +180,13 @@ def from_json(raw: Mapping[str, Any]) -> Profile:
 
 
 def count_columns(profiles: Mapping[str, Profile], X: pd.DataFrame) -> dict[str, Counts]:
-    """Count later rows by the profile of each feature."""
+    """Count later rows by the profile of each feature.
+
+    Parameters
+    ----------
+    X : DataFrame of shape (n_samples, n_features)
+        Numbers as float64, missing NaN; text with NaN.
+    """
     return {name: count(profile, X[name]) for name, profile in profiles.items()}
 
 

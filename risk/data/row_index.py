@@ -1,4 +1,4 @@
-"""Which rows does a large table hold already, without reading it?
+"""Index of the rows of a large table: which of some rows it holds, without reading it.
 
 Beside the table lie the digests of its rows, in sorted runs: a new row is looked up in each, and the rows
 of a small file cost what the file costs, not what the table costs. A digest is blake2b of the row, 128
@@ -88,10 +88,10 @@ class Known:
         first, second = digest_rows(self.key, records)
         order = np.argsort(first)  # so that the runs are gone through from one end to the other
         first, second = first[order], second[order]
-        found = np.zeros(len(records), dtype=bool)
+        is_held = np.zeros(len(records), dtype=bool)
         for run in self.runs:
-            found |= _look_up(self.place.run(run.number), run.rows, first, second)
-        return {records[i] for i in order[found].tolist()}
+            is_held |= _look_up(self.place.run(run.number), run.rows, first, second)
+        return {records[i] for i in order[is_held].tolist()}
 
 
 def load(place: Place) -> Known | None:
@@ -245,11 +245,11 @@ def _look_up(path: Path, n_rows: int, first: np.ndarray, second: np.ndarray) -> 
     data = np.memmap(path, dtype="<u8", mode="r")
     sorted_first, seconds = data[:n_rows], data[n_rows:]
     places = np.searchsorted(sorted_first, first)
-    found = np.zeros(len(first), dtype=bool)
+    is_held = np.zeros(len(first), dtype=bool)
     while True:  # once for nearly all: equal first halves of different rows are one in 10^19
-        here = np.flatnonzero((places < n_rows) & ~found)
+        here = np.flatnonzero((places < n_rows) & ~is_held)
         here = here[sorted_first[places[here]] == first[here]]
         if not len(here):
-            return found
-        found[here] = seconds[places[here]] == second[here]
+            return is_held
+        is_held[here] = seconds[places[here]] == second[here]
         places[here] += 1

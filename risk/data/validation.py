@@ -88,11 +88,11 @@ def sort_file(
     if not checked.odd:
         plain = csv_check.reopen(checked), checked.header, checked.separator, chunk_rows
         for cells in csv_rows.read_plain(*plain):
-            found = _take_plain(cells, checked.header, columns, schema) if cells else None
-            if found is None:
+            taken = _take_plain(cells, checked.header, columns, schema) if cells else None
+            if taken is None:
                 break
-            n_read += len(found.good)
-            yield found
+            n_read += len(taken.good)
+            yield taken
         else:
             return
     rows = islice(csv_rows.read_rows(checked), n_read, None)
@@ -153,8 +153,8 @@ def read_folder(
             files.append(FileFacts(name, refused=reason))
             continue
         n_good, n_rejected = len(good), 0
-        for found in sort_file(checked, schema.columns, schema):
-            good += found.good
-            n_rejected += len(found.rejected)
+        for part in sort_file(checked, schema.columns, schema):
+            good += part.good
+            n_rejected += len(part.rejected)
         files.append(FileFacts(name, len(good) - n_good, n_rejected))
     return good, files

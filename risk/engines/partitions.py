@@ -147,10 +147,10 @@ def read_part(part: Part, columns: Sequence[str]) -> Iterator[Record]:
     places = [position.get(name) for name in columns]
     first, n_read = part.number * PLACES, 0
     if part.plain:
-        for found in csv_rows.read_plain(open_lines(part), part.header, part.separator, CHUNK_ROWS):
-            if found is None:
+        for block in csv_rows.read_plain(open_lines(part), part.header, part.separator, CHUNK_ROWS):
+            if block is None:
                 break
-            chosen = [[None] * len(found[0]) if place is None else found[place] for place in places]
+            chosen = [[None] * len(block[0]) if place is None else block[place] for place in places]
             for cells in zip(*chosen, strict=True):
                 yield (part.file_no, first + n_read, n_read + 2, None, *(cell or None for cell in cells))
                 n_read += 1

@@ -92,8 +92,8 @@ class Cluster:
 
     def n_executors(self) -> int:
         """Count the executors that are there; the driver is none, unless it does the work."""
-        found = len(self.context._jsc.sc().statusTracker().getExecutorInfos())
-        return found if self.settings.is_local else found - 1
+        n_known = len(self.context._jsc.sc().statusTracker().getExecutorInfos())
+        return n_known if self.settings.is_local else n_known - 1
 
     def await_executors(self) -> None:
         """Wait for the first executor."""
@@ -213,31 +213,31 @@ def report(
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             versions[name] = "missing"
-    found: dict[str, Any] = {"versions": versions, "digest": None, "why": None}
+    answer: dict[str, Any] = {"versions": versions, "digest": None, "why": None}
     mark = f"{socket.gethostname()}-{os.getppid()}"
     try:
         with open(probe, "rb") as handle:  # noqa: PTH123
-            found["digest"] = hashlib.sha256(handle.read()).hexdigest()
+            answer["digest"] = hashlib.sha256(handle.read()).hexdigest()
         with open(f"{probe}-{mark}", "w") as handle:  # noqa: PTH123
             handle.write("seen")
     except OSError as error:
-        found["why"] = error.strerror or str(error)
-    found["mark"] = mark
-    yield (socket.gethostname(), os.getppid()), found
+        answer["why"] = error.strerror or str(error)
+    answer["mark"] = mark
+    yield (socket.gethostname(), os.getppid()), answer
 
 
-def _judge(host: str, found: Mapping[str, Any], probe: Path, digest: str, wanted: Mapping[str, str]) -> None:
+def _judge(host: str, answer: Mapping[str, Any], probe: Path, digest: str, wanted: Mapping[str, str]) -> None:
     for name, version in wanted.items():
-        if found["versions"][name] != version:
+        if answer["versions"][name] != version:
             raise ServiceError(
-                f"the executor on {host} has {name} {found['versions'][name]}, here it is {version}; install "
-                "the same on every worker (spark.pyspark.python in engine.conf names their Python)"
+                f"the executor on {host} has {name} {answer['versions'][name]}, here it is {version}; "
+                "install the same on every worker (spark.pyspark.python in engine.conf names their Python)"
             )
-    seen = found["digest"] == digest and probe.with_name(f"{probe.name}-{found['mark']}").exists()
+    seen = answer["digest"] == digest and probe.with_name(f"{probe.name}-{answer['mark']}").exists()
     if not seen:
         raise ServiceError(
             f"the executor on {host} does not share {probe.parent.parent} with this machine "
-            f"({found['why'] or 'other content'}); the whole workspace must be on storage that every "
+            f"({answer['why'] or 'other content'}); the whole workspace must be on storage that every "
             "executor may read and write under the same path"
         )
 

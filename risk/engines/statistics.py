@@ -32,7 +32,13 @@ class _Moments(NamedTuple):
     squares: np.longdouble
 
     def add(self, values: np.ndarray, counts: np.ndarray) -> _Moments:
-        """Add values that occur so often."""
+        """Add values.
+
+        Parameters
+        ----------
+        values, counts : ndarray of shape (n_distinct,)
+            As long doubles, and how often each occurs.
+        """
         n_here = int(counts.sum())
         here, n = (values * counts).sum() / n_here, self.n + n_here
         gap = here - self.mean
