@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +14,11 @@ from risk.data.ledger import load_ready_ledger
 from risk.errors import UsageError
 from risk.files import put, put_json, put_text, read_json
 from risk.model import registry
-from risk.reporting import client_rows, details, model_card, summary
+from risk.reporting import document
 from risk.runtime import logs, runner, state
 
 if TYPE_CHECKING:
-    from risk.data.ledger import FileEntry
-    from risk.model.registry import Release
+    pass
 
 LOG = logs.log("reporting")
 PICTURE_DPI = 150
@@ -34,70 +33,8 @@ class ReportingResult:
     n_pages: int
 
     def history(self, _: Config) -> dict[str, Any]:
-        """Say what `records` keeps of this run: how long it took."""
+        """Give what the history records of this run beside how long it took: nothing."""
         return {}
-
-
-# --- compute ---------------------------------------------------------------------------------------------
-
-
-def make_report(
-    release: Release,
-    files: Sequence[FileEntry],
-    diagnostics: Mapping[str, Any],
-    moved: Mapping[str, Any],
-    verdict: Mapping[str, Any] | None,
-    date: str,
-) -> dict[str, Any]:
-    """Make report.json: all that PDF, report.html and page say, as data and as sentences.
-
-    Parameters
-    ----------
-    diagnostics, moved : mapping
-        diagnostics.json and trends.json.
-    verdict : mapping or None
-        What the last drift check found.
-    """
-    metrics, card, manifest = release.json("metrics.json"), release.json("modelcard.json"), release.manifest
-    listed = diagnostics.get("clients")
-    if listed is not None and listed["release"] != release.id:
-        listed = None  # said by another model than the one deployed
-    return {
-        "date": date,
-        "release": {
-            "id": release.id,
-            "estimator": card["estimator"],
-            "deployed_by": manifest["deployed_by"],
-        },
-        "summary": summary.make_summary(listed, metrics, card, verdict, release.id, manifest.get("why", {})),
-        "clients": client_rows.describe_clients(listed),
-        "subtitle": (
-            f"{date}. Release {release.id}, {card['estimator'].replace('_', ' ')}, trained on "
-            f"{card['data']['n_samples']:,} labelled rows of {card['data']['n_files']:,} files from "
-            f"{card['data']['source']}, deployed by {manifest['deployed_by']}."
-        ),
-        "score": metrics,
-        "matrix": details.make_matrix(metrics),
-        "score_said": details.describe_score(metrics),
-        "warnings": details.describe_warnings(metrics, card),
-        "verdict": verdict,
-        "verdict_said": [
-            *details.describe_verdict(verdict, release.id, manifest),
-            *details.describe_estimates(verdict, moved),
-        ],
-        "calibration": details.describe_calibration(card),
-        "tables": [
-            *details.make_evidence_tables(verdict),
-            *details.make_tables(files, diagnostics, release.id),
-        ],
-        "trends_said": details.describe_marks(moved),
-        "trends_table": details.make_trends_table(moved),
-        "trends": moved,
-        "card": model_card.make_card(card, metrics, moved),
-    }
-
-
-# --- run -------------------------------------------------------------------------------------------------
 
 
 def run(
@@ -108,7 +45,7 @@ def run(
     Parameters
     ----------
     verdict : mapping, optional
-        What the drift check of this tick found; None takes that of the last tick.
+        Of the drift check of this run; None takes that of the last run.
     today : str, optional
         The date printed, as YYYY-MM-DD; None is today in UTC.
 
@@ -120,17 +57,17 @@ def run(
     release = registry.load(config.prod_deployment, config.secrets.get("RISK_MODEL_KEY"))
     ledger = load_ready_ledger(config.ledger)
     diagnostics = read_json(config.diagnostics, "run diagnostics.py first")
-    moved = read_json(config.trends, "run diagnostics.py first")
+    history = read_json(config.trends, "run diagnostics.py first")
     if verdict is None:
         verdict = state.last_verdict(config.tick_state)
     date = today or datetime.datetime.now(datetime.UTC).date().isoformat()
-    report = make_report(release, ledger.files, diagnostics, moved, verdict, date)
+    report = document.make_report(release, ledger.files, diagnostics, history, verdict, date)
     put_json(config.report, report)
     return ReportingResult(release.id, date, draw(config, report))
 
 
 def draw(config: Config, report: Mapping[str, Any]) -> int:
-    """Draw the pictures and the pages; return how many pages there are."""
+    """Draw the pictures and the pages; return the number of pages of the PDF."""
     # Without a folder for its cache matplotlib warns, and cron would send a mail at every tick.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     import numpy as np

@@ -1,5 +1,5 @@
 """What people see: the report as PDF, HTML and text.
 
-In reading order: `summary`, `details`, `model_card`, `client_rows`, `charts`, `small_charts`, `pdf`,
-`pdf_layout`, `bidi`, `html`, `terminal`.
+In reading order: `document`, `summary`, `details`, `tables`, `model_card`, `client_rows`, `formats`, `pages`,
+`pdf`, `pdf_layout`, `bidi`, `html`, `charts`, `small_charts`, `terminal`.
 """

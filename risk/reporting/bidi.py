@@ -1,4 +1,4 @@
-"""How do letters of other scripts stand on paper: right to left, joined, and in which font?
+"""Scripts on paper: letters from right to left, joined, and in a font that has them.
 
 A PDF knows no direction and joins no letters: both are done here, for one line. What has to be known of
 each letter is in Python's own Unicode tables.
@@ -119,10 +119,10 @@ def _reverse(signs: list[str], levels: list[int], least: int) -> tuple[list[str]
     """Reverse every run of signs of a level and above."""
     done: list[tuple[str, int]] = []
     for high, run in groupby(zip(signs, levels, strict=True), key=lambda one: one[1] >= least):
-        found = list(run)
+        signs_of_run = list(run)
         if high:
-            found = [(_mirror(sign) if level % 2 else sign, level) for sign, level in reversed(found)]
-        done += found
+            signs_of_run = [(_mirror(s) if level % 2 else s, level) for s, level in reversed(signs_of_run)]
+        done += signs_of_run
     return [sign for sign, _ in done], [level for _, level in done]
 
 
@@ -136,13 +136,13 @@ def _mirror(sign: str) -> str:
 @functools.cache
 def _forms() -> dict[tuple[str, str], str]:
     """Read from Unicode which sign an Arabic letter is at which place of its word."""
-    found: dict[tuple[str, str], str] = {}
+    forms: dict[tuple[str, str], str] = {}
     for code in (code for some in FORMS for code in some):
         place, *letters = unicodedata.decomposition(chr(code)).split() or [""]
         wanted = len(letters) == 1 or (len(letters) == 2 and code in FORMS[1])  # of ligatures lam with alef
         if place in (ISOLATED, FINAL, INITIAL, MEDIAL) and wanted and "0020" not in letters:
-            found.setdefault((place, "".join(chr(int(letter, 16)) for letter in letters)), chr(code))
-    return found
+            forms.setdefault((place, "".join(chr(int(letter, 16)) for letter in letters)), chr(code))
+    return forms
 
 
 def _join(text: str) -> Iterator[str]:

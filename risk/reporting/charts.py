@@ -1,4 +1,4 @@
-"""How does it look? Data in, Figure out; nothing here reads or saves."""
+"""The picture of the trends: data in, a figure of matplotlib out; nothing here reads or saves."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ CORNERS = ["", "%Y", "%Y", "%Y", "%Y-%m-%d", "%Y-%m-%d"]
 
 
 def draw_trends(trends: Mapping[str, Any]) -> Figure:
-    """Draw how things have moved, one panel a subject over one time axis.
+    """Draw the recorded history, one panel a subject over one time axis.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ def draw_trends(trends: Mapping[str, Any]) -> Figure:
         figure.text(0.5, 0.5, "Nothing is recorded yet.", ha="center", fontsize=SMALL)
         return figure
     labels = {name: _labels(_of_panel(trends, name)) for name in shown}
-    widest = max(_width_in(label) for told in labels.values() for label in [*told, *LEVELS])
+    widest = max(_width_in(label) for names in labels.values() for label in [*names, *LEVELS])
     left, width = LEFT_IN / WIDTH_IN, 1 - (LEFT_IN + HANDLE_IN + widest) / WIDTH_IN
     top_in = height_in - LEGEND_IN
     first: Axes | None = None
@@ -281,7 +281,7 @@ def _thinned(series: Mapping[str, Any], others: int) -> str:
     if most["n"] > len(most["points"]):
         parts.append(f"{len(most['points']):,} of {most['n']:,} points shown, peaks kept")
     if others:
-        parts.append(f"{others:,} more columns moved less")
+        parts.append(f"{others:,} more columns changed less")
     return f" ({'; '.join(parts)})" if parts else ""
 
 

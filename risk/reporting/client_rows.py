@@ -1,4 +1,4 @@
-"""How is a client at risk shown to a person: one line of the list in, texts out."""
+"""Clients at risk as people read them: one line of the list in, texts out."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ NAMELESS = "without a name"
 
 
 def describe_clients(listed: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Say the top of the list: how much of it this is, and its lines.
+    """Describe the top of the list: how much of it this is, and its lines.
 
     Parameters
     ----------
@@ -23,15 +23,15 @@ def describe_clients(listed: Mapping[str, Any] | None) -> dict[str, Any]:
         return {"said": "There is no list yet; run diagnostics.py.", "has_loss": False, "lines": []}
     lines = [describe_line(line) for line in listed["clients"]]
     by = "by expected loss" if listed["value_column"] else "by risk"
-    said = (
+    note = (
         f"The first {len(lines):,} of {listed['n_clients']:,} clients, {by}; atrisk.csv holds all of them. "
-        "Reasons are what raises a client's risk most, against what is usual."
+        "Reasons are what raises a client's risk most, compared with typical values."
     )
-    return {"said": said, "has_loss": listed["value_column"] is not None, "lines": lines}
+    return {"said": note, "has_loss": listed["value_column"] is not None, "lines": lines}
 
 
 def describe_line(line: Mapping[str, Any]) -> dict[str, Any]:
-    """Say one line of the list; reasons are texts, or objects with one."""
+    """Describe one line of the list; reasons are texts, or objects with one."""
     low, high = line["probability_low"], line["probability_high"]
     loss = line["expected_loss"]
     return {

@@ -33,7 +33,7 @@ def format_percent(share: float, sign: str = " %") -> str:
 
 
 def format_rank_change(change: int | None) -> str:
-    """Say how many places a client has moved in the list."""
+    """Write how many places a client went up or down in the list."""
     if change is None:
         return "new"
     return "same" if not change else f"{abs(change):,} {'up' if change > 0 else 'down'}"

@@ -1,7 +1,7 @@
-"""How does a report look on a screen: the facts of report.json in, one HTML document out?
+"""The report as HTML: the pages described in `pages`, drawn by templates/parts.html.
 
 report.html holds everything it needs: no script, nothing from elsewhere, under 300 kB. The page of the
-server is of the same parts, with forms.
+server is made of the same parts, with forms.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from risk.reporting import small_charts, summary
+from risk.reporting import pages, small_charts, summary
+from risk.reporting.pages import Page
 
 ROOT = Path(__file__).resolve().parents[2]
 CSS = ROOT / "static" / "report.css"
@@ -25,7 +26,7 @@ MOST_CHARTS = 12
 
 @functools.cache
 def templates() -> Environment:
-    """Give the templates; every text is escaped."""
+    """Load the templates; every text is escaped."""
     return Environment(
         loader=FileSystemLoader(ROOT / "templates"),
         autoescape=True,
@@ -44,27 +45,38 @@ def render_report(report: Mapping[str, Any]) -> str:
         report.json.
     """
     css = Markup(CSS.read_text(encoding="utf-8"))  # noqa: S704  (a file of ours)
-    charts = draw_charts(report)
+    drawn = draw_pages(report)
+    template = templates().get_template("report.html")
     most = MOST_ROWS
     while True:
-        text = (
-            templates()
-            .get_template("report.html")
-            .render(report=report, css=css, most=most, most_clients=most, words=summary, **charts)
-        )
+        text = template.render(report=report, css=css, pages=drawn, most=most)
         if len(text.encode()) < MOST_BYTES or most <= LEAST_ROWS:
             return text
         most //= 2
 
 
-def draw_charts(report: Mapping[str, Any]) -> dict[str, Any]:
-    """Draw trend, reliability and what else has moved, as inline SVG; nothing where nothing is known."""
-    moved = report["trends"]
-    trend = small_charts.draw_trend(moved, summary.TREND, summary.TREND_NAME)
-    reliability = small_charts.draw_reliability(report["calibration"]["curve"])
-    others = [key for key, one in moved["series"].items() if len(one["points"]) > 1 and key != summary.TREND]
-    charts = [(key, _inline(small_charts.draw_trend(moved, key, key))) for key in others[:MOST_CHARTS]]
-    return {"trend": _inline(trend), "reliability": _inline(reliability), "charts": charts}
+def draw_pages(report: Mapping[str, Any]) -> dict[str, Page]:
+    """Describe the pages by name, with their charts as inline SVG; a chart without a point is left out."""
+    described = pages.make_pages(report)
+    return {page.name: page._replace(blocks=tuple(map(_draw_block, page.blocks))) for page in described}
+
+
+def _draw_block(block: pages.Block) -> pages.Block:
+    content = block.content
+    if block.kind == "trend":
+        content = _inline(small_charts.draw_trend(content, summary.TREND, summary.TREND_NAME))
+    elif block.kind == "calibration":
+        content = _inline(small_charts.draw_reliability(content))
+    elif block.kind == "trends":
+        content = _draw_trends(content)
+    return block._replace(content=content)
+
+
+def _draw_trends(history: Mapping[str, Any]) -> list[tuple[str, Markup]]:
+    """Draw the series with more than one point, but for the one of page 1."""
+    series = history["series"]
+    others = [key for key, one in series.items() if len(one["points"]) > 1 and key != summary.TREND]
+    return [(key, _inline(small_charts.draw_trend(history, key, key))) for key in others[:MOST_CHARTS]]
 
 
 def _inline(chart: small_charts.SmallChart | None) -> Markup:

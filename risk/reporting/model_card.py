@@ -1,4 +1,4 @@
-"""What is a release for, what is it made of, and where are its limits? The model card, as tables."""
+"""The model card as tables: intended use, training, performance and limits of a release."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from risk.model.card import describe_purpose
-from risk.reporting import details, formats
+from risk.reporting import details, formats, tables
 
 MOST_FEATURES = 60
 METRICS = {"auc": "AUC", "f1": "F1", "brier": "Brier loss"}
@@ -14,7 +14,7 @@ METRICS = {"auc": "AUC", "f1": "F1", "brier": "Brier loss"}
 Facts = Mapping[str, Any]
 
 
-def make_card(card: Facts, metrics: Facts, trends: Facts) -> list[dict[str, Any]]:
+def make_model_card(card: Facts, metrics: Facts, trends: Facts) -> list[dict[str, Any]]:
     """Make the tables of the model card.
 
     Parameters
@@ -25,21 +25,21 @@ def make_card(card: Facts, metrics: Facts, trends: Facts) -> list[dict[str, Any]
         trends.json: when the rows came.
     """
     purpose = {**describe_purpose(card["schema"]), **card}  # the card of an earlier version has no such words
-    readers = [[reader, told] for reader, told in purpose["readers"].items()]
+    readers = [[reader, content] for reader, content in purpose["readers"].items()]
     return [
-        details.make_part("What it is for", " ".join([purpose["intended_use"], *purpose["limits"]])),
-        details.make_part("Made of", "", ["", ""], list_making(card, trends), [1.4, 4]),
-        details.make_part(
-            "Measured",
-            "Floor: what no model at all would reach. Intervals hold 95 %.",
-            ["score", "on", "value", "from", "to", "floor"],
+        tables.make_table("Intended use", " ".join([purpose["intended_use"], *purpose["limits"]])),
+        tables.make_table("Training", "", ["", ""], list_making(card, trends), [1.4, 4]),
+        tables.make_table(
+            "Performance",
+            "Baseline: what a constant prediction reaches. Confidence intervals of 95 %.",
+            ["score", "on", "value", "from", "to", "baseline"],
             list_scores(card, metrics),
             [2, 3, -1, -1, -1, -1],
         ),
         *make_gate(card.get("gate")),
         *make_slices(card.get("slices")),
         make_features(card),
-        details.make_part("Who is told what", "", ["reader", "is told"], readers, [1.2, 4]),
+        tables.make_table("Readers", "", ["reader", "reads"], readers, [1.2, 4]),
     ]
 
 
@@ -55,8 +55,11 @@ def list_making(card: Facts, trends: Facts) -> list[list[str]]:
         *([["sample", card["sample"]["text"]]] if "sample" in card else []),
         ["method", card["estimator"].replace("_", " ")],
         ["threshold", f"{card['threshold']:.3f} ({card['threshold_rule']})"],
-        ["probabilities", "calibrated" if fitted.get("used") else "as the method gives them"],
-        ["settings", ", ".join(f"{k} = {v}" for k, v in card["params"].items()) or "those of scikit-learn"],
+        ["probabilities", "calibrated" if fitted.get("used") else "not calibrated"],
+        [
+            "settings",
+            ", ".join(f"{k} = {v}" for k, v in card["params"].items()) or "defaults of scikit-learn",
+        ],
         ["random state", str(card["random_state"])],
         ["versions", ", ".join(f"{name} {version}" for name, version in card["versions"].items())],
     ]
@@ -64,7 +67,7 @@ def list_making(card: Facts, trends: Facts) -> list[list[str]]:
 
 
 def describe_period(trends: Facts) -> str:
-    """Say when the rows came, where the history knows."""
+    """Describe when the rows came, as far as the history knows."""
     points = trends["series"].get("rows/new", {}).get("points", ())
     if not points:
         return ""
@@ -73,7 +76,7 @@ def describe_period(trends: Facts) -> str:
 
 
 def list_scores(card: Facts, metrics: Facts) -> list[list[str]]:
-    """List every score with its interval and its floor."""
+    """List every score with its interval and its baseline."""
     rows = []
     folds = card.get("cross_validation") or {}
     for key, name in METRICS.items() if folds else ():
@@ -83,14 +86,14 @@ def list_scores(card: Facts, metrics: Facts) -> list[list[str]]:
             [name, f"{folds['n_folds']:,} folds", *ends, formats.format_score(folds["floor"].get(key))]
         )
     tested = f"{metrics['n']:,} test rows"
-    for key, floor in (("auc", 0.5), ("f1", metrics["floor_f1"])):
+    for key, baseline in (("auc", 0.5), ("f1", metrics["floor_f1"])):
         ends = [formats.format_score(metrics.get(f"{key}{end}")) for end in ("", "_low", "_high")]
-        rows.append([METRICS[key], tested, *ends, formats.format_score(floor)])
+        rows.append([METRICS[key], tested, *ends, formats.format_score(baseline)])
     return rows
 
 
 def make_gate(gate: Facts | None) -> list[dict[str, Any]]:
-    """Make the table of how the model was held against the one before."""
+    """Make the table that compares the model with the one deployed before."""
     if not gate:
         return []
     rows = [
@@ -104,19 +107,19 @@ def make_gate(gate: Facts | None) -> list[dict[str, Any]]:
         for key, name in (("auc", "AUC"), ("f1", "F1"))
         if gate.get(key)
     ]
-    said = f"{details.describe_gate(gate)} Judged on {gate['judged_on']}, {gate['n']:,} rows."
-    header = ["score", "this model", "the one before", "difference", "from", "to"]
-    return [details.make_part("Gate", said, header, rows, [2, -1, -1.3, -1, -1, -1])]
+    note = f"{details.describe_gate(gate)} Judged on {gate['judged_on']}, {gate['n']:,} rows."
+    header = ["score", "this model", "previous model", "difference", "from", "to"]
+    return [tables.make_table("Gate", note, header, rows, [2, -1, -1.3, -1, -1, -1])]
 
 
-def make_slices(found: Sequence[Facts] | None) -> list[dict[str, Any]]:
-    """Make the table of slices in which the model does clearly worse; an earlier version sought none."""
-    if found is None:
+def make_slices(slices: Sequence[Facts] | None) -> list[dict[str, Any]]:
+    """Make the table of slices in which the model does clearly worse; an earlier version had none."""
+    if slices is None:
         return []
-    title = "Where it does clearly worse"
-    if not found:
-        return [details.make_part(title, "In none of the slices of single columns that have enough rows.")]
-    said = (
+    title = "Slices with worse performance"
+    if not slices:
+        return [tables.make_table(title, "None among the slices of single columns that have enough rows.")]
+    note = (
         "Of all slices of single columns with enough rows; chance alone would name one in 20 cards at most."
     )
     rows = [
@@ -126,9 +129,9 @@ def make_slices(found: Sequence[Facts] | None) -> list[dict[str, Any]]:
             formats.format_score(one["found"]),
             formats.format_score(one["promised"]),
         ]
-        for one in found
+        for one in slices
     ]
-    return [details.make_part(title, said, ["where", "rows", "found", "promised"], rows, [5, -1, -1, -1])]
+    return [tables.make_table(title, note, ["slice", "rows", "observed", "expected"], rows, [5, -1, -1, -1])]
 
 
 def make_features(card: Facts) -> dict[str, Any]:
@@ -137,9 +140,9 @@ def make_features(card: Facts) -> dict[str, Any]:
     rows = []
     for name, facts in list(card["features"].items())[:MOST_FEATURES]:
         if kinds[name] == "number":
-            usual = f"median {formats.format_figure(facts['median'])}" if "median" in facts else "empty"
+            typical = f"median {formats.format_figure(facts['median'])}" if "median" in facts else "empty"
         else:
-            usual = ", ".join(list(facts["categories"])[:3]) or "empty"
-        rows.append([name, kinds[name], f"{facts['missing']:,}", usual])
+            typical = ", ".join(list(facts["categories"])[:3]) or "empty"
+        rows.append([name, kinds[name], f"{facts['missing']:,}", typical])
     cut = f"The first {MOST_FEATURES} of {len(kinds):,}." if len(kinds) > MOST_FEATURES else ""
-    return details.make_part("Features", cut, ["column", "kind", "missing", "usual"], rows, [3, 1, -1, 4])
+    return tables.make_table("Features", cut, ["column", "kind", "missing", "typical"], rows, [3, 1, -1, 4])

@@ -1,4 +1,4 @@
-"""How do texts, tables and small charts stand on paper? Data in, flowables of reportlab out."""
+"""Texts, tables and small charts on paper: data in, flowables of reportlab out."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from reportlab.pdfbase.cidfonts import UnicodeCIDFont
 from reportlab.pdfbase.ttfonts import TTFont
 from reportlab.platypus import CondPageBreak, Flowable, Image, KeepTogether, Paragraph, Spacer, Table
 
-from risk.reporting import bidi, small_charts
+from risk.reporting import bidi, formats, small_charts
 from risk.reporting.small_charts import SmallChart
 
 FONT, BOLD = "DejaVuSans", "DejaVuSans-Bold"
@@ -31,7 +31,7 @@ PADDING = 6  # of a frame of platypus, in points, on each side
 WIDTH = A4[0] - 2 * (MARGIN + PADDING)
 HEAD_OF_TABLE = 40 * mm  # heading, note, header and the first rows; less room begins a new page
 LONGEST, LONGEST_SENTENCE = 300, 2_000
-CELL, CELL_PADDING = 8.0, 3
+CELL, CELL_LEADING, CELL_PADDING = 8.0, 9.4, 3
 LOOKS = {"line": ACCENT, "dot": ACCENT, "grid": LINE, "mark": MUTED, "label": MUTED, "strong": INK}
 
 
@@ -48,9 +48,8 @@ def register_fonts() -> None:
 
 
 def printable(text: str, direction: int | None = None) -> str:
-    """Give a text of any origin as markup that prints as it is; signs without a glyph as \\uXXXX."""
-    if len(text) > LONGEST_SENTENCE:
-        text = text[: LONGEST_SENTENCE - 1] + "…"
+    """Render a text of any origin as markup that prints as it is; signs without a glyph as \\uXXXX."""
+    text = formats.shorten(text, LONGEST_SENTENCE)
     known = pdfmetrics.getFont(FONT).face.charToGlyph
     runs = bidi.split_by_font(
         bidi.to_visual(text, direction), lambda sign: ord(sign) in known and sign.isprintable()
@@ -77,13 +76,13 @@ def style(name: str, **changes: Any) -> ParagraphStyle:
 
 
 def make_paragraph(text: str, look: ParagraphStyle, *, room: float = WIDTH, **options: Any) -> Paragraph:
-    """Say a sentence of ours, in which names from data may stand, in lines of at most `room` points."""
+    """Make a sentence of ours, in which names from data may stand, in lines of at most `room` points."""
     lines = break_lines(text, look.fontName, look.fontSize, room - look.leftIndent)
     return Paragraph(lines, look, **options)
 
 
 def break_lines(text: str, font: str, size: float, room: float, *, sentence: bool = True) -> str:
-    """Give a text as markup; where letters run from right to left its lines are broken here, to their room.
+    """Render a text as markup; where letters run from right to left its lines are broken here, to their room.
 
     Left to itself reportlab would break what is in visual order already, and begin with its end.
     """
@@ -113,12 +112,12 @@ def chapter(title: str, *body: Flowable) -> list[Flowable]:
 # --- tables ------------------------------------------------------------------------------------------------
 
 
-def make_section(part: Mapping[str, Any]) -> list[Flowable]:
-    """Tell one table under its heading."""
-    body: list[Flowable] = [make_paragraph(part["said"], NOTE())] if part["said"] else []
-    if part["rows"]:
-        body.append(make_table(part["header"], part["rows"], part["widths"]))
-    return chapter(part["title"], *body)
+def make_section(table: Mapping[str, Any]) -> list[Flowable]:
+    """Make one table of report.json under its heading."""
+    body: list[Flowable] = [make_paragraph(table["said"], NOTE())] if table["said"] else []
+    if table["rows"]:
+        body.append(make_table(table["header"], table["rows"], table["widths"]))
+    return chapter(table["title"], *body)
 
 
 def make_table(
@@ -126,47 +125,44 @@ def make_table(
 ) -> Table:
     """Make a table whose header is repeated on each page; figures stand right; a cell may have lines.
 
-    The column `names` holds names from data, the others sentences of ours.
+    A negative width marks a column of figures. The column `names` holds names from data, the others
+    sentences of ours.
     """
-    left, right = (
-        style("cell", fontSize=CELL, leading=10),
-        style("figure", fontSize=CELL, leading=10, alignment=TA_RIGHT),
-    )
-    head, head_right = (
-        style("head", fontName=BOLD, fontSize=8, leading=10, alignment=a) for a in (0, TA_RIGHT)
-    )
-    wide = [width > 0 for width in widths]
     has_header = any(header)
     of_whole = WIDTH / sum(map(abs, widths))
-    cells = [[Paragraph(escape(t), head if w else head_right) for t, w in zip(header, wide, strict=True)]]
+    aligned = [0 if width > 0 else TA_RIGHT for width in widths]
+    heads = [style("head", fontName=BOLD, fontSize=CELL, leading=CELL_LEADING, alignment=a) for a in aligned]
+    looks = [style("cell", fontSize=CELL, leading=CELL_LEADING, alignment=a) for a in aligned]
+    cells = [[Paragraph(escape(text), look) for text, look in zip(header, heads, strict=True)]]
     for row in rows:
-        told = [
+        lines = [
             render_cell(text, abs(width) * of_whole, sentence=column != names)
             for column, (text, width) in enumerate(zip(row, widths, strict=True))
         ]
-        cells.append([Paragraph(t, left if w else right) for t, w in zip(told, wide, strict=True)])
+        cells.append([Paragraph(text, look) for text, look in zip(lines, looks, strict=True)])
     table = Table(
         cells if has_header else cells[1:],
         colWidths=[abs(width) * of_whole for width in widths],
         repeatRows=int(has_header),
     )
-    table.setStyle(
-        [
-            ("VALIGN", (0, 0), (-1, -1), "TOP"),
-            ("LINEBELOW", (0, 0), (-1, -1), 0.25, colors.HexColor(LINE)),
-            *([("LINEBELOW", (0, 0), (-1, 0), 0.8, colors.HexColor(INK))] if has_header else []),
-            ("ROWBACKGROUNDS", (0, 1), (-1, -1), [colors.white, colors.HexColor(SHADE)]),
-            ("TOPPADDING", (0, 0), (-1, -1), 2),
-            ("BOTTOMPADDING", (0, 0), (-1, -1), 3),
-            ("LEFTPADDING", (0, 0), (-1, -1), CELL_PADDING),
-            ("RIGHTPADDING", (0, 0), (-1, -1), CELL_PADDING),
-        ]
-    )
+    table.setStyle([*LINED, HEAD_LINE] if has_header else LINED)
     return table
 
 
+HEAD_LINE = ("LINEBELOW", (0, 0), (-1, 0), 0.8, colors.HexColor(INK))
+LINED: list[Any] = [
+    ("VALIGN", (0, 0), (-1, -1), "TOP"),
+    ("LINEBELOW", (0, 0), (-1, -1), 0.25, colors.HexColor(LINE)),
+    ("ROWBACKGROUNDS", (0, 1), (-1, -1), [colors.white, colors.HexColor(SHADE)]),
+    ("TOPPADDING", (0, 0), (-1, -1), 1.5),
+    ("BOTTOMPADDING", (0, 0), (-1, -1), 3),
+    ("LEFTPADDING", (0, 0), (-1, -1), CELL_PADDING),
+    ("RIGHTPADDING", (0, 0), (-1, -1), CELL_PADDING),
+]
+
+
 def render_cell(text: str, width: float, *, sentence: bool) -> str:
-    """Say the lines of a cell of this width."""
+    """Render the lines of a cell of this width as markup."""
     room, lines = width - 2 * CELL_PADDING, text[:LONGEST].split("\n")
     return "<br/>".join(break_lines(line, FONT, CELL, room, sentence=sentence) for line in lines)
 

@@ -1,4 +1,4 @@
-"""Which lines, dots and words make a small chart? Data in, shapes out; SVG here, paper in `pages`.
+"""Small charts: data in, shapes out; drawn as SVG here and on paper by `pdf_layout`.
 
 One geometry for paper and screen. Shapes carry a look (`line`, `dot`, `grid`, `mark`, `label`), never a
 colour: the page gives each its colour, by day and by night.
@@ -111,14 +111,14 @@ def draw_trend(trends: Mapping[str, Any], key: str, name: str) -> SmallChart | N
     if days[0] != days[1]:
         shapes.append(Text((plot.at(span[0], 0)[0], HEIGHT - 6), days[0]))
     shapes.append(Text((x, HEIGHT - 6), days[1], "end" if len(placed) > 1 else "middle"))
-    told = [
+    ends = [
         f"{format_value(value)} on {day}" for value, day in zip((values[0], values[-1]), days, strict=True)
     ]
-    return SmallChart(WIDTH, HEIGHT, f"{name}: {', '.join(told[: len(points)])}", shapes)
+    return SmallChart(WIDTH, HEIGHT, f"{name}: {', '.join(ends[: len(points)])}", shapes)
 
 
 def draw_reliability(curve: Sequence[Mapping[str, float]]) -> SmallChart | None:
-    """Draw how often clients left against how often the model said so; honest ones lie on the diagonal."""
+    """Draw the share that left against the predicted probability; calibrated ones lie on the diagonal."""
     if not curve:
         return None
     plot = _Plot(SQUARE, SQUARE, (0.0, 1.0), (0.0, 1.0))
@@ -134,16 +134,16 @@ def draw_reliability(curve: Sequence[Mapping[str, float]]) -> SmallChart | None:
     for at, one in zip(placed, curve, strict=True):
         size = math.sqrt(one["n"] / most)
         shapes.append(Dot(at, SMALLEST_DOT + (LARGEST_DOT - SMALLEST_DOT) * size))
-    said = "; ".join(f"{one['mean_predicted']:.0%} said, {one['share_left']:.0%} left" for one in curve)
-    return SmallChart(SQUARE, SQUARE, f"Share that left, by what the model had said: {said}", shapes)
+    pairs = "; ".join(f"{one['mean_predicted']:.0%} predicted, {one['share_left']:.0%} left" for one in curve)
+    return SmallChart(SQUARE, SQUARE, f"Calibration curve: {pairs}", shapes)
 
 
 def _grid(plot: _Plot, levels: Sequence[float], how: Callable[[float], str]) -> list[Line | Dot | Text]:
-    found: list[Line | Dot | Text] = []
+    shapes: list[Line | Dot | Text] = []
     for level in levels:
         start, end = plot.at(plot.x[0], level), plot.at(plot.x[1], level)
-        found += [Line([start, end], "grid"), Text((start[0] - 5, start[1] + 3), how(level), "end")]
-    return found
+        shapes += [Line([start, end], "grid"), Text((start[0] - 5, start[1] + 3), how(level), "end")]
+    return shapes
 
 
 def format_value(value: float) -> str:

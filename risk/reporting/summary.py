@@ -1,7 +1,6 @@
-"""What does an executive need to know: the state, what changed, and can the model be trusted?
+"""Page 1, for executives: the state, what changed, and whether the model can be trusted.
 
-Facts in, figures and sentences out. Page 1 of the PDF, report.html and the page show them as they are; no
-word here needs a legend.
+Facts in, figures and sentences out, without a term that needs a legend.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from risk.reporting import formats
 YES, NO, UNKNOWN = "yes", "no", "unknown"
 CHANCE = 50
 N_NAMED = 3
-# What is said of a warning on page 1: which answer it forces, and why.
+# What a warning means on page 1: which answer it forces, and why.
 FORCED = {
     "no_signal": (NO, "it may do no better than guessing"),
     "leak": (NO, "{columns} seems to know the answer beforehand, so the model looks better than it is"),
@@ -23,10 +22,10 @@ FORCED = {
 }
 
 TREND, TREND_NAME = "clients/at_risk", "Clients at risk"
-TREND_NOTE = "Dashed: a new model was put to work."
+TREND_NOTE = "Dashed line: a new model was deployed."
 READING = (
-    "The next pages name the clients to call first, with reasons. What follows them is for those who check "
-    "the figures."
+    "The next pages list the clients to call first, with reasons. The appendix and the model card after them "
+    "are for those who check the figures."
 )
 
 Facts = Mapping[str, Any]
@@ -35,7 +34,7 @@ Facts = Mapping[str, Any]
 def make_summary(
     listed: Facts | None, metrics: Facts, card: Facts, verdict: Facts | None, release: str, why: Facts
 ) -> dict[str, Any]:
-    """Say what page 1 says.
+    """Make page 1.
 
     Parameters
     ----------
@@ -67,17 +66,17 @@ def make_summary(
 
 
 def describe_headline(listed: Facts | None) -> str:
-    """Say the state and the change in one sentence."""
+    """Describe the state and the change in one sentence."""
     if listed is None:
         return "Which clients are at risk is not known yet."
     n, n_at_risk = listed["n_clients"], listed["n_at_risk"]
     if not n:
         return "There is no client to look after: all in the table have left."
     verb = "is" if n_at_risk == 1 else "are"
-    return f"{n_at_risk:,} of {n:,} clients {verb} at risk of leaving, {_say_change(listed)}."
+    return f"{n_at_risk:,} of {n:,} clients {verb} at risk of leaving, {_describe_change(listed)}."
 
 
-def _say_change(listed: Facts) -> str:
+def _describe_change(listed: Facts) -> str:
     before = (listed["before"] or {}).get("n_at_risk")
     if before is None:
         return "the first time they are counted"
@@ -123,14 +122,14 @@ def _last_time(value: float | None, how: str) -> str:
 
 
 def judge_trust(metrics: Facts, card: Facts, verdict: Facts | None, release: str) -> dict[str, Any]:
-    """Say whether the deployed model can be trusted, and why: no outweighs unknown, unknown yes."""
-    found = [*_look_at_warnings(metrics, card), *_look_at_verdict(verdict, release)]
+    """Decide whether the deployed model can be trusted, and why: no outweighs unknown, unknown yes."""
+    reasons = [*_judge_warnings(metrics, card), *_judge_verdict(verdict, release)]
     for answer in (NO, UNKNOWN):
-        because = [reason for forced, reason in found if forced == answer]
+        because = [reason for forced, reason in reasons if forced == answer]
         if because:
             return {"answer": answer, "because": [to_sentence(reason) for reason in because]}
-    reasons = [describe_skill(metrics), *(reason for _, reason in found)]
-    return {"answer": YES, "because": [to_sentence(reason) for reason in reasons]}
+    because = [describe_skill(metrics), *(reason for _, reason in reasons)]
+    return {"answer": YES, "because": [to_sentence(reason) for reason in because]}
 
 
 def to_sentence(text: str) -> str:
@@ -139,7 +138,7 @@ def to_sentence(text: str) -> str:
 
 
 def describe_skill(metrics: Facts) -> str:
-    """Say how often the model tells a leaver from a stayer."""
+    """Describe how often the model tells a leaver from a stayer."""
     times = f"{100 * metrics['auc']:.0f} times in 100 (guessing: {CHANCE})"
     return (
         f"of a client who left and one who stayed, it gave the one who left the higher risk {times}, among "
@@ -147,38 +146,40 @@ def describe_skill(metrics: Facts) -> str:
     )
 
 
-def _look_at_warnings(metrics: Facts, card: Facts) -> list[tuple[str, str]]:
-    found = []
+def _judge_warnings(metrics: Facts, card: Facts) -> list[tuple[str, str]]:
+    reasons = []
     columns: dict[str, list[str]] = {}
     for warning in [*metrics.get("warnings", ()), *card.get("warnings", ())]:
         columns.setdefault(warning["code"], []).extend(warning["columns"])
     for code in filter(FORCED.__contains__, columns):
-        answer, said = FORCED[code]
-        found.append((answer, said.format(columns=name_columns(columns[code]), n_test=f"{metrics['n']:,}")))
-    if metrics["f1"] <= metrics["floor_f1"] and not any(answer == NO for answer, _ in found):
-        found.append((NO, "it does no better than calling everyone a leaver"))
+        answer, sentence = FORCED[code]
+        reasons.append(
+            (answer, sentence.format(columns=name_columns(columns[code]), n_test=f"{metrics['n']:,}"))
+        )
+    if metrics["f1"] <= metrics["floor_f1"] and not any(answer == NO for answer, _ in reasons):
+        reasons.append((NO, "it does no better than predicting everyone to leave"))
     if metrics["auc"] is None:
-        found.append((UNKNOWN, "it was tested on rows of clients who all left"))
-    return found
+        reasons.append((UNKNOWN, "it was tested on rows of clients who all left"))
+    return reasons
 
 
-def _look_at_verdict(verdict: Facts | None, release: str) -> list[tuple[str, str]]:
+def _judge_verdict(verdict: Facts | None, release: str) -> list[tuple[str, str]]:
     if verdict is None or verdict["release"] != release:
         return [(YES, "no newer rows have come yet to check it on")]
     evidence = verdict.get("evidence")  # an earlier version kept none
     if not evidence:
         return []
-    rules, found = evidence["rules"], []
-    auto, moved = rules["auto"]["drift"], evidence["moved"]
-    if rules["score_margin"]["drift"] or (auto and not moved):
-        found.append((NO, f"about the newest {verdict['n']:,} rows it was right less often than before, "
+    rules, reasons = evidence["rules"], []
+    auto, drifted = rules["auto"]["drift"], evidence["moved"]
+    if rules["score_margin"]["drift"] or (auto and not drifted):
+        reasons.append((NO, f"about the newest {verdict['n']:,} rows it was right less often than before, "
                           "by more than chance explains"))  # fmt: skip
-    if auto and moved:
-        found.append((UNKNOWN, f"the newest {evidence['n']:,} rows differ from those it learned from, in "
-                               f"{name_columns(moved)}"))  # fmt: skip
-    if auto is None and not found:
-        found.append((UNKNOWN, "whether it is right about the newest rows cannot be told yet"))
-    return found or [(YES, f"the newest {evidence['n']:,} rows are as it expected them")]
+    if auto and drifted:
+        reasons.append((UNKNOWN, f"the newest {evidence['n']:,} rows differ from those it learned from, in "
+                               f"{name_columns(drifted)}"))  # fmt: skip
+    if auto is None and not reasons:
+        reasons.append((UNKNOWN, "whether it is right about the newest rows is not known yet"))
+    return reasons or [(YES, f"the newest {evidence['n']:,} rows are as it expected them")]
 
 
 def name_columns(columns: Sequence[str]) -> str:
@@ -194,7 +195,7 @@ def name_columns(columns: Sequence[str]) -> str:
 
 
 def describe_news(verdict: Facts | None, release: str, why: Facts) -> str:
-    """Say what the last check found and what became of the model."""
+    """Describe the last check and what became of the model."""
     if verdict is None:
         return "The model is new: no rows have come since to check it on."
     n = (verdict.get("evidence") or verdict)["n"]
@@ -204,9 +205,9 @@ def describe_news(verdict: Facts | None, release: str, why: Facts) -> str:
         return f"The newest {n:,} rows were checked, and the model did as well as expected."
     seen = f"The newest {n:,} rows were not as the model expected them"
     if why.get("verdict") == verdict:
-        return f"{seen}; a model trained anew took its place."
+        return f"{seen}; a retrained model took its place."
     if (verdict.get("gate") or {}).get("decision") == "HOLD":
-        return f"{seen}; a model trained anew was not shown to be better and was held back."
+        return f"{seen}; a retrained model was not shown to be better and was held back."
     if verdict["release"] == release:
-        return f"{seen}; it could not be trained anew yet."
+        return f"{seen}; it could not be retrained yet."
     return f"{seen}; since then another model was put in its place by hand."

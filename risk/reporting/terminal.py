@@ -1,7 +1,4 @@
-"""How have things moved, told on a terminal of 80 columns?
-
-Standard library only, pure.
-"""
+"""Trends and events of the history on a terminal of 80 columns; pure, standard library only."""
 
 from __future__ import annotations
 
@@ -17,37 +14,37 @@ NAME_WIDTH, FIGURE = 26, 10
 FIRST_CLIENTS = 5
 
 
-def render_text(moved: Mapping[str, Any], *, since: str | None = None) -> str:
+def render_text(history: Mapping[str, Any], *, since: str | None = None) -> str:
     """Render trends for a terminal of 80 columns: the series, then what happened when."""
-    if not moved["series"] and not moved["marks"]:
+    if not history["series"] and not history["marks"]:
         return f"nothing is known{f' since {since}' if since else ''}\n"
     lines = [f"{'trend':{NAME_WIDTH}} {'n':>7}  {'first':>10} {'previous':>10} {'last':>10} {'vs first':>10}"]
-    for key, told in trends.latest(moved).items():
-        values = [point["value"] for point in moved["series"][key]["points"]]
+    for key, one in trends.latest(history).items():
+        values = [point["value"] for point in history["series"][key]["points"]]
         previous = _short(values[-2]) if len(values) > 1 else "-"
-        change = "-" if told["change_first"] is None else _short(told["change_first"], signed=True)
-        figures = (_short(values[0]), previous, _short(told["last"]), change)
-        lines.append(f"{fit(key, NAME_WIDTH)} {told['n']:>7,}  {' '.join(f'{f:>{FIGURE}}' for f in figures)}")
-    for panel, count in moved["others"].items():
+        change = "-" if one["change_first"] is None else _short(one["change_first"], signed=True)
+        figures = (_short(values[0]), previous, _short(one["last"]), change)
+        lines.append(f"{fit(key, NAME_WIDTH)} {one['n']:>7,}  {' '.join(f'{f:>{FIGURE}}' for f in figures)}")
+    for panel, count in history["others"].items():
         if count:
-            lines.append(f"and {count:,} more columns of {panel!r}, which moved less")
-    held = trends.count_held(moved)
+            lines.append(f"and {count:,} more columns of {panel!r}, which changed less")
+    held = trends.count_held(history)
     lines += [*textwrap.wrap(f"{held}.", text.WIDTH), ""] if held else [""]
-    lines += _tell_events(moved)
+    lines += _describe_events(history)
     return "\n".join(lines) + "\n"
 
 
-def _tell_events(moved: Mapping[str, Any]) -> list[str]:
+def _describe_events(history: Mapping[str, Any]) -> list[str]:
     """Give a line to each deployment, rollback, alarm and judged batch, in order of time."""
     words = {"deployed": "deployed", "rollback": "rolled back to", "alarm": "DRIFT of"}
-    events = [(m["at"], f"{words[m['kind']]} {m['release'] or 'a release'}") for m in moved["marks"]]
+    events = [(m["at"], f"{words[m['kind']]} {m['release'] or 'a release'}") for m in history["marks"]]
     words_of = {"f1/release": "release", "f1/batch": "new rows", "f1/estimate": "new rows, estimated"}
     for key, word in words_of.items():
-        for point in moved["series"].get(key, {}).get("points", ()):
+        for point in history["series"].get(key, {}).get("points", ()):
             band = f" ({point['low']:.3f}-{point['high']:.3f})" if "low" in point and "high" in point else ""
             events.append((point["at"], f"F1 {point['value']:.3f}{band} of {word}"))
-    told = (f"{at[:19].replace('T', ' ')}  {said}" for at, said in sorted(events))
-    return [fit(line, text.WIDTH).rstrip() for line in told]
+    lines = (f"{at[:19].replace('T', ' ')}  {event}" for at, event in sorted(events))
+    return [fit(line, text.WIDTH).rstrip() for line in lines]
 
 
 def _short(value: float, *, signed: bool = False) -> str:

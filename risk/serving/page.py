@@ -16,7 +16,7 @@ from risk.errors import ArtifactError
 from risk.model import registry
 from risk.prediction import client_list_reader
 from risk.prediction.client_list_reader import Latest
-from risk.reporting import client_rows, details, html, summary
+from risk.reporting import client_rows, html, tables
 from risk.serving.prometheus import Gauge
 
 PAGE_LINES = 25
@@ -79,7 +79,7 @@ def render_page(
         Why an upload was refused.
     """
     known = not isinstance(report, str)
-    charts = html.draw_charts(report) if not isinstance(report, str) else {"trend": ""}
+    pages = html.draw_pages(report) if not isinstance(report, str) else {}
     return (
         html.templates()
         .get_template("page.html")
@@ -90,10 +90,9 @@ def render_page(
             asked=view,
             releases=list_releases(deployment),
             health=say_health(gauges),
-            words=summary,
+            pages=pages,
             most=html.MOST_ROWS,
             **describe_list(listed, view),
-            **charts,
         )
     )
 
@@ -150,7 +149,7 @@ def list_releases(folder: Path) -> dict[str, Any]:
         current = None
     rows = [_describe_release(folder, name, current) for name in reversed(registry.names(folder))]
     header = ["release", "", "method", "deployed by", "score on the test data"]
-    return details.make_part("Kept releases", "", header, rows, [2, 1.5, 2, 1.5, -1.5])
+    return tables.make_table("Kept releases", "", header, rows, [2, 1.5, 2, 1.5, -1.5])
 
 
 def _describe_release(folder: Path, name: str, current: str | None) -> list[str]:

@@ -111,7 +111,7 @@ def test_rows_of_another_world_are_drift_and_a_new_release_is_deployed(old_world
     assert manifest["deployed_by"] == "tick" and manifest["why"]["verdict"]["drift"] is True
     assert old_world.state()["verdict"]["new_score"] == result["new_score"]
     said = json.loads((old_world.root / "models" / "report.json").read_text())["verdict_said"]
-    assert any(f"{result['release']} was trained anew and took its place" in line for line in said)
+    assert any(f"{result['release']} was retrained and took its place" in line for line in said)
 
 
 @pytest.mark.slow

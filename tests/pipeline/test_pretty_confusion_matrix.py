@@ -19,7 +19,7 @@ def test_each_cell_says_count_and_both_shares_and_the_totals_are_right():
     cells = matrix.describe_cells(np.array([[30, 10], [20, 40]]))
     assert cells[0][1] == "10\n25.0 % of row\n20.0 % of column"
     assert cells[1][2] == "60\n60.0 % of all"
-    assert cells[2] == ["50\n50.0 % of all", "50\n50.0 % of all", "100\n70.0 % right"]
+    assert cells[2] == ["50\n50.0 % of all", "50\n50.0 % of all", "100\n70.0 % accuracy"]
 
 
 @pytest.mark.parametrize("counts", [[[0, 0], [0, 0]], [[5, 0], [0, 0]], [[10**9, 1], [1, 10**9]]])

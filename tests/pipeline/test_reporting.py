@@ -18,7 +18,7 @@ from report_kit import LISTED, make_line, make_reported
 from reportlab.pdfbase import pdfmetrics
 
 import reporting
-from risk.reporting import client_rows, details, pdf, pdf_layout
+from risk.reporting import client_rows, details, pdf, pdf_layout, tables
 
 VERDICT = {"rule": "score", "drift": True, "reason": "r", "release": "x", "auc": 0.8, "leaver_share": 0.25}
 
@@ -141,16 +141,16 @@ def test_after_a_rollback_nothing_is_said_of_the_deployed_model_that_is_true_of_
     first = old_world.tick()["release"]
     old_world.put("sourcedata/c.csv", make_clients(300, "c", "new"))
     second = old_world.tick()["release"]
-    assert f"{first} was judged; {second} was trained anew and took its place" in text_of(old_world)
+    assert f"{first} was judged; {second} was retrained and took its place" in text_of(old_world)
     old_world.run("deployment", "--rollback")
     old_world.run("reporting")
     text = text_of(old_world)
     assert "took its place" not in text
     assert f"Release {first} was judged, and is the one deployed." in text
-    assert f"said release {second}, which is not the one deployed; run diagnostics.py" in text
+    assert f"by release {second}, which is not the one deployed; run diagnostics.py" in text
     old_world.run("diagnostics")
     old_world.run("reporting")
-    assert f"said release {first}." in text_of(old_world)
+    assert f"by release {first}." in text_of(old_world)
 
 
 def test_a_release_that_came_by_hand_did_not_take_the_place_of_the_one_judged():
@@ -201,25 +201,25 @@ def test_what_was_never_timed_or_predicted_is_said_and_not_left_out(deployed):
 
 @pytest.mark.slow
 def test_of_very_many_files_the_latest_are_listed_and_all_are_counted(old_world):
-    for number in range(details.MOST_FILES + 10):
+    for number in range(tables.MOST_FILES + 10):
         (old_world.root / "sourcedata" / f"n{number:04d}.csv").write_text(
             f"corporation,activity,colour,exited\nn{number},1,red,0\n"
         )
     old_world.walk()
     report(old_world)
     text = text_of(old_world)
-    assert f"{details.MOST_FILES + 12} files" in text and f"latest {details.MOST_FILES}" in text
-    assert "n0009.csv" not in text and "n0010.csv" in text and f"n{details.MOST_FILES + 9:04d}.csv" in text
+    assert f"{tables.MOST_FILES + 12} files" in text and f"latest {tables.MOST_FILES}" in text
+    assert "n0009.csv" not in text and "n0010.csv" in text and f"n{tables.MOST_FILES + 9:04d}.csv" in text
 
 
 def test_of_very_many_refused_files_the_report_says_where_all_are(deployed):
     folder = deployed.root / "sourcedata"
-    for number in range(details.MOST_FILES + 1):
+    for number in range(tables.MOST_FILES + 1):
         (folder / f"page{number:04d}.csv").write_text(f"<html>{number}")
     deployed.run("ingestion", expect=65)
     report(deployed)
     text = text_of(deployed)
-    assert f"these {details.MOST_FILES + 1} was taken" in text and "all of them in .finaldata.json" in text
+    assert f"these {tables.MOST_FILES + 1} was taken" in text and "all of them in .finaldata.json" in text
     assert "page0000.csv" in (deployed.root / "ingesteddata" / ".finaldata.json").read_text()
     assert "page0000.csv" not in text and "page0001.csv" in text
 

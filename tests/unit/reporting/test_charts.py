@@ -217,7 +217,7 @@ def test_columns_that_are_not_drawn_are_counted():
     figure = draw(make_trends(5, names=ODD))
     (panel,) = [axes for axes in figure.axes if axes.get_title(loc="left").startswith("Missing")]
     assert len(panel.get_legend().get_texts()) == 6
-    assert "2 more columns moved less" in panel.get_title(loc="left")
+    assert "2 more columns changed less" in panel.get_title(loc="left")
 
 
 def test_a_panel_without_points_is_left_out_and_nothing_at_all_is_said():

@@ -38,7 +38,7 @@ GATE = {
 
 
 def made(**changes):
-    return {one["title"]: one for one in model_card.make_card(CARD | changes, METRICS, TRENDS)}
+    return {one["title"]: one for one in model_card.make_model_card(CARD | changes, METRICS, TRENDS)}
 
 
 def rows(part):
@@ -46,18 +46,18 @@ def rows(part):
 
 
 def test_it_says_what_it_is_for_and_what_not():
-    said = made()["What it is for"]["said"]
+    said = made()["Intended use"]["said"]
     assert "exited = 1" in said and "not made to decide anything about a client without a person" in said
 
 
 def test_what_a_card_itself_says_is_what_is_told():
     card = made(intended_use="It sorts.", limits=["Only here."], readers={"auditor": "everything"})
-    assert card["What it is for"]["said"] == "It sorts. Only here."
-    assert rows(card["Who is told what"]) == {"auditor": "everything"}
+    assert card["Intended use"]["said"] == "It sorts. Only here."
+    assert rows(card["Readers"]) == {"auditor": "everything"}
 
 
 def test_it_says_what_it_is_made_of():
-    found = rows(made()["Made of"])
+    found = rows(made()["Training"])
     assert found["data"] == "300 labelled rows of 310, 25.0% of them leavers"
     assert found["files"] == "2 of sourcedata, which came from 2026-01-05 to 2026-03-05"
     assert found["method"] == "hist gradient boosting" and found["rows used"] == "the new ones alone"
@@ -76,7 +76,7 @@ def test_the_period_is_told_where_the_history_knows_it(days, said):
 
 
 def test_every_score_stands_with_its_interval_and_its_floor():
-    assert made()["Measured"]["rows"] == [
+    assert made()["Performance"]["rows"] == [
         ["AUC", "15 folds", "0.800", "0.750", "0.850", "0.500"],
         ["F1", "15 folds", "0.800", "0.750", "0.850", "0.400"],
         ["Brier loss", "15 folds", "0.800", "0.750", "0.850", "-"],
@@ -89,9 +89,9 @@ def test_a_card_of_an_earlier_version_lacks_what_it_lacks():
     old = {
         name: value for name, value in CARD.items() if name not in ("cross_validation", "calibration", "rows")
     }
-    found = {one["title"]: one for one in model_card.make_card(old, METRICS, {"series": {}})}
-    assert len(found["Measured"]["rows"]) == 2 and "Gate" not in found
-    assert "Where it does clearly worse" not in found
+    found = {one["title"]: one for one in model_card.make_model_card(old, METRICS, {"series": {}})}
+    assert len(found["Performance"]["rows"]) == 2 and "Gate" not in found
+    assert "Slices with worse performance" not in found
 
 
 def test_the_gate_is_told_with_its_numbers():
@@ -107,9 +107,9 @@ def test_slices_are_told_and_so_is_that_there_is_none():
         "found": 0.6,
         "promised": 0.8,
     }
-    (row,) = made(slices=[one])["Where it does clearly worse"]["rows"]
+    (row,) = made(slices=[one])["Slices with worse performance"]["rows"]
     assert row[1:] == ["120", "0.600", "0.800"]
-    assert "In none" in made(slices=[])["Where it does clearly worse"]["said"]
+    assert "None among" in made(slices=[])["Slices with worse performance"]["said"]
 
 
 def test_features_are_told_as_they_usually_are():

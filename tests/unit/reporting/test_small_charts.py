@@ -59,7 +59,7 @@ def test_honest_probabilities_lie_on_the_diagonal():
     for dot in of_kind(chart, small_charts.Dot):
         across, up = dot.at[0] - start[0], dot.at[1] - start[1]
         assert across * (end[1] - start[1]) == pytest.approx(up * (end[0] - start[0]))
-    assert "10% said, 10% left" in chart.title
+    assert "10% predicted, 10% left" in chart.title
 
 
 def test_the_larger_bin_has_the_larger_dot():
