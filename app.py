@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from http import HTTPStatus
 from pathlib import Path
 from typing import NoReturn
 
@@ -14,8 +13,7 @@ from flask import Flask
 from config import Config, load_config
 from risk.errors import ConfigError, ServiceError
 from risk.runtime import logs, runner
-from risk.serving import auth, model_cache, problems, responses, routes
-from risk.serving.problems import SAFE_HEADERS
+from risk.serving import auth, routes
 from risk.serving.settings import ServingSettings
 
 LOG = logs.log("app")
@@ -47,24 +45,10 @@ def serving_settings(config: Config) -> ServingSettings:
         separator=config.separator,
         max_body_mb=config.max_body_mb,
         max_rows=config.max_rows,
+        timeout_s=config.timeout_s,
         token=config.secrets.get("RISK_API_TOKEN"),
         model_key=config.secrets.get("RISK_MODEL_KEY"),
     )
-
-
-def render_refusal(config: Config, status: int, detail: str) -> bytes:
-    """Render the whole answer to a request that never reached the application, and close with it."""
-    body = responses.render_json(problems.describe(status, detail)).encode()
-    headers = [
-        *SAFE_HEADERS,
-        *problems.headers_of(status),
-        ("X-Release", model_cache.current_id(config.prod_deployment)),
-        ("Content-Type", problems.MEDIA_TYPE),
-        ("Content-Length", str(len(body))),
-        ("Connection", "close"),
-    ]
-    head = "".join(f"{name}: {value}\r\n" for name, value in headers)
-    return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n{head}\r\n".encode() + body
 
 
 def load_served_config() -> Config:

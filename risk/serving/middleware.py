@@ -42,17 +42,24 @@ def _check_and_log_requests(app: Flask, settings: ServingSettings) -> None:
     @app.before_request
     def check_caller() -> None:
         g.started = time.perf_counter()
-        caller = Caller(request.method, request.remote_addr, request.host, request.headers.get)
+        caller = Caller(request.method, request.remote_addr, request.host, _read_header)
         auth.check(caller, settings.token)
 
     @app.after_request
     def mark_and_log(answer: Response) -> Response:
-        headers = answer.headers  # the page has some of these
-        headers.extend([(name, value) for name, value in SAFE_HEADERS if name not in headers])
+        headers = answer.headers
+        present = {name.lower() for name, _ in headers}  # the page has some of its own
+        headers.extend([(name, value) for name, value in SAFE_HEADERS if name.lower() not in present])
         headers["X-Release"] = g.get("release") or model_cache.current_id(settings.prod_deployment)
         rule, duration_ms = request.url_rule, 1000 * (time.perf_counter() - g.started)
         access_log.note(request.method, rule.rule if rule else "-", answer.status_code, duration_ms)
         return answer
+
+
+def _read_header(name: str) -> str | None:
+    """Read a header of the present request; most that are asked for are not there."""
+    value: str | None = request.environ.get(f"HTTP_{name.upper().replace('-', '_')}")
+    return value
 
 
 def _answer_refusals(app: Flask, settings: ServingSettings) -> None:

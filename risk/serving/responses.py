@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from flask import Response, g, jsonify, request
 from flask.json.provider import DefaultJSONProvider
 
 from risk import text
-from risk.serving import problems
+from risk.serving import model_cache, problems
 from risk.serving.model_cache import ServedModel
+from risk.serving.problems import Refusal
 from risk.serving.requested import ClientChunk, RequestedClients
 
 _SIGN = re.compile("[=+\\-@\t\r\uff1d\uff0b\uff0d\uff20]")  # those of `escapes`
@@ -41,6 +43,19 @@ def render_problem(status: int, detail: str, **members: Any) -> Response:
     answer.mimetype = problems.MEDIA_TYPE
     answer.headers.extend(problems.headers_of(status))
     return answer
+
+
+def render_refusal(deployment: Path, refusal: Refusal) -> tuple[list[tuple[str, str]], bytes]:
+    """Render headers and body for a request that never reached the application."""
+    body = render_json(problems.describe(refusal.status, refusal.detail)).encode()
+    headers = [
+        *problems.SAFE_HEADERS,
+        *problems.headers_of(refusal.status),
+        ("X-Release", model_cache.current_id(deployment)),
+        ("Content-Type", problems.MEDIA_TYPE),
+        ("Content-Length", str(len(body))),
+    ]
+    return headers, body
 
 
 def answer_json(release: str, members: dict[str, Any]) -> Response:

@@ -15,8 +15,9 @@ MIB = 1024 * 1024
 class ServingSettings:
     """Where the artifacts are, what a request may hold, and the secrets; no path is shown to a client.
 
-    `alert_queues` maps each alert channel to its folder; `token` is what requests from other machines must
-    show, `model_key` signs releases.
+    `alert_queues` maps each alert channel to its folder; `timeout_s` is the time a request may take to
+    arrive, and its answer to be computed and taken; `token` is what requests from other machines must show,
+    `model_key` signs releases.
     """
 
     config_path: Path
@@ -36,6 +37,7 @@ class ServingSettings:
     separator: str | None
     max_body_mb: int
     max_rows: int
+    timeout_s: float
     token: str | None = field(repr=False)
     model_key: str | None = field(repr=False)
 
