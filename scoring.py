@@ -5,7 +5,7 @@ A run of fullprocess.py also scores the deployed model on rows that are new to i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -27,11 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from risk.data.ledger import Ledger
-    from risk.data.profiles import Counts, Profile
-    from risk.engines.table_reader import Taken
     from risk.model.data_checks import DataCheck
-    from risk.model.registry import Release
-    from risk.monitoring.delayed_labels import UnlabelledOutlook
     from risk.monitoring.verdict import Verdict
 
 LOG = logs.log("scoring")
@@ -74,11 +70,11 @@ def read_test_data(config: Config, schema: Schema) -> tuple[pd.DataFrame, np.nda
     good, files = validation.read_folder(
         config.test_data, schema, config.separator, needed=needed, limits=config.limits
     )
-    for found in files:
-        if found.refused:
-            LOG.warning("%s: refused: %s; the other files go on", found.name, found.refused)
-        elif found.n_rejected:
-            LOG.warning("%s: %s bad rows left out of the score", found.name, found.n_rejected)
+    for file in files:
+        if file.refused:
+            LOG.warning("%s: refused: %s; the other files go on", file.name, file.refused)
+        elif file.n_rejected:
+            LOG.warning("%s: %s bad rows left out of the score", file.name, file.n_rejected)
     labelled = [row for row in good if row[schema.target]]
     if len(labelled) < len(good):
         LOG.warning(
@@ -91,23 +87,23 @@ def read_test_data(config: Config, schema: Schema) -> tuple[pd.DataFrame, np.nda
     return to_frame(labelled, schema), to_target(labelled, schema)
 
 
-def suspect_test_data(
+def check_test_data(
     config: Config, card: Mapping[str, Any], X: pd.DataFrame, y: np.ndarray, score: Score
 ) -> list[DataCheck]:
-    """Say why a score may say little (few rows) or too much (rows that the model was trained on)."""
+    """Check the test data: too few rows, or rows that the model was trained on."""
     from risk.metrics import cross_validation
     from risk.model import data_checks
 
     interval = score.f1 or 0.0, score.f1_low or 0.0, score.f1_high or 1.0
-    found = [data_checks.check_test_size(score.n, score.n_positive, *interval)]
+    checks = [data_checks.check_test_size(score.n, score.n_positive, *interval)]
     ledger, mark = load_ledger(config.ledger), card["data"]
     if ledger is not None and has_prefix(config.final_data, ledger, mark):
         schema = Schema.from_json(card["schema"])
         trained_on = replace(ledger, length=mark["length"], rows=mark["n_rows"])
         test = cross_validation.row_digests(X, y)
         trained, n_common = digest_rows(config, trained_on, schema, test)
-        found.append(data_checks.check_overlap(trained, test, n_common))
-    return [one for one in found if one is not None]
+        checks.append(data_checks.check_overlap(trained, test, n_common))
+    return [check for check in checks if check is not None]
 
 
 def digest_rows(config: Config, ledger: Ledger, schema: Schema, test: np.ndarray) -> tuple[np.ndarray, int]:
@@ -146,10 +142,10 @@ def run(config: Config) -> ScoringResult:
     score = score_model(model, X, y)
     if score.f1 is None:
         raise DatasetError(f"{config.test_data}: no row of a client who left; F1 is not defined without one")
-    suspected = suspect_test_data(config, card, X, y, score)
-    for one in suspected:
-        LOG.warning("%s: %s", config.test_data, one.text)
-    warnings = {"warnings": [one.to_json() for one in suspected]}
+    checks = check_test_data(config, card, X, y, score)
+    for check in checks:
+        LOG.warning("%s: %s", config.test_data, check.text)
+    warnings = {"warnings": [check.to_json() for check in checks]}
     put_json(config.metrics, {"model_sha256": card["model_sha256"], **score.to_json(), **warnings})
     put_text(config.latest_score, f"{score.f1!r}\n")
     columns = tables.TABLES["scores"]
@@ -162,86 +158,19 @@ def run(config: Config) -> ScoringResult:
 
 
 def judge(config: Config, ledger: Ledger, start: int) -> Verdict:
-    """Judge the deployed model on the rows of the table behind an offset, and keep what needs a label yet."""
-    from risk.data import profiles
-    from risk.engines import table_reader
-    from risk.monitoring import column_drift, delayed_labels, evidence, verdict
+    """Judge the deployed model on the rows of the table behind an offset."""
+    from risk.monitoring import new_rows
 
     release, model = registry.load_deployed(config.prod_deployment, config.secrets.get("RISK_MODEL_KEY"))
-    card, table = release.json("modelcard.json"), Schema.from_json(ledger.schema or {})
-    schema = replace(Schema.from_json(card["schema"]), columns=table.columns, ids=table.ids)
-    most, ids = config.max_training_rows, [name for name in schema.ids if name in table.columns]
-    taken = table_reader.read(
-        config.final_data, ledger, schema, config.room, start=start, texts=ids, most=most
-    )
-    X, y = taken.X, taken.y
-    y_pred, probability = registry.predict(model, X)
-    kept = {name: profiles.from_json(raw) for name, raw in card.get("profiles", {}).items()}
-    now = count_columns(config, ledger, kept, start, taken)
-    all_counted = bool(now) and all(counts.n == taken.n_rows for counts in now.values())
-    found = evidence.compute_evidence(
-        y,
-        y_pred,
-        probability,
-        recorded_score=float(release.files["latestscore.txt"]),
-        release_reference=card.get("reference"),  # an earlier version kept none, and no profiles
-        shifts=column_drift.compare_columns(kept, now),
+    settings = new_rows.CheckSettings(
+        rule=config.drift_rule,
         alpha=config.alpha,
+        data=config.final_data,
+        pending_labels=config.awaited,
+        most_rows=config.max_training_rows,
+        engine=config.engine_settings,
     )
-    if taken.is_sample:
-        sampled = f"judged on a sample, by digest, of {most:,} of {taken.n_rows:,} new rows"
-        sampled += "; columns on all of them" if all_counted else ""
-        found = replace(found, sentences=(*found.sentences, sampled))
-
-    def identify() -> np.ndarray:
-        import pandas as pd
-
-        named = {name: pd.Series(taken.texts[name], dtype="str") for name in ids}
-        return delayed_labels.compute_row_keys(pd.DataFrame(named, index=X.index), X)
-
-    outlook = look_ahead(config, release, identify, y, y_pred, probability)
-    return verdict.judge(config.drift_rule, found, release.id, outlook)
-
-
-def count_columns(
-    config: Config, ledger: Ledger, kept: Mapping[str, Profile], start: int, taken: Taken
-) -> Mapping[str, Counts]:
-    """Count the rows behind an offset by the profiles of the deployed release."""
-    from risk.engines import base
-
-    if not kept:
-        return {}
-    with base.open_table(config.engine_settings, config.final_data, ledger, start=start) as table:
-        return table.count_by(kept, taken)
-
-
-def look_ahead(
-    config: Config,
-    release: Release,
-    identify: Callable[[], np.ndarray],
-    y: np.ndarray,
-    y_pred: np.ndarray,
-    probability: np.ndarray,
-) -> UnlabelledOutlook:
-    """Estimate the rows without a label, and audit earlier estimates of rows that have one now."""
-    from risk.monitoring import delayed_labels, performance_estimation
-
-    before = delayed_labels.load_pending(config.awaited)
-    if not len(before.rows) and not (y != y).any():
-        return delayed_labels.NOTHING
-    card = release.json("modelcard.json")
-    outlook, after = delayed_labels.estimate_and_audit(
-        before,
-        identify(),
-        y,
-        y_pred,
-        probability,
-        release=release.id,
-        reliability=performance_estimation.get_reliability(card.get("reference"), card),
-    )
-    if outlook.estimate:
-        delayed_labels.write_pending(config.awaited, after)
-    return outlook
+    return new_rows.judge(release, model, ledger, start, settings)
 
 
 def main(argv: list[str] | None = None) -> int:

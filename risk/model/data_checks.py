@@ -1,7 +1,7 @@
-"""What in the data makes a score say little or too much?
+"""Data checks: what in the data makes a score mean little, or promise too much.
 
-Each function looks at one thing and answers in plain words. What is looked for on a sample is checked
-on all rows before it is said.
+Each function checks one thing and answers in plain words. What shows on a sample is checked on all rows
+before it is reported.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What is inside a fitted model, column by column?
+"""Decomposition of a fitted model into what each column of the table adds.
 
 A linear model adds up one term for each column of the table, whatever the pipeline made of that column:
 a number with its missing flag and log scale, a text with its one-hot columns. Here the terms are taken

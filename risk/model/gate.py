@@ -1,4 +1,4 @@
-"""The deployment gate: does the candidate take the place of the deployed model?
+"""The deployment gate: whether a candidate takes the place of the deployed model.
 
 Both predict the same rows, which neither has seen.
 """

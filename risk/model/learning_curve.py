@@ -1,6 +1,6 @@
-"""Do more rows still make a better model?
+"""The learning curve of a model: whether more rows would still make it better.
 
-A learning curve by cross-validation: models of growing parts of the same rows, all asked about the same
+By cross-validation: models of growing parts of the same rows, all asked about the same
 rows that none of them was fitted on. It is drawn where a model is fitted on a sample, and says whether the
 sample is large enough.
 """
