@@ -1,4 +1,4 @@
-"""How well does a probability rank those who leave, and what is the noise of that made of?"""
+"""AUC, its variance, a test of a drop, and resampling."""
 
 from __future__ import annotations
 
@@ -52,6 +52,13 @@ def compute_placements(positive: np.ndarray, negative: np.ndarray) -> tuple[np.n
     ----------
     positive, negative : ndarray of shape (n_positive,) and (n_negative,)
         Probabilities of leaving of those who left and of those who stayed.
+
+    Returns
+    -------
+    of_positive : ndarray of shape (n_positive,)
+        The share of stayers ranked below each leaver, ties half.
+    of_negative : ndarray of shape (n_negative,)
+        The share of leavers ranked above each stayer, ties half.
     """
     above, below = np.sort(positive), np.sort(negative)
     of_positive = np.searchsorted(below, positive, "left") + np.searchsorted(below, positive, "right")
@@ -60,7 +67,19 @@ def compute_placements(positive: np.ndarray, negative: np.ndarray) -> tuple[np.n
 
 
 def rank(y_true: np.ndarray, probability: np.ndarray) -> Ranking | None:
-    """Measure how well probabilities rank labelled rows; None unless there are both classes.
+    """Measure how well probabilities rank labelled rows.
+
+    Parameters
+    ----------
+    y_true : ndarray of shape (n_samples,)
+        1 leaves, 0 stays.
+    probability : ndarray of shape (n_samples,)
+        Predicted probability of leaving.
+
+    Returns
+    -------
+    ranking : Ranking or None
+        None unless there are both classes.
 
     References
     ----------
@@ -143,7 +162,14 @@ def _skewed_cdf(z: float, skewness: float) -> float:
 def resample_auc(
     y_true: np.ndarray, probabilities: Sequence[np.ndarray], *, n_resamples: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Compute the AUC of each model on the same rows, drawn anew within each class.
+    """Compute the AUC of each model on the same rows, drawn again within each class.
+
+    Parameters
+    ----------
+    y_true : ndarray of shape (n_samples,)
+        1 leaves, 0 stays.
+    probabilities : sequence of ndarray of shape (n_samples,)
+        Predicted probabilities of leaving, an array for each model.
 
     Returns
     -------
@@ -159,8 +185,8 @@ def resample_auc(
         positive = rng.integers(0, n_positive, (size, n_positive))
         negative = rng.integers(0, n_negative, (size, n_negative))
         for j, code in enumerate(codes):
-            found = _auc_of_drawn(code[left][positive], code[~left][negative], int(code.max()) + 1)
-            auc[start : start + size, j] = found
+            drawn = code[left][positive], code[~left][negative]
+            auc[start : start + size, j] = _auc_of_drawn(*drawn, n_codes=int(code.max()) + 1)
     return auc
 
 

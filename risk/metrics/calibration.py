@@ -1,9 +1,8 @@
-"""Do probabilities mean what they say: of those called 30 %, do 30 % leave?"""
+"""Calibration of predicted probabilities: log-odds, bins, Brier loss, and the sigmoid that calibrates."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,59 +11,22 @@ from risk.metrics.cross_validation import OutOfFold
 
 N_BINS = 10
 WEAK = 100.0  # almost no penalty; none at all has no end where the classes are apart
-PRIOR_SD = 0.5  # of both parameters of a sigmoid, around the one that changes nothing
-MIN_STEP, MOST_STEPS = 1e-10, 25
 SUREST = 1e-6  # nothing is surer than one in a million
 
 
-@dataclass(frozen=True)
-class Reliability:
-    """What rows with known outcome say of a model's probabilities.
-
-    The log-odds of leaving are `intercept + slope * log-odds said`, known but for `covariance`. What such
-    a sigmoid cannot mend is added by bin (parted at `edges`): `offsets`, known to `offset_errors`, and
-    `p_uneven` is the chance that bins differ so much without reason. `z` and `p_value` are of
-    Spiegelhalter's test of the probabilities as said.
-    """
-
-    n: int
-    n_positive: int
-    intercept: float
-    slope: float
-    covariance: tuple[tuple[float, float], tuple[float, float]]
-    edges: tuple[float, ...]
-    offsets: tuple[float, ...]
-    offset_errors: tuple[float, ...]
-    p_uneven: float
-    z: float
-    p_value: float
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, raw: Mapping[str, Any]) -> Reliability:
-        first, second = (tuple(row) for row in raw["covariance"])
-        listed = {name: tuple(raw[name]) for name in ("edges", "offsets", "offset_errors")}
-        return cls(**{**raw, "covariance": (first, second), **listed})
-
-    def widen(self, factor: float) -> Reliability:
-        """Know everything less surely: `factor` times the variance."""
-        (aa, ab), (_, bb) = self.covariance
-        wider = ((factor * aa, factor * ab), (factor * ab, factor * bb))
-        errors = tuple(factor**0.5 * error for error in self.offset_errors)
-        return replace(self, covariance=wider, offset_errors=errors)
-
-    def correct(self, probability: np.ndarray) -> np.ndarray:
-        """Turn probabilities as said into those that the known outcomes speak for."""
-        from scipy.special import expit
-
-        offsets = np.array(self.offsets)[np.searchsorted(self.edges, probability, "right")]
-        return np.asarray(expit(self.intercept + self.slope * to_log_odds(probability) + offsets))
-
-
 def to_log_odds(probability: np.ndarray) -> np.ndarray:
-    """Compute log-odds, finite where a probability is 0 or 1, too."""
+    """Compute log-odds.
+
+    Parameters
+    ----------
+    probability : ndarray
+        Between 0 and 1; held at one in a million from either end, so that log-odds are finite.
+
+    Returns
+    -------
+    log_odds : ndarray of the same shape
+        Natural logarithm of p / (1 - p).
+    """
     from scipy.special import logit
 
     return np.asarray(logit(np.clip(probability, SUREST, 1 - SUREST)))
@@ -73,10 +35,22 @@ def to_log_odds(probability: np.ndarray) -> np.ndarray:
 def brier_loss(y: np.ndarray, probability: np.ndarray) -> float:
     """Compute the mean squared difference of outcome and probability [1]_; lower is better.
 
+    Parameters
+    ----------
+    y : ndarray of shape (n_samples,)
+        1 leaves, 0 stays.
+    probability : ndarray of shape (n_samples,)
+        Predicted probability of leaving.
+
     References
     ----------
     .. [1] G. W. Brier, "Verification of forecasts expressed in terms of probability", Monthly Weather
        Review 78 (1950), pp. 1-3.
+
+    Examples
+    --------
+    >>> brier_loss(np.array([1, 0]), np.array([0.5, 0.0]))
+    0.125
     """
     return float(np.mean((probability - y) ** 2))
 
@@ -84,14 +58,14 @@ def brier_loss(y: np.ndarray, probability: np.ndarray) -> float:
 def reliability_curve(
     y: np.ndarray, probability: np.ndarray, n_bins: int = N_BINS
 ) -> list[dict[str, float | int]]:
-    """Compare promised with found shares of leavers in bins of about equal count.
+    """Compare predicted with observed shares of leavers in bins of about equal count.
 
     Parameters
     ----------
     y : ndarray of shape (n_samples,)
         1 leaves, 0 stays.
     probability : ndarray of shape (n_samples,)
-        Of leaving; equal ones are never parted, so there may be fewer bins than asked for.
+        Predicted probability of leaving; equal ones stay together, so there may be fewer bins than asked for.
 
     Returns
     -------
@@ -113,175 +87,54 @@ def reliability_curve(
 
 
 def inner_edges(probability: np.ndarray, n_bins: int = N_BINS) -> np.ndarray:
-    """Part probabilities into bins of about equal count; there may be fewer than asked for."""
+    """Divide probabilities into bins of about equal count.
+
+    Parameters
+    ----------
+    probability : ndarray of shape (n_samples,)
+
+    Returns
+    -------
+    edges : ndarray
+        At most `n_bins` - 1, ascending; fewer where values are tied.
+    """
     return np.unique(np.quantile(probability, np.linspace(0, 1, n_bins + 1))[1:-1])
 
 
-def calibrate(found: OutOfFold) -> OutOfFold:
-    """Put a sigmoid on each fold's log-odds that was fitted on the other folds of the shuffle [1]_.
+def calibrate(left_out: OutOfFold) -> OutOfFold:
+    """Calibrate each fold's log-odds by a sigmoid fitted on the other folds of the shuffle [1]_.
 
-    A model's own sigmoid never sees the rows it is judged on here either.
+    As with a model's own sigmoid, no row takes part in the fit that is evaluated on it.
 
     References
     ----------
     .. [1] J. Platt, "Probabilistic outputs for support vector machines", Advances in Large Margin
        Classifiers (1999), pp. 61-74.
     """
-    log_odds = np.empty_like(found.log_odds)
-    for repeat, out in found.parts():
-        slope, intercept = fit_sigmoid(found.y[~out], found.log_odds[repeat, ~out])
-        log_odds[repeat, out] = slope * found.log_odds[repeat, out] + intercept
-    return replace(found, log_odds=log_odds)
+    log_odds = np.empty_like(left_out.log_odds)
+    for repeat, out in left_out.parts():
+        slope, intercept = fit_sigmoid(left_out.y[~out], left_out.log_odds[repeat, ~out])
+        log_odds[repeat, out] = slope * left_out.log_odds[repeat, out] + intercept
+    return replace(left_out, log_odds=log_odds)
 
 
 def fit_sigmoid(y: np.ndarray, log_odds: np.ndarray) -> tuple[float, float]:
-    """Fit slope and intercept that turn one column of log-odds into honest ones."""
+    """Fit the sigmoid that calibrates log-odds.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n_samples,)
+        1 leaves, 0 stays.
+    log_odds : ndarray of shape (n_samples,)
+        Predicted log-odds of leaving.
+
+    Returns
+    -------
+    slope, intercept : float
+        Calibrated log-odds are `slope * log_odds + intercept`.
+    """
     from sklearn.linear_model import LogisticRegression
 
     settings: dict[str, Any] = {"C": WEAK, "solver": "newton-cholesky"}
     fitted = LogisticRegression(**settings).fit(log_odds[:, None], y)
     return float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
-
-
-# --- can probabilities be trusted? -------------------------------------------------------------------------
-
-
-def measure(y: np.ndarray, probability: np.ndarray, n: np.ndarray | None = None) -> Reliability:
-    """Hold probabilities against known outcomes.
-
-    1. Test them as they are [1]_.
-    2. Fit the sigmoid that mends them, with a normal prior around the one that changes nothing.
-    3. Take what is left between bins, beyond chance (method of moments [2]_), as a normal prior of what
-       each bin is off by.
-
-    Parameters
-    ----------
-    y : ndarray of shape (n_samples,)
-        1 leaves, 0 stays, of rows that the model was not fitted on; or shares of leavers of groups.
-    probability : ndarray of shape (n_samples,)
-        Of leaving, as the model said it.
-    n : ndarray of shape (n_samples,), optional
-        Rows in each group; 1 each when not given.
-
-    References
-    ----------
-    .. [1] D. J. Spiegelhalter, "Probabilistic prediction in patient management and clinical trials",
-       Statistics in Medicine 5 (1986), pp. 421-433.
-    .. [2] R. DerSimonian, N. Laird, "Meta-analysis in clinical trials", Controlled Clinical Trials 7
-       (1986), pp. 177-188.
-    """
-    weight = np.ones(len(y)) if n is None else np.asarray(n, dtype="float64")
-    log_odds, edges = to_log_odds(probability), inner_edges(probability)
-    (intercept, slope), covariance = _fit_posterior(y, log_odds, weight)
-    number = np.searchsorted(edges, probability, side="right")
-    bins = _Bins(intercept + slope * log_odds, y, weight, number, len(edges) + 1)
-    variance, p_uneven = _find_unevenness(bins)
-    offsets, errors = _fit_offsets(bins, variance)
-    z, p_value = spiegelhalter(y, probability, weight)
-    return Reliability(
-        n=round(weight.sum()),
-        n_positive=round((weight * y).sum()),
-        intercept=intercept,
-        slope=slope,
-        covariance=covariance,
-        edges=tuple(map(float, edges)),
-        offsets=tuple(map(float, offsets)),
-        offset_errors=tuple(map(float, errors)),
-        p_uneven=p_uneven,
-        z=z,
-        p_value=p_value,
-    )
-
-
-def measure_curve(curve: Sequence[Mapping[str, float]]) -> Reliability:
-    """Do it with a reliability curve, where the rows themselves are not at hand."""
-    columns = ("share_left", "mean_predicted", "n")
-    y, probability, n = (np.array([one[name] for one in curve], dtype="float64") for name in columns)
-    return measure(y, probability, n)
-
-
-def spiegelhalter(y: np.ndarray, probability: np.ndarray, n: np.ndarray) -> tuple[float, float]:
-    """Compute Spiegelhalter's z, and the two-sided chance of such a one of honest probabilities."""
-    from scipy.special import ndtr
-
-    bent = 1 - 2 * probability
-    variance = float((n * bent**2 * probability * (1 - probability)).sum())
-    if not variance:
-        return 0.0, 1.0
-    z = float((n * (y - probability) * bent).sum()) / variance**0.5
-    return z, float(2 * ndtr(-abs(z)))
-
-
-def _fit_posterior(
-    y: np.ndarray, log_odds: np.ndarray, n: np.ndarray
-) -> tuple[tuple[float, float], tuple[tuple[float, float], tuple[float, float]]]:
-    """Find the most probable sigmoid by Newton's method, and the covariance of its law near by."""
-    from scipy.special import expit, log_expit
-
-    design = np.column_stack([np.ones(len(y)), log_odds])
-    prior = np.array([0.0, 1.0])
-
-    def loss(at: np.ndarray) -> float:
-        said = design @ at
-        fit = (n * (y * log_expit(said) + (1 - y) * log_expit(-said))).sum()
-        return float(((at - prior) ** 2).sum() / (2 * PRIOR_SD**2) - fit)
-
-    at = prior
-    while True:
-        p = expit(design @ at)
-        curved = (design * (n * p * (1 - p))[:, None]).T @ design + np.eye(2) / PRIOR_SD**2
-        slope = (at - prior) / PRIOR_SD**2 - design.T @ (n * (y - p))
-        step = np.linalg.solve(curved, slope)
-        while loss(at - step) > loss(at) and np.abs(step).max() > MIN_STEP:
-            step = step / 2
-        if np.abs(step).max() <= MIN_STEP:
-            break
-        at = at - step
-    (aa, ab), (_, bb) = np.linalg.inv(curved)
-    return (float(at[0]), float(at[1])), ((float(aa), float(ab)), (float(ab), float(bb)))
-
-
-@dataclass(frozen=True)
-class _Bins:
-    """Rows in bins: corrected log-odds, outcomes, counts, and the number of the bin of each."""
-
-    log_odds: np.ndarray
-    y: np.ndarray
-    n: np.ndarray
-    number: np.ndarray
-    n_bins: int
-
-    def count(self, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Count by bin the leavers that were not expected, and the information about their log-odds."""
-        from scipy.special import expit
-
-        p = expit(self.log_odds + offsets[self.number])
-        parts = (self.n * (self.y - p), self.n * p * (1 - p))
-        missed, weight = (np.bincount(self.number, part, self.n_bins) for part in parts)
-        return missed, weight
-
-
-def _find_unevenness(bins: _Bins) -> tuple[float, float]:
-    """Find the variance of log-odds between bins, beyond chance, and its p-value by chi2."""
-    from scipy.special import chdtrc
-
-    missed, weight = bins.count(np.zeros(bins.n_bins))
-    missed, weight = missed[weight > 0], weight[weight > 0]
-    freedom = len(weight) - 2
-    if freedom < 1:
-        return 0.0, 1.0
-    statistic = float((missed**2 / weight).sum())
-    excess = max(0.0, statistic - freedom) / (weight.sum() - (weight**2).sum() / weight.sum())
-    return float(excess), float(chdtrc(freedom, statistic))
-
-
-def _fit_offsets(bins: _Bins, variance: float) -> tuple[np.ndarray, np.ndarray]:
-    """Find by how much the log-odds of each bin are off, drawn towards 0 by their variance, and its error."""
-    offsets = np.zeros(bins.n_bins)
-    if not variance:
-        return offsets, offsets
-    for _ in range(MOST_STEPS):
-        missed, weight = bins.count(offsets)
-        weight = weight + 1 / variance
-        offsets = offsets + np.clip((missed - offsets / variance) / weight, -1, 1)
-    return offsets, weight**-0.5

@@ -1,7 +1,6 @@
-"""How good is a model on rows it did not see, and is a difference more than noise?
+"""Cross-validation inside the training rows, and the rule by which its scores are compared.
 
-Cross-validation inside the training rows: the one place where choices are made, and the one rule by
-which they are made.
+Every choice between models is made here, by the one rule of `Gain.better`.
 """
 
 from __future__ import annotations
@@ -23,13 +22,13 @@ N_REPEATS, SMALL_ROWS = 3, 5_000
 SELECTION_ROWS = 50_000
 ENOUGH = 30  # rows of a class from which on differences are more than chance
 CHANCE_AUC = 0.5
-CROSS_VALIDATED = "cross-validated"  # what is said of rows that were left out in turn
+CROSS_VALIDATED = "cross-validated"  # names scores of rows that were left out in turn
 Metric = Callable[[np.ndarray, np.ndarray], float]
 
 
 @dataclass(frozen=True)
 class OutOfFold:
-    """What models said of rows that they were not fitted on.
+    """Predictions of rows by models that were not fitted on them.
 
     Attributes
     ----------
@@ -38,7 +37,7 @@ class OutOfFold:
     fold : ndarray of shape (n_repeats, n_samples)
         The fold in which a row was left out, in each shuffle.
     log_odds : ndarray of shape (n_repeats, n_samples)
-        Of leaving, said by the model fitted on the other folds.
+        Of leaving, predicted by the model fitted on the other folds.
     """
 
     y: np.ndarray
@@ -70,7 +69,19 @@ class OutOfFold:
 
 
 def row_digests(X: pd.DataFrame, y: np.ndarray | None = None) -> np.ndarray:
-    """Digest each row's content, labels (0, 1) included, whatever its place; shape (n_samples,), 64 bits."""
+    """Digest each row's content, wherever it stands.
+
+    Parameters
+    ----------
+    X : DataFrame of shape (n_samples, n_features)
+    y : ndarray of shape (n_samples,), optional
+        Labels (0, 1) that belong to the content.
+
+    Returns
+    -------
+    digests : ndarray of shape (n_samples,)
+        64 bits each.
+    """
     import pandas as pd
 
     rows = X if y is None else X.assign(**{"": y.astype(np.int64)})
@@ -78,14 +89,40 @@ def row_digests(X: pd.DataFrame, y: np.ndarray | None = None) -> np.ndarray:
 
 
 def sample_by_digest(X: pd.DataFrame, y: np.ndarray, n: int) -> np.ndarray:
-    """Choose at most `n` rows by a digest of their content, whatever their order; return positions."""
+    """Sample rows by a digest of their content, whatever their order.
+
+    Parameters
+    ----------
+    X : DataFrame of shape (n_samples, n_features)
+    y : ndarray of shape (n_samples,)
+        1 leaves, 0 stays.
+    n : int
+        How many rows at most.
+
+    Returns
+    -------
+    positions : ndarray
+        Ascending.
+    """
     if len(X) <= n:
         return np.arange(len(X))
     return np.sort(np.argsort(row_digests(X, y), kind="stable")[:n])
 
 
 def sample_to_try(X: pd.DataFrame, y: np.ndarray) -> np.ndarray:
-    """Choose the rows that choices are tried on: 50,000, more where leavers are rare; return positions."""
+    """Sample the rows that choices are tried on: 50,000, more where one class is rare.
+
+    Parameters
+    ----------
+    X : DataFrame of shape (n_samples, n_features)
+    y : ndarray of shape (n_samples,)
+        1 leaves, 0 stays.
+
+    Returns
+    -------
+    positions : ndarray
+        Ascending.
+    """
     n = SELECTION_ROWS
     while True:
         rows = sample_by_digest(X, y, n)
@@ -95,7 +132,7 @@ def sample_to_try(X: pd.DataFrame, y: np.ndarray) -> np.ndarray:
 
 
 def smaller_class(y: np.ndarray) -> int:
-    """Count the rows of the smaller class."""
+    """Count the rows of the smaller class of `y` (1 leaves, 0 stays)."""
     return min(int(y.sum()), int((1 - y).sum()))
 
 
@@ -123,19 +160,38 @@ def draw_folds(y: np.ndarray, *, random_state: int) -> np.ndarray:
 
 
 def leave_out(estimator: Any, X: pd.DataFrame, y: np.ndarray, fold: np.ndarray) -> OutOfFold:
-    """Fit a model without each fold in turn and let it speak of that fold."""
+    """Fit a model without each fold in turn and predict that fold.
+
+    Parameters
+    ----------
+    estimator : Pipeline
+        Unfitted; it is cloned for each fold.
+    X : DataFrame of shape (n_samples, n_features)
+    y : ndarray of shape (n_samples,)
+        1 leaves, 0 stays.
+    fold : ndarray of shape (n_repeats, n_samples)
+        As `draw_folds` makes it.
+    """
     from sklearn.base import clone
 
     log_odds = np.empty(fold.shape)
-    found = OutOfFold(y, fold, log_odds)
-    for repeat, out in found.parts():
+    left_out = OutOfFold(y, fold, log_odds)
+    for repeat, out in left_out.parts():
         model = clone(estimator).fit(X.iloc[~out], y[~out])
         log_odds[repeat, out] = model.decision_function(X.iloc[out])
-    return found
+    return left_out
 
 
 def auc(y: np.ndarray, probability: np.ndarray) -> float:
-    """Compute the area under the ROC curve of one fold."""
+    """Compute the area under the ROC curve of one fold.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n_samples,)
+        1 leaves, 0 stays; both must be there.
+    probability : ndarray of shape (n_samples,)
+        Predicted probability of leaving.
+    """
     from sklearn.metrics import roc_auc_score
 
     return float(roc_auc_score(y, probability))
@@ -158,7 +214,15 @@ class Gain:
 
 
 def compare(scores: np.ndarray, simpler: np.ndarray, n_folds: int) -> Gain:
-    """Compare paired scores (higher is better) of the same folds."""
+    """Compare paired scores of the same folds.
+
+    Parameters
+    ----------
+    scores, simpler : ndarray of shape (n_repeats * n_folds,)
+        Of the model and of the simpler one; higher is better.
+    n_folds : int
+        Folds of one shuffle.
+    """
     differences = np.subtract(scores, simpler)
     return Gain(float(differences.mean()), standard_error(differences, n_folds))
 
@@ -185,9 +249,19 @@ def standard_error(values: np.ndarray, n_folds: int) -> float:
 
 
 def summarise(values: np.ndarray, n_folds: int, level: float = significance.LEVEL) -> dict[str, float]:
-    """Say mean, spread over folds, and the interval of Student's t with the corrected standard error.
+    """Summarise scores between 0 and 1 over folds.
 
-    Of scores between 0 and 1, where the interval ends.
+    Parameters
+    ----------
+    values : ndarray of shape (n_repeats * n_folds,)
+    n_folds : int
+        Folds of one shuffle.
+
+    Returns
+    -------
+    summary : dict
+        `mean`, `std` over folds, and the ends `low` and `high` of the interval of Student's t with the
+        corrected standard error, cut at 0 and 1.
     """
     from scipy.special import stdtrit
 

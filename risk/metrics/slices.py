@@ -1,20 +1,19 @@
-"""Where is a model clearly worse than elsewhere?
+"""Slices of the rows in which a model is clearly worse than elsewhere.
 
 Rows that the model was not fitted on are cut into slices: the categories of a text, the fifths of a number,
-missing cells. Two questions are asked of each slice with enough rows, both against what the model's own
-probabilities promise there, and against how far it keeps such promises in all other rows:
+missing cells. In each slice with enough rows two observed values are compared with what the model's own
+probabilities predict there, and that difference with the same difference in all other rows:
 
 ranking
-    Are leavers and stayers told apart less well? AUC is lower inside any slice of a column that the model
-    leans on, and should be: the probabilities in a slice say how well it can be told apart.
+    AUC. It is lower inside any slice of a column that the model leans on, and should be: the probabilities
+    in a slice predict how well its leavers can be separated.
 probability
-    Do more or fewer leave?
+    The share that left.
 
-Clearly worse is what is both significant among all questions (Holm: the chance of naming any slice of a
-model that is the same everywhere stays under alpha) and large: by 0.05 of AUC, by 5 of 100 clients, both
-in itself and against the other rows. The
-surest comes first; the next is sought in the rows that are left, so that one weakness is not named again
-by every column that goes with it.
+A slice is clearly worse where the difference is both significant among all comparisons (Holm: the chance of
+naming any slice of a model that is the same everywhere stays under alpha) and large: by 0.05 of AUC, by 5
+of 100 clients, both in itself and against the other rows. The most significant comes first; the next is
+sought in the rows that are left, so that one weakness is not named again by every correlated column.
 """
 
 from __future__ import annotations
@@ -45,10 +44,10 @@ class Slice:
     ----------
     kind : str
         "ranking" or "probability".
-    found, promised : float
-        AUC, or the share that left; and what the probabilities of these rows promise.
+    observed, predicted : float
+        AUC, or the share that left; and what the probabilities of these rows predict.
     p_value : float
-        Among all questions asked (Holm).
+        Adjusted for all comparisons (Holm).
     """
 
     column: str
@@ -56,13 +55,15 @@ class Slice:
     kind: str
     n: int
     n_positive: int
-    found: float
-    promised: float
+    observed: float
+    predicted: float
     p_value: float
     text: str
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        """Name the fields as the model card does."""
+        names = {"observed": "found", "predicted": "promised"}
+        return {names.get(name, name): value for name, value in asdict(self).items()}
 
 
 @dataclass(frozen=True)
@@ -73,16 +74,16 @@ class _Cut:
 
 
 @dataclass(frozen=True)
-class _Kept:
-    """How a promise was kept in some rows: what was found, what was promised, and the noise of that."""
+class _Comparison:
+    """What was observed in some rows, what was predicted there, and the variance of that."""
 
-    found: float
-    promised: float
+    observed: float
+    predicted: float
     variance: float
 
     @property
     def gap(self) -> float:
-        return self.found - self.promised
+        return self.observed - self.predicted
 
 
 def find_slices(
@@ -97,23 +98,33 @@ def find_slices(
     y : ndarray of shape (n_samples,)
         1 leaves, 0 stays.
     probability : ndarray of shape (n_samples,)
-        Of leaving, said by a model that was not fitted on the row.
+        Of leaving, predicted by a model that was not fitted on the row.
+
+    Returns
+    -------
+    slices : list of Slice
     """
     cuts = [one for name in X.columns for one in cut(X[name])]
-    left, found, n_asked = np.ones(len(y), dtype=bool), list[Slice](), 0
-    while len(found) < MOST_FOUND:
-        answers = list(_ask(cuts, left, y, probability))
-        n_asked = n_asked or len(answers)
-        best = min(answers, key=lambda answer: answer[0], default=None)
-        if best is None or (p_value := best[0] * max(n_asked - len(found), 1)) >= alpha:
+    left, worse, n_tests = np.ones(len(y), dtype=bool), list[Slice](), 0
+    while len(worse) < MOST_FOUND:
+        tests = list(_test(cuts, left, y, probability))
+        n_tests = n_tests or len(tests)
+        best = min(tests, key=lambda test: test[0], default=None)
+        if best is None or (p_value := best[0] * max(n_tests - len(worse), 1)) >= alpha:
             break
-        found.append(_tell(best[1], best[2], y, probability, p_value))
+        worse.append(_describe(best[1], best[2], y, probability, p_value))
         left &= ~best[1].rows
-    return found
+    return worse
 
 
 def cut(cells: pd.Series[Any]) -> list[_Cut]:
-    """Cut the rows of a column into slices."""
+    """Cut the rows of a column into slices.
+
+    Parameters
+    ----------
+    cells : Series of shape (n_samples,)
+        Numbers as float64, the rest as text; missing cells are a slice of their own.
+    """
     named = _cut_numbers(cells) if cells.dtype.kind == "f" else _cut_texts(cells)
     everything = [*named, ("missing", cells.isna().to_numpy())]
     return [_Cut(str(cells.name), name, rows) for name, rows in everything if rows.any()]
@@ -143,70 +154,114 @@ def _cut_texts(cells: pd.Series[Any]) -> list[tuple[str, np.ndarray]]:
     return [*slices, ("any other", (cells.notna() & ~cells.isin(listed)).to_numpy())]
 
 
-# --- two questions -----------------------------------------------------------------------------------------
+# --- two comparisons ---------------------------------------------------------------------------------------
 
 
-def _ask(
+def _test(
     cuts: list[_Cut], left: np.ndarray, y: np.ndarray, probability: np.ndarray
 ) -> Iterator[tuple[float, _Cut, str]]:
-    """Ask both questions of each slice; give p-values, 1 where a difference is not large."""
+    """Make both comparisons in each slice; yield p-values, 1 where a difference is not large."""
     from scipy.special import ndtr
 
     for one in cuts:
         here, others = one.rows & left, ~one.rows & left
-        for kind, look in ((RANKING, keep_ranking), (PROBABILITY, keep_probability)):
-            kept, elsewhere = (look(y[rows], probability[rows]) for rows in (here, others))
-            if kept is None or elsewhere is None:
+        for kind, compare in COMPARISONS.items():
+            inside, elsewhere = (compare(y[rows], probability[rows]) for rows in (here, others))
+            if inside is None or elsewhere is None:
                 continue
-            difference = kept.gap - elsewhere.gap
-            z = difference / (kept.variance + elsewhere.variance) ** 0.5
+            difference = inside.gap - elsewhere.gap
+            z = difference / (inside.variance + elsewhere.variance) ** 0.5
             p_value = float(ndtr(z) if kind == RANKING else 2 * ndtr(-abs(z)))
             sign = -1 if kind == RANKING or difference < 0 else 1
-            large = min(sign * difference, sign * kept.gap) >= MATERIAL
+            large = min(sign * difference, sign * inside.gap) >= MATERIAL
             yield p_value if large else 1.0, one, kind
 
 
-def keep_ranking(y: np.ndarray, probability: np.ndarray) -> _Kept | None:
-    """Compare AUC with what probabilities promise; None for too few rows.
+def compare_ranking(y: np.ndarray, probability: np.ndarray) -> _Comparison | None:
+    """Compare AUC with what probabilities predict: the AUC of labels drawn by them.
 
-    The promise is the AUC of labels drawn by them. Its own noise goes with that of the AUC, so the
-    variance by DeLong is too large rather than too small.
+    The noise of that prediction goes with that of the AUC, so the variance by DeLong is too large rather
+    than too small.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n_samples,)
+        1 leaves, 0 stays.
+    probability : ndarray of shape (n_samples,)
+        Predicted probability of leaving.
+
+    Returns
+    -------
+    comparison : _Comparison or None
+        None for too few rows.
     """
     ranked = auc.rank(y, probability)
     if ranked is None or min(ranked.counts) < MIN_OF_A_CLASS or not ranked.variance:
         return None
-    return _Kept(ranked.auc, promise_auc(probability), ranked.variance)
+    return _Comparison(ranked.auc, expected_auc(probability), ranked.variance)
 
 
-def promise_auc(probability: np.ndarray) -> float:
-    """Compute the AUC that is expected when each row leaves with its probability."""
+def expected_auc(probability: np.ndarray) -> float:
+    """Compute the AUC that is expected when each row leaves with its probability.
+
+    Parameters
+    ----------
+    probability : ndarray of shape (n_samples,)
+        Predicted probability of leaving; neither all 0 nor all 1.
+
+    Returns
+    -------
+    auc : float
+        The ratio of the expected numbers of pairs: those ranked rightly (ties half) to all.
+
+    Examples
+    --------
+    >>> round(expected_auc(np.full(50, 0.3)), 12)
+    0.5
+    """
     leaves, stays = np.sort(probability), 1 - np.sort(probability)
     _, first, n = np.unique(leaves, return_index=True, return_counts=True)
     below = np.concatenate([[0.0], np.cumsum(stays)])
     half = (below[first] + below[first + n]) / 2
-    own = float(np.dot(leaves, stays))  # nobody is compared with himself
+    own = float(np.dot(leaves, stays))  # no row is compared with itself
     above = float(np.dot(np.add.reduceat(leaves, first), half)) - own / 2
     return above / (float(leaves.sum() * stays.sum()) - own)
 
 
-def keep_probability(y: np.ndarray, probability: np.ndarray) -> _Kept | None:
-    """Compare the share that left with the share promised; None for too few rows."""
+def compare_share(y: np.ndarray, probability: np.ndarray) -> _Comparison | None:
+    """Compare the share that left with the share predicted.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n_samples,)
+        1 leaves, 0 stays.
+    probability : ndarray of shape (n_samples,)
+        Predicted probability of leaving.
+
+    Returns
+    -------
+    comparison : _Comparison or None
+        None for too few rows.
+    """
     n, expected = len(y), float(probability.sum())
     if n < MIN_ROWS or min(expected, n - expected) < MIN_EXPECTED:
         return None
     variance = float((probability * (1 - probability)).sum()) / n**2
-    return _Kept(float(y.mean()), expected / n, variance)
+    return _Comparison(float(y.mean()), expected / n, variance)
 
 
-def _tell(one: _Cut, kind: str, y: np.ndarray, probability: np.ndarray, p_value: float) -> Slice:
+COMPARISONS = {RANKING: compare_ranking, PROBABILITY: compare_share}
+
+
+def _describe(one: _Cut, kind: str, y: np.ndarray, probability: np.ndarray, p_value: float) -> Slice:
     n, n_positive = int(one.rows.sum()), int(y[one.rows].sum())
-    look = keep_ranking if kind == RANKING else keep_probability
-    kept = look(y[one.rows], probability[one.rows])
-    if kept is None:
-        raise ValueError("a slice that was asked has rows enough")
+    inside = COMPARISONS[kind](y[one.rows], probability[one.rows])
+    if inside is None:
+        raise ValueError("a slice that was tested has enough rows")
+    observed, predicted = inside.observed, inside.predicted
     if kind == RANKING:
-        said = f"leavers are told from stayers less well: AUC {kept.found:.2f}, promised {kept.promised:.2f}"
+        difference = f"leavers are ranked less well: AUC {observed:.2f}, {predicted:.2f} predicted"
     else:
-        said = f"{100 * kept.found:.0f} of 100 left, {100 * kept.promised:.0f} were expected to"
-    text = f"{one.column} {one.name} ({n:,} rows): {said}"
-    return Slice(one.column, one.name, kind, n, n_positive, kept.found, kept.promised, p_value, text)
+        difference = f"{100 * observed:.0f} of 100 left, {100 * predicted:.0f} were predicted to"
+    text = f"{one.column} {one.name} ({n:,} rows): {difference}"
+    return Slice(one.column, one.name, kind, n, n_positive, observed, predicted, p_value, text)

@@ -1,4 +1,4 @@
-"""Do two samples differ by more than chance, and by how much?
+"""Tests and distances of two samples.
 
 Every p-value here errs, where it errs, towards too large: samples may be small, tied or sparse.
 """
@@ -18,7 +18,27 @@ ROUNDING = 1e-9
 
 
 def stability_of_counts(reference: np.ndarray, current: np.ndarray) -> float:
-    """Compute the PSI of two rows of counts in the same bins; an empty bin counts as half a row."""
+    """Compute the population stability index of counts in the same bins [1]_.
+
+    Parameters
+    ----------
+    reference, current : ndarray of shape (n_bins,)
+        Rows in each bin, of both samples.
+
+    Returns
+    -------
+    psi : float
+        0 for equal distributions; has no upper bound. Unit: nats. An empty bin counts as half a row.
+
+    References
+    ----------
+    .. [1] N. Siddiqi, "Credit Risk Scorecards", Wiley 2006.
+
+    Examples
+    --------
+    >>> stability_of_counts(np.array([50, 50]), np.array([20, 20]))
+    0.0
+    """
     used = (reference > 0) | (current > 0)
     before = np.maximum(reference[used], EMPTY_BIN) / reference.sum()
     now = np.maximum(current[used], EMPTY_BIN) / current.sum()
@@ -26,8 +46,20 @@ def stability_of_counts(reference: np.ndarray, current: np.ndarray) -> float:
 
 
 def stability_noise(reference: np.ndarray, current: np.ndarray) -> tuple[float, float]:
-    """Compute the mean PSI of samples without any shift, and the value that 5 % of them exceed.
+    """Compute the PSI to expect of samples without any shift.
 
+    Parameters
+    ----------
+    reference, current : ndarray of shape (n_bins,)
+        Rows in each bin, of both samples.
+
+    Returns
+    -------
+    mean, critical : float
+        The mean, and the value that 5 % of such samples exceed.
+
+    Notes
+    -----
     PSI is then about (1/n + 1/m) times chi2 with B - 1 degrees of freedom, for B bins in use; with under
     ten rows a bin it is larger (at five, 9 % of samples exceed the value meant for 5 %).
 
@@ -57,11 +89,16 @@ def ks_p_value(ks: float, n_reference: int, n: int) -> float:
 
 
 def chi_square(reference: np.ndarray, current: np.ndarray) -> tuple[float, int, float]:
-    """Compare two rows of counts by Pearson's test of homogeneity.
+    """Compare counts in the same bins by Pearson's test of homogeneity.
 
     1. Order the bins by the sum of both rows, which says nothing about where they differ.
     2. Join neighbours until both samples expect at least five rows in each.
     3. Test what is left.
+
+    Parameters
+    ----------
+    reference, current : ndarray of shape (n_bins,)
+        Rows in each bin, of both samples.
 
     Returns
     -------
@@ -105,11 +142,16 @@ def _join_small(table: np.ndarray) -> np.ndarray:
 
 
 def surge_p_value(reference: np.ndarray, current: np.ndarray) -> float | None:
-    """Say how surprising it is that a rare bin, or one that had no row before, holds so many now.
+    """Test whether a rare bin, or one that had no row before, holds too many rows now.
 
     For bins too small for `chi_square`; None when there is none. By Fisher's law each bin has a chance
     of holding this many of its rows in the current sample. The smallest of these chances is added up
     over the bins that could have reached it: a union bound that holds for any sizes.
+
+    Parameters
+    ----------
+    reference, current : ndarray of shape (n_bins,)
+        Rows in each bin, of both samples.
 
     References
     ----------
@@ -131,7 +173,18 @@ def surge_p_value(reference: np.ndarray, current: np.ndarray) -> float | None:
 
 
 def categories_p_value(reference: np.ndarray, current: np.ndarray) -> float:
-    """Test counts by category: chi2 for all, and exactly for those too rare for it."""
+    """Test counts by category: chi2 for all, and exactly for those too rare for it.
+
+    Parameters
+    ----------
+    reference, current : ndarray of shape (n_bins,)
+        Rows in each bin, of both samples.
+
+    Returns
+    -------
+    p_value : float
+        Twice the smaller one where both tests apply.
+    """
     p_value, p_surge = chi_square(reference, current)[2], surge_p_value(reference, current)
     return p_value if p_surge is None else min(1.0, 2 * min(p_value, p_surge))
 

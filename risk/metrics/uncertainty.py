@@ -99,7 +99,7 @@ def _f1_at_share(counts: Sequence[int], share: float) -> np.ndarray:
 
 
 def auc_interval(ranked: Ranking, level: float = significance.LEVEL) -> tuple[float, float]:
-    """Compute an interval of AUC that stays within 0 and 1 and has a width at 1, too.
+    """Compute an interval of AUC that stays within 0 and 1, and is not empty at 1.
 
     AUC is taken as a share of the rows that would give a share its variance, with the Jeffreys interval.
     Few rows that are ranked perfectly have a DeLong variance of 0: it is held above the variance that

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from risk.data import profiles
-from risk.metrics import calibration, classification
+from risk.metrics import classification, reliability
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -159,7 +159,7 @@ def make_reference(
         "ranking": ranked.to_json() if ranked else None,
         "score_profile": profiles.profile_numbers(probability).to_json(),
         "leavers": {"n": len(labels), "n_positive": int((labels == 1).sum())},
-        "reliability": calibration.measure(y, probability).to_json() if len(y) else None,
+        "reliability": reliability.measure_reliability(y, probability).to_json() if len(y) else None,
     }
 
 

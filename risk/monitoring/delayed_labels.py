@@ -18,8 +18,8 @@ import numpy as np
 from risk import files
 from risk.errors import ArtifactError
 from risk.metrics import classification, cross_validation
-from risk.metrics.calibration import Reliability
 from risk.metrics.classification import Score
+from risk.metrics.reliability import Reliability
 from risk.monitoring import estimate_audit, performance_estimation
 from risk.monitoring.estimate_audit import EstimateAudit
 from risk.monitoring.performance_estimation import PerformanceEstimate

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from risk.metrics import calibration, cross_validation, significance
-from risk.metrics.calibration import Reliability
+from risk.metrics.reliability import Reliability, measure_curve
 
 N_RESAMPLES = 2_000
 N_GROUPS = 100
@@ -144,7 +144,7 @@ def estimate_performance(
     probability, y_pred : ndarray of shape (n_samples,)
         Predictions of the model: the probability of leaving, uncorrected; 1 is flagged, 0 is not.
     reliability : Reliability or None
-        Of rows that the model had not seen, from `calibration.measure`; None when there are none.
+        Of rows that the model had not seen, from `reliability.measure_reliability`; None when there are none.
 
     Returns
     -------
@@ -191,7 +191,7 @@ def get_reliability(reference: Mapping[str, Any] | None, card: Mapping[str, Any]
         return held_out.widen(CROSS_VALIDATION_FACTOR) if crossed else held_out
     facts = card.get("calibration", {})
     curve = facts.get("curve_after" if facts.get("used") else "curve_before")
-    return calibration.measure_curve(curve).widen(CROSS_VALIDATION_FACTOR) if curve else held_out
+    return measure_curve(curve).widen(CROSS_VALIDATION_FACTOR) if curve else held_out
 
 
 @dataclass(frozen=True)

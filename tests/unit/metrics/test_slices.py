@@ -37,8 +37,10 @@ def test_a_slice_whose_leavers_are_not_told_apart_is_found_and_no_other():
     (found,) = slices.find_slices(X, y, probability)
     assert (found.column, found.slice, found.kind) == ("plan", "pro", "ranking")
     assert found.n == pro.sum() and found.n_positive == y[pro].sum()
-    assert abs(found.found - 0.5) < 0.05 and found.found < found.promised - slices.MATERIAL
-    assert found.p_value < 0.001 and found.text.startswith(f"plan pro ({pro.sum():,} rows): leavers are told")
+    assert abs(found.observed - 0.5) < 0.05 and found.observed < found.predicted - slices.MATERIAL
+    assert found.p_value < 0.001 and found.text.startswith(
+        f"plan pro ({pro.sum():,} rows): leavers are ranked"
+    )
 
 
 @pytest.mark.parametrize("column", ["size", "plan"])
@@ -48,7 +50,7 @@ def test_a_slice_of_missing_cells_is_found(column):
     y[gone] = (np.random.default_rng(9).random(gone.sum()) < probability[gone] / 3).astype(np.int64)
     found = slices.find_slices(X, y, probability)
     assert [(one.column, one.slice, one.kind) for one in found] == [(column, "missing", "probability")]
-    assert y[gone].mean() == pytest.approx(found[0].found) and found[0].found < found[0].promised
+    assert y[gone].mean() == pytest.approx(found[0].observed) and found[0].observed < found[0].predicted
     assert "of 100 left" in found[0].text
 
 
@@ -120,5 +122,5 @@ def test_the_promised_auc_is_that_of_labels_drawn_by_the_probabilities():
     probability = np.round(expit(draw.normal(-1, 1.5, 300)), 2)
     drawn = [(draw.random(300) < probability).astype(np.int64) for _ in range(400)]
     mean = np.mean([auc.rank(y, probability).auc for y in drawn])
-    assert slices.promise_auc(probability) == pytest.approx(mean, abs=0.005)
-    assert slices.promise_auc(np.full(50, 0.3)) == pytest.approx(0.5)
+    assert slices.expected_auc(probability) == pytest.approx(mean, abs=0.005)
+    assert slices.expected_auc(np.full(50, 0.3)) == pytest.approx(0.5)

@@ -6,7 +6,8 @@ import pytest
 from scipy.special import expit
 
 from risk.errors import ArtifactError
-from risk.metrics import calibration, classification
+from risk.metrics import classification
+from risk.metrics.reliability import measure_reliability
 from risk.monitoring import delayed_labels, estimate_audit, performance_estimation
 from risk.monitoring.delayed_labels import PendingPredictions
 
@@ -20,7 +21,7 @@ TRUTH = expit(1.5 * X["activity"].to_numpy() - 0.5)
 CALLED = (TRUTH > 0.4).astype(int)
 Y = (RNG.random(N) < TRUTH).astype(float)
 KEYS = delayed_labels.compute_row_keys(IDS, X)
-KNOWN = calibration.measure(Y, TRUTH)
+KNOWN = measure_reliability(Y, TRUTH)
 
 
 def keep(before, rows, release="0001", reliability=KNOWN, probability=TRUTH, **limits):

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import expit
 
-from risk.metrics import calibration, classification
+from risk.metrics import classification
+from risk.metrics.reliability import Reliability, measure_reliability
 from risk.model.card import make_reference
 from risk.monitoring import estimate_audit, performance_estimation
 
@@ -103,7 +104,7 @@ def test_without_a_pair_or_a_leaver_there_is_no_expectation():
 
 # --- the band ----------------------------------------------------------------------------------------------
 
-SURE = calibration.Reliability(
+SURE = Reliability(
     n=10_000,
     n_positive=4_000,
     intercept=0.0,
@@ -131,7 +132,7 @@ def draw_rows(rng, n, *, move=0.0, signal=1.5):
 
 def measure(rng, n, slope=1.0):
     x, y = draw_rows(rng, n)
-    return calibration.measure(y, say(x, slope)[0])
+    return measure_reliability(y, say(x, slope)[0])
 
 
 @pytest.mark.parametrize("n", [4, 9])
@@ -212,7 +213,7 @@ def test_what_a_sigmoid_cannot_mend_is_corrected_bin_by_bin():
         return expit(-3 * x), (x < 0.1).astype(int)
 
     x, y = draw(4_000)
-    known = calibration.measure(y, smooth(x)[0])
+    known = measure_reliability(y, smooth(x)[0])
     x, y = draw(4_000)
     probability, y_pred = smooth(x)
     found = performance_estimation.estimate_performance(probability, y_pred, known)
