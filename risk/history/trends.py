@@ -1,19 +1,18 @@
-"""How have things moved? Rows of the history in, series of points out.
+"""Trends: rows of the history in, series of points by panel out, continued by later rows.
 
-Standard library only, pure. A series that is too long is thinned so that no peak is lost: the first
-and the last two stay, and of each stretch of time the lowest and the highest point.
+Standard library only, pure.
 """
 
 from __future__ import annotations
 
-import datetime
-import functools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-MOST_POINTS, MOST_COLUMNS = 200, 6
-LEAST_POINTS = 5  # first, lowest, highest, last but one, last
+from risk.history import series
+from risk.history.series import MOST_POINTS, Point
+
+MOST_COLUMNS = 6
 LARGEST = 2**63  # of whole numbers: what SQL can hold
 Tables = Mapping[str, Sequence[Mapping[str, Any]]]
 Trends = dict[str, Any]
@@ -25,7 +24,7 @@ PANELS = {
     "auc/batch": "scores",
     "f1/estimate": "scores",
     "auc/estimate": "scores",
-    "f1/estimate_error": "estimate_errors",  # told, not drawn
+    "f1/estimate_error": "estimate_errors",  # in text, not drawn
     "auc/estimate_error": "estimate_errors",
     "rows/total": "rows",
     "rows/new": "new_rows",
@@ -48,14 +47,14 @@ def build(
     Parameters
     ----------
     tables : mapping of str to rows
-        Rows by table, as `records.History.trend_rows` gives them; a row without a usable value or time
+        Rows by table, as `store.History.trend_rows` reads them; a row without a usable value or time
         has no point.
     left_out : mapping of str to int, optional
         How many columns a table has of which no row is given.
     max_points : int, default=200
         Points of a series.
     max_columns : int or None, default=6
-        Series of a panel that has one for each column: those that moved most. None keeps all, also
+        Series of a panel that has one for each column: those that changed most. None keeps all, also
         those that were 0 throughout: what `merge` needs of rows that continue known trends.
 
     Returns
@@ -70,25 +69,35 @@ def build(
     ValueError
         When `max_points` is less than 5.
     """
-    found: dict[str, list[dict[str, Any]]] = {key: [] for key in PANELS}
-    _add_releases(found, tables)
-    _add_batches(found, tables.get("drift", ()))
-    _add_estimates(found, tables.get("estimates", ()))
-    _add_files(found, tables.get("ingested_files", ()))
-    for row in tables.get("client_lists", ()):
-        _add(found["clients/at_risk"], row, row.get("n_at_risk"))
-    for row in tables.get("timings", ()):
-        if f"duration_s/{row.get('stage')}" in found:
-            _add(found[f"duration_s/{row['stage']}"], row, row.get("duration_s"))
-    series = {key: _series(PANELS[key], key, points, max_points) for key, points in found.items() if points}
+    by_key = _collect(tables)
+    result = {
+        key: series.make_series(PANELS[key], key, points, max_points)
+        for key, points in by_key.items()
+        if points
+    }
     others = {}
     for panel, (table, value) in COLUMN_PANELS.items():
         columns = _by_column(tables.get(table, ()), value)
         chosen = list(columns) if max_columns is None else _choose(columns, max_columns)
         others[panel] = len(columns) - len(chosen) + (left_out or {}).get(table, 0)
         for name in chosen:
-            series[f"{panel}/{name}"] = _series(panel, name, columns[name], max_points)
-    return {"series": series, "others": others, "marks": _marks(tables)}
+            result[f"{panel}/{name}"] = series.make_series(panel, name, columns[name], max_points)
+    return {"series": result, "others": others, "marks": _marks(tables)}
+
+
+def _collect(tables: Tables) -> dict[str, list[Point]]:
+    """Collect the points of each series that is not of a column."""
+    points: dict[str, list[Point]] = {key: [] for key in PANELS}
+    _add_releases(points, tables)
+    _add_batches(points, tables.get("drift", ()))
+    _add_estimates(points, tables.get("estimates", ()))
+    _add_files(points, tables.get("ingested_files", ()))
+    for row in tables.get("client_lists", ()):
+        _add(points["clients/at_risk"], row, row.get("n_at_risk"))
+    for row in tables.get("timings", ()):
+        if f"duration_s/{row.get('stage')}" in points:
+            _add(points[f"duration_s/{row['stage']}"], row, row.get("duration_s"))
+    return points
 
 
 def _is_number(value: Any) -> bool:
@@ -97,24 +106,10 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, float) and math.isfinite(value)
 
 
-@functools.lru_cache(maxsize=65_536)  # the columns of one run share their moment
-def _seconds(at: str) -> float:
-    moment = datetime.datetime.fromisoformat(at)
-    return (moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)).timestamp()
-
-
-def _has_time(row: Mapping[str, Any]) -> bool:
-    try:
-        _seconds(row.get("at"))
-    except (TypeError, ValueError, OverflowError):
-        return False
-    return True
-
-
-def _add(points: list[dict[str, Any]], row: Mapping[str, Any], value: Any, **band: Any) -> None:
-    """Add a point if there is one, with what is known of its band and its release."""
-    if _is_number(value) and _has_time(row):
-        known = {name: given for name, given in band.items() if _is_number(given)}
+def _add(points: list[Point], row: Mapping[str, Any], value: Any, **interval: Any) -> None:
+    """Add a point if there is one, with what is known of its interval and its release."""
+    if _is_number(value) and series.has_time(row):
+        known = {name: given for name, given in interval.items() if _is_number(given)}
         points.append({"at": row["at"], "value": value, **known, **_release_of(row)})
 
 
@@ -123,66 +118,66 @@ def _release_of(row: Mapping[str, Any]) -> dict[str, str]:
     return {"release": release} if isinstance(release, str) else {}
 
 
-def _add_releases(found: dict[str, list[dict[str, Any]]], tables: Tables) -> None:
+def _add_releases(points: dict[str, list[Point]], tables: Tables) -> None:
     """Give each release its score on the test data: the latest of the same model before it was deployed."""
     scores: dict[str, list[Mapping[str, Any]]] = {}
     for row in tables.get("scores", ()):
         model = row.get("model_sha256")
-        if row.get("data") == "test" and isinstance(model, str) and _has_time(row):
+        if row.get("data") == "test" and isinstance(model, str) and series.has_time(row):
             scores.setdefault(model, []).append(row)
     for row in tables.get("releases", ()):
-        if row.get("action") not in RELEASED or not _has_time(row):
+        if row.get("action") not in RELEASED or not series.has_time(row):
             continue
         known = [s for s in scores.get(str(row.get("model_sha256")), ()) if s["at"] <= row["at"]]
         score = max(known, key=lambda s: str(s["at"]), default={})
         if _is_number(score.get("f1")):
-            _add(found["f1/release"], row, score["f1"], low=score.get("f1_low"), high=score.get("f1_high"))
+            _add(points["f1/release"], row, score["f1"], low=score.get("f1_low"), high=score.get("f1_high"))
         else:
-            _add(found["f1/release"], row, row.get("score"))
-        _add(found["auc/release"], row, score.get("auc"))
+            _add(points["f1/release"], row, row.get("score"))
+        _add(points["auc/release"], row, score.get("auc"))
 
 
-def _add_batches(found: dict[str, list[dict[str, Any]]], verdicts: Iterable[Mapping[str, Any]]) -> None:
+def _add_batches(points: dict[str, list[Point]], verdicts: Iterable[Mapping[str, Any]]) -> None:
     for row in verdicts:
-        _add(found["f1/batch"], row, row.get("new_score"), low=row.get("new_low"), high=row.get("new_high"))
-        _add(found["auc/batch"], row, row.get("auc"), low=row.get("auc_low"), high=row.get("auc_high"))
+        _add(points["f1/batch"], row, row.get("new_score"), low=row.get("new_low"), high=row.get("new_high"))
+        _add(points["auc/batch"], row, row.get("auc"), low=row.get("auc_low"), high=row.get("auc_high"))
 
 
-def _add_estimates(found: dict[str, list[dict[str, Any]]], rows: Iterable[Mapping[str, Any]]) -> None:
+def _add_estimates(points: dict[str, list[Point]], rows: Iterable[Mapping[str, Any]]) -> None:
     """Give estimates, and where labels came later, by how much the realised score was higher.
 
-    The band of an error is that of its estimate: the band held when the error lies in it.
+    The interval of an error is that of its estimate, which held when the error lies in it.
     """
     for row in rows:
         for name in ("f1", "auc"):
-            band: list[Any] = [row.get(f"{name}{end}") for end in ("", "_low", "_high")]
+            ends: list[Any] = [row.get(f"{name}{end}") for end in ("", "_low", "_high")]
             if row.get("n_labelled") is None:
-                _add(found[f"{name}/estimate"], row, band[0], low=band[1], high=band[2])
+                _add(points[f"{name}/estimate"], row, ends[0], low=ends[1], high=ends[2])
                 continue
             realised: Any = row.get(f"realised_{name}")
-            if _is_number(realised) and all(map(_is_number, band)):
-                error, low, high = (float(value) - float(band[0]) for value in (realised, *band[1:]))
+            if _is_number(realised) and all(map(_is_number, ends)):
+                error, low, high = (float(value) - float(ends[0]) for value in (realised, *ends[1:]))
                 if all(map(_is_number, (error, low, high))):
-                    _add(found[f"{name}/estimate_error"], row, error, low=low, high=high)
+                    _add(points[f"{name}/estimate_error"], row, error, low=low, high=high)
 
 
-def _add_files(found: dict[str, list[dict[str, Any]]], files: Iterable[Mapping[str, Any]]) -> None:
+def _add_files(points: dict[str, list[Point]], files: Iterable[Mapping[str, Any]]) -> None:
     """Sum up the files of one run: rows they brought, rows there were after them."""
     new: dict[str, int] = {}
     total: dict[str, int] = {}
     for row in files:
-        if _has_time(row):
+        if series.has_time(row):
             at = row["at"]
             if _is_number(row.get("rows_new")):
                 new[at] = new.get(at, 0) + row["rows_new"]
             if _is_number(row.get("rows_total")):
                 total[at] = max(total.get(at, 0), row["rows_total"])
-    found["rows/new"] = [{"at": at, "value": count} for at, count in sorted(new.items())]
-    found["rows/total"] = [{"at": at, "value": count} for at, count in sorted(total.items())]
+    points["rows/new"] = [{"at": at, "value": count} for at, count in sorted(new.items())]
+    points["rows/total"] = [{"at": at, "value": count} for at, count in sorted(total.items())]
 
 
-def _by_column(rows: Iterable[Mapping[str, Any]], value: str) -> dict[str, list[dict[str, Any]]]:
-    columns: dict[str, list[dict[str, Any]]] = {}
+def _by_column(rows: Iterable[Mapping[str, Any]], value: str) -> dict[str, list[Point]]:
+    columns: dict[str, list[Point]] = {}
     for row in rows:
         name = row.get("column_name")
         if isinstance(name, str):
@@ -191,7 +186,7 @@ def _by_column(rows: Iterable[Mapping[str, Any]], value: str) -> dict[str, list[
 
 
 def choose_columns(ranges: Mapping[str, tuple[float, float]], n: int) -> list[str]:
-    """Choose the columns that moved most; those that were 0 throughout only when all were.
+    """Choose the columns that changed most; those that were 0 throughout only when all were.
 
     Parameters
     ----------
@@ -205,72 +200,31 @@ def choose_columns(ranges: Mapping[str, tuple[float, float]], n: int) -> list[st
         low, high = ranges[name]
         return low - high, -high, name
 
-    moved = [name for name, values in ranges.items() if any(values)]
-    return sorted(moved or ranges, key=rank)[:n]
+    not_zero = [name for name, values in ranges.items() if any(values)]
+    return sorted(not_zero or ranges, key=rank)[:n]
 
 
 def _choose(columns: Mapping[str, Sequence[Mapping[str, Any]]], n: int) -> list[str]:
     values = {name: [point["value"] for point in points] for name, points in columns.items()}
-    return choose_columns({name: (min(found), max(found)) for name, found in values.items()}, n)
+    return choose_columns({name: (min(listed), max(listed)) for name, listed in values.items()}, n)
 
 
 def _marks(tables: Tables) -> list[dict[str, Any]]:
     marks = [
         {"at": row["at"], "kind": row["action"], "release": _release_of(row).get("release")}
         for row in tables.get("releases", ())
-        if row.get("action") in RELEASED and _has_time(row)
+        if row.get("action") in RELEASED and series.has_time(row)
     ]
     marks += [
         {"at": row["at"], "kind": "alarm", "release": _release_of(row).get("release")}
         for row in tables.get("drift", ())
-        if row.get("drift") in (True, 1) and _has_time(row)
+        if row.get("drift") in (True, 1) and series.has_time(row)
     ]
-    return sorted(marks, key=_mark_key)
+    return sorted(marks, key=_mark_order)
 
 
-def _mark_key(mark: Mapping[str, Any]) -> tuple[str, str, str]:
+def _mark_order(mark: Mapping[str, Any]) -> tuple[str, str, str]:
     return mark["at"], mark["kind"], str(mark["release"])
-
-
-# --- thinning ----------------------------------------------------------------------------------------------
-
-
-def _series(panel: str, name: str, points: Iterable[dict[str, Any]], max_points: int) -> dict[str, Any]:
-    """Make a series in order of time; of a point that comes twice, what says more stays."""
-    unique: dict[tuple[str, float], dict[str, Any]] = {}
-    for point in points:
-        key = (point["at"], point["value"])
-        unique[key] = max(unique.get(key, point), point, key=lambda p: (len(p), str(sorted(p.items()))))
-    ordered = [unique[key] for key in sorted(unique)]
-    return {"panel": panel, "name": name, "n": len(ordered), "points": thin(ordered, max_points)}
-
-
-def thin(points: Sequence[dict[str, Any]], max_points: int = MOST_POINTS) -> list[dict[str, Any]]:
-    """Keep at most so many points of a series in order of time.
-
-    The first and the last two stay (a change against the point before is that of the whole series),
-    and of equal stretches of the time between them the lowest and the highest.
-
-    Raises
-    ------
-    ValueError
-        When that cannot be done with `max_points`: there must be 5.
-    """
-    if max_points < LEAST_POINTS:
-        raise ValueError(f"max_points is {max_points}, the least is {LEAST_POINTS}")
-    if len(points) <= max_points:
-        return list(points)
-    inner = range(1, len(points) - 2)
-    n_buckets = (max_points - 3) // 2
-    times = [_seconds(points[i]["at"]) for i in inner]
-    span = times[-1] - times[0] or 1.0
-    buckets: dict[int, list[int]] = {}
-    for i, time in zip(inner, times, strict=True):
-        buckets.setdefault(min(int(n_buckets * (time - times[0]) / span), n_buckets - 1), []).append(i)
-    kept = {0, len(points) - 2, len(points) - 1}
-    for bucket in buckets.values():
-        kept |= {chosen(bucket, key=lambda i: points[i]["value"]) for chosen in (min, max)}
-    return [points[i] for i in sorted(kept)]
 
 
 def merge(
@@ -282,12 +236,12 @@ def merge(
 ) -> Trends:
     """Continue what was known with what came later; a point that is in both counts once.
 
-    Build `new` with `max_columns=None`: which columns moved most is chosen again of both.
+    Build `new` with `max_columns=None`: which columns changed most is chosen again from both.
     """
     both = (old["series"], new["series"])
-    keys = {key for series in both for key in series}
-    joined = {key: _join([series[key] for series in both if key in series], max_points) for key in keys}
-    kept = {key: joined[key] for key in PANELS if key in joined}
+    keys = {key for part in both for key in part}
+    joined = {key: series.join([part[key] for part in both if key in part], max_points) for key in keys}
+    result = {key: joined[key] for key in PANELS if key in joined}
     others = {}
     for panel in COLUMN_PANELS:
         columns = {one["name"]: one["points"] for one in joined.values() if one["panel"] == panel}
@@ -297,70 +251,45 @@ def merge(
             for part in (old, new)
         ]
         others[panel] = max(len(columns), *counts) - len(chosen)
-        kept |= {f"{panel}/{name}": joined[f"{panel}/{name}"] for name in chosen}
-    marks = {_mark_key(mark): mark for mark in [*old["marks"], *new["marks"]]}
-    return {"series": kept, "others": others, "marks": [marks[key] for key in sorted(marks)]}
-
-
-def _join(parts: Sequence[Mapping[str, Any]], max_points: int) -> dict[str, Any]:
-    """Join the parts of one series, and count what thinning has hidden in each, once."""
-    points = [point for part in parts for point in part["points"]]
-    one = _series(parts[0]["panel"], parts[0]["name"], points, max_points)
-    seen = len({(point["at"], point["value"]) for point in points})
-    hidden = [_hidden(part, points) for part in parts]
-    ends = sorted((part["points"][0]["at"], part["points"][-1]["at"]) for part in parts)
-    apart = len(parts) > 1 and ends[0][1] < ends[1][0]
-    return {**one, "n": seen + (sum(hidden) if apart else max(hidden))}
-
-
-def _hidden(part: Mapping[str, Any], points: Iterable[Mapping[str, Any]]) -> int:
-    """Count the points that thinning took from a part and the other part does not show either."""
-    n_hidden = int(part["n"]) - len(part["points"])
-    if not n_hidden:
-        return 0
-    own = {(point["at"], point["value"]) for point in part["points"]}
-    first, last = part["points"][0]["at"], part["points"][-1]["at"]
-    back = {(p["at"], p["value"]) for p in points if first <= p["at"] <= last} - own
-    return max(n_hidden - len(back), 0)
+        result |= {f"{panel}/{name}": joined[f"{panel}/{name}"] for name in chosen}
+    marks = {_mark_order(mark): mark for mark in [*old["marks"], *new["marks"]]}
+    return {"series": result, "others": others, "marks": [marks[key] for key in sorted(marks)]}
 
 
 def cut(trends: Mapping[str, Any], since: str) -> Trends:
     """Leave out what was before a day, YYYY-MM-DD; of a thinned series `n` is then the most there were."""
-    series = {}
+    result = {}
     for key, one in trends["series"].items():
         points = [point for point in one["points"] if point["at"] >= since]
         if points:
             n_dropped = len(one["points"]) - len(points)
-            series[key] = {**one, "n": one["n"] - n_dropped, "points": points}
+            result[key] = {**one, "n": one["n"] - n_dropped, "points": points}
     marks = [mark for mark in trends["marks"] if mark["at"] >= since]
-    return {"series": series, "others": dict(trends["others"]), "marks": marks}
-
-
-# --- telling -----------------------------------------------------------------------------------------------
+    return {"series": result, "others": dict(trends["others"]), "marks": marks}
 
 
 def latest(trends: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Tell the last value of each series and its change against the one before and the first."""
-    told = {}
+    """Give the last value of each series and its change against the one before and the first."""
+    result = {}
     for key, one in trends["series"].items():
         values = [point["value"] for point in one["points"]]
-        told[key] = {
+        result[key] = {
             "last": values[-1],
             "at": one["points"][-1]["at"],
             "n": one["n"],
             "change_previous": values[-1] - values[-2] if len(values) > 1 else None,
             "change_first": values[-1] - values[0] if len(values) > 1 else None,
         }
-    return told
+    return result
 
 
 def count_held(trends: Mapping[str, Any]) -> str | None:
-    """Say how often the bands of estimates have held since labels came; None before any did."""
-    told = []
+    """Describe how often intervals of estimates have held since labels came; None before any did."""
+    parts = []
     for name, key in (("F1", "f1/estimate_error"), ("AUC", "auc/estimate_error")):
         points = trends["series"].get(key, {}).get("points", ())
         if points:
             n_held = sum(point["low"] <= point["value"] <= point["high"] for point in points)
             error = sum(point["value"] for point in points) / len(points)
-            told.append(f"{name} in {n_held:,} of {len(points):,} (mean error {error:+.3f})")
-    return f"Once labels came, the band of an estimate held for {', for '.join(told)}" if told else None
+            parts.append(f"{name} in {n_held:,} of {len(points):,} (mean error {error:+.3f})")
+    return f"Once labels came, the interval of an estimate held for {', for '.join(parts)}" if parts else None

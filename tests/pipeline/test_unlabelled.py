@@ -84,7 +84,7 @@ def test_when_labels_come_the_realised_score_of_exactly_these_rows_stands_beside
     facts = json.loads((estimated.root / "models" / "diagnostics.json").read_text())
     assert facts["trends"]["f1/estimate_error"]["last"] == pytest.approx(audit["f1_error"])
     assert "60 rows estimated before have labels now" in report_of(estimated)
-    said = "the band of an estimate held for F1 in 1 of 1"
+    said = "the interval of an estimate held for F1 in 1 of 1"
     assert said in report_of(estimated)
     assert estimated.run("diagnostics", "--history")["series"]["auc/estimate_error"]["n"] == 1
 

@@ -1,6 +1,5 @@
 """How things have moved: points by rules that can be read, thinned without losing a peak."""
 
-import datetime
 import json
 import math
 import unicodedata
@@ -8,6 +7,7 @@ import unicodedata
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from moments import moment
 
 from risk.history import trends
 from risk.reporting import terminal
@@ -15,11 +15,6 @@ from risk.reporting import terminal
 
 def day(number):
     return f"2026-01-{number:02d}T08:00:00.000001Z"
-
-
-def moment(minutes):
-    start = datetime.datetime(2026, 1, 1, 8)
-    return (start + datetime.timedelta(minutes=minutes)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def values(trend, key):
@@ -68,7 +63,7 @@ def test_an_estimate_is_a_point_and_once_labels_came_its_error_is_another():
     assert values(found, "f1/estimate_error") == [pytest.approx(0.1), pytest.approx(-0.2)]
     (point,) = found["series"]["auc/estimate_error"]["points"]
     assert point == {"at": day(3), "value": 0.9 - 0.8, "low": 0.7 - 0.8, "high": 0.9 - 0.8, "release": "r"}
-    held = "the band of an estimate held for F1 in 1 of 2 (mean error -0.050), for AUC in 1 of 1"
+    held = "the interval of an estimate held for F1 in 1 of 2 (mean error -0.050), for AUC in 1 of 1"
     assert held in trends.count_held(found) and held in " ".join(terminal.render_text(found).split())
     assert "F1 0.600 (0.500-0.700) of new rows, estimated" in terminal.render_text(found)
 
@@ -221,49 +216,7 @@ def test_whatever_a_row_holds_the_trends_can_be_written_continued_and_told(table
     assert max(map(len, terminal.render_text(found).splitlines()), default=0) <= 80
 
 
-# --- thinning and merging -------------------------------------------------------------------------------
-
-POINTS = st.lists(st.tuples(st.integers(0, 10**6), st.floats(-1e9, 1e9)), max_size=400).map(
-    lambda pairs: [{"at": moment(n), "value": v} for n, v in sorted(pairs)]
-)
-MOST = st.integers(trends.LEAST_POINTS, 60)
-
-
-@given(POINTS, MOST)
-def test_thinning_keeps_the_ends_the_lowest_and_the_highest_and_repeats_nothing(points, most):
-    thinned = trends.thin(points, most)
-    assert len(thinned) == min(len(points), len(thinned)) <= most
-    rest = iter(points)
-    assert all(any(point is other for other in rest) for point in thinned), "a part, in the same order"
-    if points:
-        assert thinned[0] is points[0] and thinned[-2:] == points[-2:]
-        for extreme in (min, max):
-            assert extreme(p["value"] for p in thinned) == extreme(p["value"] for p in points)
-
-
-@given(POINTS, MOST)
-def test_thinning_twice_changes_nothing(points, most):
-    once = trends.thin(points, most)
-    assert trends.thin(once, most) == once
-
-
-@pytest.mark.parametrize("n", [200, 201])
-def test_only_what_is_too_long_is_thinned(n):
-    points = [{"at": moment(i), "value": float(i % 7)} for i in range(n)]
-    assert (trends.thin(points, 200) == points) == (n == 200)
-
-
-def test_a_peak_of_each_stretch_of_time_stays_also_after_a_burst():
-    """900 points of a day and then 100 of three years: the years are not lost for the day."""
-    burst = [{"at": moment(i), "value": 0.0} for i in range(900)]
-    calm = [{"at": moment(1440 * 11 * (i + 1)), "value": float(i % 2)} for i in range(100)]
-    kept = trends.thin([*burst, *calm], 200)
-    assert sum(point in calm for point in kept) > 90 and sum(point in burst for point in kept) < 10
-
-
-def test_fewer_points_than_the_promise_needs_are_refused():
-    with pytest.raises(ValueError, match="the least is 5"):
-        trends.thin([], 4)
+# --- merging ---------------------------------------------------------------------------------------------
 
 
 def make(numbers, **options):
