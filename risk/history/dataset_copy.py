@@ -13,7 +13,7 @@ import hashlib
 import json
 import re
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +30,6 @@ from risk.history.dialects import Dialect
 if TYPE_CHECKING:
     import pandas as pd
 
-CHUNK_CELLS = 40_000  # MariaDB on a busy machine took 2.9 of its 3 s for 100,000
 LONGEST_NAME = 60  # bytes; PostgreSQL cuts at 63, MySQL refuses beyond 64
 POSITION = "row_id"  # row_number is a keyword of MySQL
 STAGING = "__new"
@@ -71,7 +70,14 @@ class Mark:
     n_rows: int
 
 
-def sync(engine: sa.Engine, path: Path, ledger: Ledger, *, deadline: Callable[[], bool]) -> Copied:
+def sync(
+    engine: sa.Engine,
+    path: Path,
+    ledger: Ledger,
+    *,
+    deadline: Callable[[], bool],
+    chunk_cells: int,
+) -> Copied:
     """Bring the rows that SQL lacks.
 
     Parameters
@@ -82,7 +88,9 @@ def sync(engine: sa.Engine, path: Path, ledger: Ledger, *, deadline: Callable[[]
     ledger : Ledger
         Its record.
     deadline : callable
-        Asked between chunks; once it says yes, the rest waits for the next call.
+        Asked between chunks; once it returns true, the rest waits for the next call.
+    chunk_cells : int
+        About as many cells are brought in one transaction.
 
     Raises
     ------
@@ -103,7 +111,8 @@ def sync(engine: sa.Engine, path: Path, ledger: Ledger, *, deadline: Callable[[]
     copy = make_table(target, schema, dialect)
     if mark is None:
         mark = begin(engine, copy, target, shape, ledger)
-    n_rows, complete = fill(engine, copy, mark, path, schema, ledger, deadline)
+    chunks = read_rows(path, schema, ledger, mark, chunk_cells)
+    n_rows, complete = fill(engine, copy, mark, chunks, ledger, deadline)
     if complete and rebuilt:
         with engine.begin() as connection:
             take_place(connection, target, name)
@@ -236,14 +245,13 @@ def fill(
     engine: sa.Engine,
     copy: sa.Table,
     mark: Mark,
-    path: Path,
-    schema: Schema,
+    chunks: Iterable[Sequence[tuple[Any, ...]]],
     ledger: Ledger,
     deadline: Callable[[], bool],
 ) -> tuple[int, bool]:
     """Bring the rows behind a mark, chunk by chunk; return how many, and whether none is left."""
     brought, name = 0, str(copy.name)
-    for rows in read_rows(path, schema, ledger, mark):
+    for rows in chunks:
         if deadline():
             return brought, False
         with engine.begin() as connection:
@@ -272,12 +280,14 @@ def claim(connection: sa.Connection, name: str, mark: Mark) -> Mark:
     return marked[0]
 
 
-def read_rows(path: Path, schema: Schema, ledger: Ledger, mark: Mark) -> Iterator[list[tuple[Any, ...]]]:
+def read_rows(
+    path: Path, schema: Schema, ledger: Ledger, mark: Mark, chunk_cells: int
+) -> Iterator[list[tuple[Any, ...]]]:
     """Read the rows behind a mark as SQL takes them; None is missing."""
     start, skip = int(mark.done["length"]), mark.n_rows - mark.n_done
     if start >= ledger.length:
         return
-    chunk_rows = max(1, CHUNK_CELLS // len(schema.columns))
+    chunk_rows = max(1, chunk_cells // len(schema.columns))
     for part in read_texts(path, schema, start=start, stop=ledger.length, chunk_rows=chunk_rows):
         fresh = part.iloc[skip:] if skip else part
         skip = max(0, skip - len(part))
@@ -286,7 +296,18 @@ def read_rows(path: Path, schema: Schema, ledger: Ledger, mark: Mark) -> Iterato
 
 
 def cells_of(part: pd.DataFrame, name: str, schema: Schema) -> list[Any]:
-    """Give the cells of a column: doubles of a number column, else texts; None where missing."""
+    """List the cells of a column as SQL takes them.
+
+    Parameters
+    ----------
+    part : DataFrame of shape (n_rows, n_columns)
+        Texts, missing ones as NA.
+
+    Returns
+    -------
+    cells : list
+        Doubles of a number column, else texts; None where missing.
+    """
     cells = part[name]
     if schema.kinds.get(name) == "number":
         cells = numbers_of(cells)

@@ -1,4 +1,4 @@
-"""What waits for the database: records that no outage can lose.
+"""Records that wait for the database, where no outage can lose them.
 
 One file for each batch of records, put whole, delivered in the order of time, removed only when the
 database has committed it. Records have unique ids there, so one delivered twice is there once. Standard
@@ -29,26 +29,41 @@ Rows = Mapping[str, Sequence[Mapping[str, Any]]]
 _NUMBER = itertools.count()
 
 
-def append(folder: Path, rows: Rows, at: str, name: str | None = None) -> int:
-    """Put records, in batches that a database takes in a moment; return how many older ones had to go.
+def append(
+    folder: Path,
+    rows: Rows,
+    at: str,
+    name: str | None = None,
+    *,
+    most_rows: int = MOST_ROWS,
+    most_bytes: int = MOST_BYTES,
+) -> int:
+    """Write records, in batches that a database takes in a moment; return how many older ones were dropped.
 
-    With a `name`, which is for what fits one batch, a repeat takes the place of the first.
+    Parameters
+    ----------
+    at : str
+        When they were made: UTC text, by which batches are sorted.
+    name : str, optional
+        Of the batch, for what fits one: a repeat takes the place of the first.
+    most_rows, most_bytes : int
+        Of a batch, and of all that waits.
     """
     lost = 0
-    for part in _split(rows):
+    for part in _split(rows, most_rows):
         data = files.render_json({"at": at, "rows": _finite(part)})
-        lost += _make_room(folder, len(data))
+        lost += _drop_oldest(folder, len(data), most_bytes)
         stem = name or f"{at}-{os.getpid()}-{next(_NUMBER):06d}"
         files.put_text(folder / f"{stem}{SUFFIX}", data)
     return lost
 
 
-def _split(rows: Rows) -> Iterator[Rows]:
+def _split(rows: Rows, most_rows: int) -> Iterator[Rows]:
     """Split records into parts of at most so many; nothing makes no part."""
     listed = [(name, row) for name, rows_of_table in rows.items() for row in rows_of_table]
-    for start in range(0, len(listed), MOST_ROWS):
+    for start in range(0, len(listed), most_rows):
         part: dict[str, list[Mapping[str, Any]]] = {}
-        for name, row in listed[start : start + MOST_ROWS]:
+        for name, row in listed[start : start + most_rows]:
             part.setdefault(name, []).append(row)
         yield part
 
@@ -87,11 +102,11 @@ def read(path: Path) -> tuple[Rows, str] | None:
         return None
 
 
-def set_aside(path: Path) -> None:
-    """Let a batch that cannot be delivered stand in nobody's way; the latest stay beside the others."""
+def set_aside(path: Path, *, most: int = MOST_ASIDE) -> None:
+    """Take a batch that cannot be delivered out of the way; the latest of them stay beside the others."""
     with contextlib.suppress(FileNotFoundError):
         path.replace(aside(path))
-    for oldest in sorted(path.parent.glob(f"*{ASIDE}"))[:-MOST_ASIDE]:
+    for oldest in sorted(path.parent.glob(f"*{ASIDE}"))[:-most]:
         oldest.unlink(missing_ok=True)
 
 
@@ -100,31 +115,31 @@ def aside(path: Path) -> Path:
     return path.with_suffix(ASIDE)
 
 
-def tell(folder: Path) -> dict[str, Any]:
-    """Tell how many batches wait, since when, and how many were set aside."""
+def describe(folder: Path) -> dict[str, Any]:
+    """Describe how many batches wait, since when, and how many were set aside."""
     paths = waiting(folder)
-    aside = sum(1 for _ in folder.glob(f"*{ASIDE}"))
+    n_set_aside = sum(1 for _ in folder.glob(f"*{ASIDE}"))
     since = paths[0].name.partition("Z-")[0] + "Z" if paths else None
-    return {"waiting": len(paths), "since": since, "set_aside": aside}
+    return {"waiting": len(paths), "since": since, "set_aside": n_set_aside}
 
 
-def _make_room(folder: Path, size: int) -> int:
+def _drop_oldest(folder: Path, size: int, most_bytes: int) -> int:
     """Drop the oldest detail, then the oldest batches, until `size` bytes fit; count what was dropped."""
     total = size + sum(map(weigh, waiting(folder)))
     lost = 0
-    for spared in (set(DETAIL), None):
+    for dropped in (set(DETAIL), None):
         for path in waiting(folder):
-            if total <= MOST_BYTES:
+            if total <= most_bytes:
                 return lost
-            before, found = weigh(path), read(path)
-            rows, at = found or ({}, "")
-            kept = {name: rows[name] for name in rows if spared is not None and name not in spared}
-            lost += sum(map(len, rows.values())) - sum(map(len, kept.values()))
-            if not kept:
+            size_before = weigh(path)
+            rows, at = read(path) or ({}, "")
+            rest = {name: rows[name] for name in rows if dropped is not None and name not in dropped}
+            lost += sum(map(len, rows.values())) - sum(map(len, rest.values()))
+            if not rest:
                 path.unlink(missing_ok=True)
-            elif len(kept) < len(rows):
-                files.put_json(path, {"at": at, "rows": kept})
-            total += weigh(path) - before
+            elif len(rest) < len(rows):
+                files.put_json(path, {"at": at, "rows": rest})
+            total += weigh(path) - size_before
     return lost
 
 
@@ -136,30 +151,30 @@ def weigh(path: Path) -> int:
         return 0
 
 
-# --- when to try ---------------------------------------------------------------------------------------
+# --- when to try -------------------------------------------------------------------------------------------
 
 
 def is_due(folder: Path) -> bool:
-    """Say whether something waits whose time has come."""
+    """Check whether something waits whose time has come."""
     return bool(waiting(folder)) and not is_paused(folder)
 
 
 def is_paused(folder: Path) -> bool:
-    """Say whether the last attempt failed so recently that the next one waits."""
+    """Check whether the last attempt failed so recently that the next one waits."""
     retry = _retry(folder)
     return bool(0 <= retry.get("next_at", 0) - time.time() <= LONGEST_PAUSE_S)
 
 
-def note_failure(folder: Path, said_again_s: float) -> bool:
-    """Note that the database failed; return whether it is time to say so."""
+def note_failure(folder: Path, log_again_s: float) -> bool:
+    """Note that the database failed; return whether it is time to log it as a warning."""
     retry, now = _retry(folder), time.time()
     tries = retry.get("tries", 0)
-    said_at = retry.get("said_at", 0)
-    say = not 0 <= now - said_at < said_again_s
+    logged_at = retry.get("said_at", 0)
+    is_due = not 0 <= now - logged_at < log_again_s
     pause = min(FIRST_PAUSE_S * 2 ** min(tries, 16), LONGEST_PAUSE_S)
-    noted = {"tries": tries + 1, "next_at": now + pause, "said_at": now if say else said_at}
+    noted = {"tries": tries + 1, "next_at": now + pause, "said_at": now if is_due else logged_at}
     files.put_json(folder / RETRY, noted)
-    return say
+    return is_due
 
 
 def note_success(folder: Path) -> bool:

@@ -41,7 +41,7 @@ def collect(deployment: Path, diagnostics: Path, tick_state: Path, waiting: Path
     tick = facts.json("tick.json", tick_state)
     verdict = tick.get("verdict") or {}
     ticked_at, made_at = _moment(tick_state), _moment(folder and folder / "manifest.json")
-    box = outbox.tell(waiting)
+    box = outbox.describe(waiting)
     queued = sum(len(outbox.waiting(waiting / target)) for target in alert_channels.CHANNELS)
     return [
         Gauge("risk_model_served", "1 where a release is deployed.", release is not None),

@@ -109,8 +109,8 @@ def _add_state(app: Flask, artifacts: Artifacts) -> None:
 
     @app.get("/health")
     def health() -> Response:
-        queues = {name: outbox.tell(queue) for name, queue in settings.alert_queues.items()}
-        facts = {"workspace": workspace_id(settings.config_path), "outbox": outbox.tell(settings.outbox)}
+        queues = {name: outbox.describe(queue) for name, queue in settings.alert_queues.items()}
+        facts = {"workspace": workspace_id(settings.config_path), "outbox": outbox.describe(settings.outbox)}
         return jsonify({"status": "ok", **facts, "alerts": queues, **artifacts.degradation()})
 
     @app.get("/ready")

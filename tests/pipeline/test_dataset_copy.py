@@ -47,9 +47,9 @@ def make_ledger(path, rows, *, columns=COLUMNS, numbers=("spend",), source="sour
     )  # fmt: skip
 
 
-def sync(url, path, ledger, deadline=never):
+def sync(url, path, ledger, deadline=never, chunk_cells=delivery.CHUNK_CELLS):
     with connections.opened(url) as engine:
-        return dataset_copy.sync(engine, path, ledger, deadline=deadline)
+        return dataset_copy.sync(engine, path, ledger, deadline=deadline, chunk_cells=chunk_cells)
 
 
 def copied(url, name="dataset_sourcedata"):
@@ -83,31 +83,26 @@ def test_only_what_is_new_is_brought_and_each_row_once(tmp_path, database_url):
     assert [row["spend"] for row in copied(database_url)] == list(range(25))
 
 
-def test_a_copy_that_was_cut_off_goes_on_where_it_was(tmp_path, database_url, monkeypatch):
-    monkeypatch.setattr(dataset_copy, "CHUNK_CELLS", 4 * 10)
+def test_a_copy_that_was_cut_off_goes_on_where_it_was(tmp_path, database_url):
     path = tmp_path / "finaldata.csv"
     ledger = make_ledger(path, many(95))
     for n_before in (0, 20, 40, 60, 80):
         answers = iter([False, False, True])
-        done = sync(database_url, path, ledger, lambda answers=answers: next(answers, True))
+        done = sync(database_url, path, ledger, lambda answers=answers: next(answers, True), chunk_cells=40)
         assert done.rows == min(20, 95 - n_before)
     assert done.complete and [row["spend"] for row in copied(database_url)] == list(range(95))
 
 
-def test_a_copy_that_was_cut_off_goes_on_though_the_table_has_grown(tmp_path, database_url, monkeypatch):
-    monkeypatch.setattr(dataset_copy, "CHUNK_CELLS", 4 * 10)
+def test_a_copy_that_was_cut_off_goes_on_though_the_table_has_grown(tmp_path, database_url):
     path = tmp_path / "finaldata.csv"
     answers = iter([False, False, True])
-    sync(database_url, path, make_ledger(path, many(55)), lambda: next(answers))
+    sync(database_url, path, make_ledger(path, many(55)), lambda: next(answers), chunk_cells=40)
     assert sync(database_url, path, make_ledger(path, many(70))).rows == 50
     assert [row["spend"] for row in copied(database_url)] == list(range(70))
 
 
 @pytest.mark.parametrize("change", ["rows", "columns", "kinds"])
-def test_another_table_takes_the_place_of_the_old_copy_when_it_is_whole(
-    tmp_path, database_url, change, monkeypatch
-):
-    monkeypatch.setattr(dataset_copy, "CHUNK_CELLS", 4 * 10)
+def test_another_table_takes_the_place_of_the_old_copy_when_it_is_whole(tmp_path, database_url, change):
     path = tmp_path / "finaldata.csv"
     sync(database_url, path, make_ledger(path, many(20)))
     changed = {
@@ -117,7 +112,9 @@ def test_another_table_takes_the_place_of_the_old_copy_when_it_is_whole(
     }[change]
     ledger = make_ledger(path, **changed)
     answers = iter([False, True])
-    assert sync(database_url, path, ledger, lambda: next(answers)) == dataset_copy.Copied(10, False, True)
+    assert sync(database_url, path, ledger, lambda: next(answers), chunk_cells=40) == dataset_copy.Copied(
+        10, False, True
+    )
     assert len(copied(database_url)) == 20, "readers see the old copy while the new one is made"
     assert sync(database_url, path, ledger) == dataset_copy.Copied(20, True, True)
     assert len(copied(database_url)) == 30
@@ -164,14 +161,12 @@ COPIER = """
 import sys
 sys.path[:0] = [sys.argv[1], *(sys.argv[1] + name for name in ("/tests/support", "/tests/pipeline"))]
 from pathlib import Path
-from risk.history import dataset_copy
-dataset_copy.CHUNK_CELLS = 4 * 20
 from test_dataset_copy import make_ledger, many, sync
 path = Path(sys.argv[2])
 def told():
     print("chunk", flush=True)
     return False
-sync(sys.argv[3], path, make_ledger(path, many(3000)), told)
+sync(sys.argv[3], path, make_ledger(path, many(3000)), told, chunk_cells=80)
 """
 
 
@@ -248,7 +243,6 @@ def test_a_copy_waits_for_a_database_that_is_down(old_world, own_server, monkeyp
 
 
 def test_a_server_that_goes_silent_in_the_middle_costs_the_budget(tmp_path, own_server, monkeypatch):
-    monkeypatch.setattr(dataset_copy, "CHUNK_CELLS", 4 * 10)
     path = tmp_path / "finaldata.csv"
     ledger = make_ledger(path, many(100))
     really, calls = dataset_copy.insert, []
@@ -263,7 +257,7 @@ def test_a_server_that_goes_silent_in_the_middle_costs_the_budget(tmp_path, own_
         monkeypatch.setattr(dataset_copy, "insert", freeze)
         started = time.monotonic()
         with pytest.raises(ServiceError, match="no answer within"):
-            delivery.copy(url, path, ledger)
+            delivery.copy(url, path, ledger, chunk_cells=40)
         assert time.monotonic() - started < 8
         own_server.thaw()
         monkeypatch.setattr(dataset_copy, "insert", really)

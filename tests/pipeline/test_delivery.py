@@ -44,22 +44,20 @@ def test_what_waits_is_delivered_once_and_in_order(tmp_path, database_url):
 def test_a_long_backlog_comes_in_pieces_and_none_of_them_is_a_failure(tmp_path, database_url, monkeypatch):
     """All at once it would be rolled back at the end of each tick's time, and tried for ever."""
     monkeypatch.setattr(delivery, "time", Hurried())
-    monkeypatch.setattr(delivery, "BYTES_AT_ONCE", 600)
     for number in range(20):
         append(tmp_path / "outbox", number, at=f"2026-01-31T12:00:00.{number:06d}Z")
     left = [len(outbox.waiting(tmp_path / "outbox"))]
     while left[-1]:
-        done = delivery.deliver(tmp_path / "outbox", database_url, budget_s=60)
+        done = delivery.deliver(tmp_path / "outbox", database_url, budget_s=60, most_bytes=600)
         left.append(len(outbox.waiting(tmp_path / "outbox")))
         assert done.n_batches == left[-2] - left[-1] > 0
     assert len(left) > 5
     assert sorted(int(row["release"]) for row in rows_of(database_url, "releases")) == list(range(20))
 
 
-def test_many_records_wait_in_several_batches_and_none_in_none(tmp_path, monkeypatch):
-    monkeypatch.setattr(outbox, "MOST_ROWS", 10)
+def test_many_records_wait_in_several_batches_and_none_in_none(tmp_path):
     rows = {"timings": [{"stage": str(n)} for n in range(24)], "scores": [{"n": n} for n in range(9)]}
-    outbox.append(tmp_path / "outbox", rows, AT)
+    outbox.append(tmp_path / "outbox", rows, AT, most_rows=10)
     outbox.append(tmp_path / "outbox", {"timings": []}, AT)
     parts = [outbox.read(path) for path in outbox.waiting(tmp_path / "outbox")]
     assert [sum(map(len, part.values())) for part, _ in parts] == [10, 10, 10, 3]
@@ -93,7 +91,7 @@ def test_a_damaged_batch_is_set_aside_and_stands_in_nobodys_way(tmp_path, databa
     append(tmp_path, 2)
     done = delivery.deliver(tmp_path, database_url, budget_s=60)
     assert (done.n_batches, done.n_refused) == (1, 1)
-    assert outbox.tell(tmp_path) == {"waiting": 0, "since": None, "set_aside": 1}
+    assert outbox.describe(tmp_path) == {"waiting": 0, "since": None, "set_aside": 1}
     assert [row["release"] for row in rows_of(database_url, "releases")] == ["2"]
 
 
@@ -108,16 +106,15 @@ def test_a_batch_that_was_delivered_meanwhile_is_no_trouble(tmp_path, monkeypatc
     monkeypatch.setattr(outbox, "waiting", lambda folder: [*seen, *really(folder)])
     append(tmp_path, 3)
     done = delivery.deliver(tmp_path, f"sqlite:///{tmp_path / 'records.db'}", budget_s=60)
-    assert done.n_refused == 0 and outbox.tell(tmp_path)["set_aside"] == 0
+    assert done.n_refused == 0 and outbox.describe(tmp_path)["set_aside"] == 0
     found = rows_of(f"sqlite:///{tmp_path / 'records.db'}", "releases")
     assert sorted(row["release"] for row in found) == ["1", "2", "3"]
 
 
-def test_what_is_set_aside_is_bounded_too(tmp_path, monkeypatch):
-    monkeypatch.setattr(outbox, "MOST_ASIDE", 2)
+def test_what_is_set_aside_is_bounded_too(tmp_path):
     for number in range(4):
         append(tmp_path, number, at=f"2026-01-31T12:00:00.{number:06d}Z")
-        outbox.set_aside(outbox.waiting(tmp_path)[0])
+        outbox.set_aside(outbox.waiting(tmp_path)[0], most=2)
     kept = sorted(path.name[20:26] for path in tmp_path.glob("*.refused"))
     assert kept == ["000002", "000003"]
 
@@ -141,14 +138,13 @@ def test_a_batch_the_database_will_never_take_is_set_aside(tmp_path, database_ur
     assert len(rows_of(database_url, "releases")) == 2
 
 
-def test_a_full_outbox_drops_old_detail_before_scores_and_releases(tmp_path, monkeypatch):
-    monkeypatch.setattr(outbox, "MOST_BYTES", 4_000)
+def test_a_full_outbox_drops_old_detail_before_scores_and_releases(tmp_path):
     lost = 0
     for number in range(100):
         rows = {"timings": [{"stage": str(number)}]}
         if number < 5:
             rows["releases"] = [{"release": str(number)}]
-        lost += outbox.append(tmp_path, rows, f"2026-01-31T12:00:00.{number:06d}Z")
+        lost += outbox.append(tmp_path, rows, f"2026-01-31T12:00:00.{number:06d}Z", most_bytes=4_000)
     waiting = [outbox.read(path)[0] for path in outbox.waiting(tmp_path)]
     assert sum(path.stat().st_size for path in outbox.waiting(tmp_path)) <= 4_000
     assert sum("releases" in rows for rows in waiting) == 5
@@ -316,7 +312,7 @@ def test_something_else_that_listens_there_costs_a_warning_and_sets_nothing_asid
         stranger.shutdown(socket.SHUT_RDWR)
     thread.join()
     assert old_world.said.count("WARNING") == 1 and "the pipeline goes on" in old_world.said
-    told = outbox.tell(old_world.root / ".state" / "outbox")
+    told = outbox.describe(old_world.root / ".state" / "outbox")
     assert (told["waiting"], told["set_aside"]) == (2, 0)
 
 
