@@ -259,9 +259,9 @@ def _describe(one: _Cut, kind: str, y: np.ndarray, probability: np.ndarray, p_va
     if inside is None:
         raise ValueError("a slice that was tested has enough rows")
     observed, predicted = inside.observed, inside.predicted
-    if kind == RANKING:
-        difference = f"leavers are ranked less well: AUC {observed:.2f}, {predicted:.2f} predicted"
+    if kind == RANKING:  # these words are part of the model card, by whose bytes a release is named
+        difference = f"leavers are told from stayers less well: AUC {observed:.2f}, promised {predicted:.2f}"
     else:
-        difference = f"{100 * observed:.0f} of 100 left, {100 * predicted:.0f} were predicted to"
+        difference = f"{100 * observed:.0f} of 100 left, {100 * predicted:.0f} were expected to"
     text = f"{one.column} {one.name} ({n:,} rows): {difference}"
     return Slice(one.column, one.name, kind, n, n_positive, observed, predicted, p_value, text)

@@ -38,9 +38,7 @@ def test_a_slice_whose_leavers_are_not_told_apart_is_found_and_no_other():
     assert (found.column, found.slice, found.kind) == ("plan", "pro", "ranking")
     assert found.n == pro.sum() and found.n_positive == y[pro].sum()
     assert abs(found.observed - 0.5) < 0.05 and found.observed < found.predicted - slices.MATERIAL
-    assert found.p_value < 0.001 and found.text.startswith(
-        f"plan pro ({pro.sum():,} rows): leavers are ranked"
-    )
+    assert found.p_value < 0.001 and found.text.startswith(f"plan pro ({pro.sum():,} rows): leavers are told")
 
 
 @pytest.mark.parametrize("column", ["size", "plan"])
