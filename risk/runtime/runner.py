@@ -56,48 +56,22 @@ def _run_script(
     by_cron: bool,
     end: deliveries.Ending,
 ) -> int:
-    settings = None
+    """Run one stage, and turn what ends it into an exit code."""
     logs.Logging.wanted = logs.set_up_screen  # until config.json is read
     try:
         given = arguments.parse(name, argv, description, options)
-        looks = any(given.get(option) for option in READS)
-        end.path = None if looks else Path(given["config"])
-        end.settings = settings = load_config(given.pop("config"))
-        as_json, verbosity = given.pop("json"), given.pop("verbosity")
-        changes = locks and not looks
-        logs.Logging.prepare(settings, verbosity, rotates=changes)
-        with signals.terminable(), _hold(settings, by_cron) if changes else nullcontext() as died:
-            if died and by_cron:
-                deliveries.alert_of_death(settings)
-            if changes and not by_cron:
-                permissions.warn_of_open_folders(settings)
-            try:
-                result = run(settings, **given) if by_cron else perform(settings, name, run, **given)
-                end.result = result if changes else None
-            finally:
-                if changes and not isinstance(sys.exception(), signals.Terminated | KeyboardInterrupt):
-                    deliveries.deliver(settings, name)
-                    deliveries.copy_datasets(settings, name)
-        if as_json:
-            waiting = {"records_waiting": len(outbox.waiting(settings.outbox))} if by_cron else {}
-            where = sys.stderr if getattr(result, "filled_stdout", False) else sys.stdout
-            print(json.dumps(facts_of(result) | waiting, allow_nan=False), file=where)
-        elif hasattr(result, "text"):
-            print(text.escape_lines_for_terminal(result.text()), end="")
-        if by_cron and changes:
-            said_file(settings).unlink(missing_ok=True)
-        return int(getattr(result, "exit_code", os.EX_OK))
+        return _run_as_asked(name, run, given, locks, by_cron, end)
     except SystemExit as leave:
         return int(leave.code or 0)
     except BusyError as error:
         return os.EX_OK if by_cron else _fail(name, error)
     except PipelineError as error:
         end.by(error)
-        return _fail(name, error, settings if by_cron else None)
+        return _fail(name, error, end.settings if by_cron else None)
     except OSError as error:
         failure = errors.from_os_error(error)
         end.by(failure)
-        return _fail(name, failure, settings if by_cron else None)
+        return _fail(name, failure, end.settings if by_cron else None)
     except KeyboardInterrupt:
         end.result = None
         print(f"ERROR {name}: interrupted", file=sys.stderr)
@@ -110,6 +84,49 @@ def _run_script(
         end.by(error)
         logs.log(name).exception("internal error; nothing was partially deployed")
         return os.EX_SOFTWARE
+
+
+def _run_as_asked(
+    name: str,
+    run: Callable[..., Any],
+    given: dict[str, Any],
+    locks: bool,
+    by_cron: bool,
+    end: deliveries.Ending,
+) -> int:
+    """Read config.json, run under the lock where something changes, and print the result."""
+    looks = any(given.get(option) for option in READS)
+    end.path = None if looks else Path(given["config"])
+    end.settings = settings = load_config(given.pop("config"))
+    as_json, verbosity = given.pop("json"), given.pop("verbosity")
+    changes = locks and not looks
+    logs.Logging.prepare(settings, verbosity, rotates=changes)
+    with signals.terminable(), _hold(settings, by_cron) if changes else nullcontext() as died:
+        if died and by_cron:
+            deliveries.alert_of_death(settings)
+        if changes and not by_cron:
+            permissions.warn_of_open_folders(settings)
+        try:
+            result = run(settings, **given) if by_cron else perform(settings, name, run, **given)
+            end.result = result if changes else None
+        finally:
+            if changes and not isinstance(sys.exception(), signals.Terminated | KeyboardInterrupt):
+                deliveries.deliver(settings, name)
+                deliveries.copy_datasets(settings, name)
+    _print_result(settings, result, as_json, by_cron)
+    if by_cron and changes:
+        said_file(settings).unlink(missing_ok=True)
+    return int(getattr(result, "exit_code", os.EX_OK))
+
+
+def _print_result(config: Config, result: Any, as_json: bool, by_cron: bool) -> None:
+    """Print the facts as one JSON object, or the text of a result that has one."""
+    if as_json:
+        waiting = {"records_waiting": len(outbox.waiting(config.outbox))} if by_cron else {}
+        where = sys.stderr if getattr(result, "filled_stdout", False) else sys.stdout
+        print(json.dumps(facts_of(result) | waiting, allow_nan=False), file=where)
+    elif hasattr(result, "text"):
+        print(text.escape_lines_for_terminal(result.text()), end="")
 
 
 @contextmanager
@@ -175,6 +192,3 @@ def perform(config: Config, name: str, run: Callable[..., Any], **arguments: Any
         timing = {"stage": name, "duration_s": duration_s, "n_rows": n_rows}
         deliveries.remember(config, name, {**rows, "timings": [*rows.get("timings", ()), timing]})
     return result
-
-
-# --- logging -------------------------------------------------------------------------------------------

@@ -238,7 +238,7 @@ def test_ticks_that_are_killed_one_after_the_other_are_told_once(bare, hook):
 import os, sys
 sys.path.insert(0, {str(ROOT)!r})
 import fullprocess
-fullprocess.look = lambda config: os.kill(os.getpid(), 9)
+fullprocess.find_changes = lambda config: os.kill(os.getpid(), 9)
 fullprocess.main(["--config", {str(bare.config_path)!r}])
 """
     for n_told in (0, 1, 1):
