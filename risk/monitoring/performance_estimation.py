@@ -136,8 +136,7 @@ def estimate_performance(
 
     1. Correct the probabilities by what rows with known outcome say of them.
     2. Take F1 of the expected counts, and the expected pairs ranked rightly over the expected pairs.
-    3. Draw corrections that the known outcomes leave possible, and labels by them, 2,000 times; the
-       quantiles of their scores are the interval.
+    3. Draw corrections that known outcomes allow, then labels; quantiles of their scores are the interval.
 
     Parameters
     ----------

@@ -38,11 +38,7 @@ def make_report(
         listed = None  # predicted by another model than the one deployed
     return {
         "date": date,
-        "release": {
-            "id": release.id,
-            "estimator": card["estimator"],
-            "deployed_by": manifest["deployed_by"],
-        },
+        "release": {"id": release.id, "estimator": card["estimator"], "deployed_by": manifest["deployed_by"]},
         "summary": summary.make_summary(listed, metrics, card, verdict, release.id, manifest.get("why", {})),
         "clients": client_rows.describe_clients(listed),
         "subtitle": _describe_release(release.id, date, card, manifest),

@@ -80,8 +80,8 @@ def list_scores(card: Facts, metrics: Facts) -> list[list[str]]:
     rows = []
     folds = card.get("cross_validation") or {}
     for key, name in METRICS.items() if folds else ():
-        found = folds[key]
-        ends = [formats.format_score(found[end]) for end in ("mean", "low", "high")]
+        scores = folds[key]
+        ends = [formats.format_score(scores[end]) for end in ("mean", "low", "high")]
         rows.append(
             [name, f"{folds['n_folds']:,} folds", *ends, formats.format_score(folds["floor"].get(key))]
         )
