@@ -261,7 +261,7 @@ def list_clients(config: Config, ledger: Ledger, deployed: Predictor) -> dict[st
         before = (read_json_or_none(config.diagnostics) or {}).get("clients")
     except ArtifactError:
         before = None
-    wanted = client_list.Wanted(config.top_n, config.value_column)
+    wanted = client_list.ListOptions(config.top_n, config.value_column)
     places = (config.at_risk, config.final_data, config.room)
     try:
         with one_thread():

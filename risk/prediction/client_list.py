@@ -1,10 +1,10 @@
-"""How is the list of clients at risk written, and how has it changed?
+"""The list of clients at risk, and how it has changed.
 
-`atrisk.csv` (columns: `roster`) holds every client of the table who has not left (`clients`), and is written
-whole at each run. A change is against the list before: the last one that was made by another release, or
-of another state of the table. Made twice of the same, the list has the same bytes. A list that is damaged,
-or of a table with other id columns, is no list before; without id columns, rows must still have the
-numbers they had.
+`atrisk.csv` (columns: `client_list_reader`) holds every client of the table who has not left
+(`client_ranking`), and is written whole at each run. A change is against the list before: the last one that
+was made by another release, or of another state of the table. Made twice of the same, the list has the same
+bytes. A list that is damaged, or of a table with other id columns, is no list before; without id columns,
+rows must still have the numbers they had.
 """
 
 from __future__ import annotations
@@ -38,11 +38,22 @@ COUNTED = ("n_clients", "n_at_risk", "share_at_risk", "value_at_risk")
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What config.json says of the list."""
+class ListOptions:
+    """What the list and its summary hold.
+
+    Attributes
+    ----------
+    top_n : int
+        How many clients the summary holds.
+    value_column : str, optional
+        The column that the expected loss is computed from.
+    n_explained : int
+        How many clients have reasons.
+    """
 
     top_n: int = 20
     value_column: str | None = None
+    n_explained: int = client_ranking.MAX_EXPLAINED
 
 
 def write_list(
@@ -51,7 +62,7 @@ def write_list(
     room: Room,
     ledger: Ledger,
     predictor: Predictor,
-    wanted: Wanted,
+    options: ListOptions,
     before: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Write atrisk.csv and give its summary.
@@ -66,11 +77,9 @@ def write_list(
     Returns
     -------
     summary : dict
-        `release`, `mark` (of the table), `threshold`, `value_column`; `n_clients`, `n_at_risk`,
-        `share_at_risk`, `value_at_risk` (expected loss of the clients at risk, None without a value
-        column), `risk` (clients by level), `n_left` (left out); `before`: the first four of the list
-        before, or None; `clients`: the first `top_n` lines as `roster.Page.to_json` gives them, with
-        `reasons` as `reasons.Reason` has them.
+        `release`, `mark` (of the table), `threshold`, `value_column`; those of `count`; `before`: the first
+        four of these of the earlier list, or None; `clients`: the first `top_n` lines as
+        `client_list_reader.ClientPage.to_json` gives them, with `reasons` as `reasons.Reason` has them.
 
     Raises
     ------
@@ -78,33 +87,48 @@ def write_list(
         When the table lacks what the model or the order needs.
     """
     with table_reader.open_table(data, ledger, room) as source:
-        client_ranking.check_table(source.schema, predictor, wanted.value_column)
-        n_known = client_ranking.find_newest(source, data, ledger.rows)
-        client_ranking.find_standing(source, predictor, wanted.value_column)
-        reasons = client_ranking.find_reasons(source, predictor)
+        n_known, reasons = rank(source, data, ledger, predictor, options)
         stamp = {"release": predictor.release, "data": ledger.digest[:DATA_DIGITS]}
-        keep_reasons(source, reasons)
         comparable = bool(source.ids) or has_prefix(data, ledger, (before or {}).get("mark"))
         read_before(source, path, stamp, comparable=comparable)
-        lines = write_lines(source, path, stamp, room.spill, wanted.top_n)
-        counted = count(source, n_known, has_value=wanted.value_column is not None)
+        lines = write_lines(source, path, stamp, room.spill, options.top_n)
+        counts = count(source, n_known, has_value=options.value_column is not None)
     facts = {
         "release": predictor.release,
         "mark": ledger.mark,
         "threshold": predictor.threshold,
-        "value_column": wanted.value_column,
-        **counted,
+        "value_column": options.value_column,
+        **counts,
     }
     top = [line | {"reasons": [one.to_json() for one in reasons.get(line["rank"], ())]} for line in lines]
-    return {**facts, "before": numbers_before(facts, before), "clients": top}
+    return {**facts, "before": counts_before(facts, before), "clients": top}
+
+
+def rank(
+    source: Source, data: Path, ledger: Ledger, predictor: Predictor, options: ListOptions
+) -> tuple[int, dict[int, list[Reason]]]:
+    """Rank the clients in DuckDB and store their reasons; give how many are known, and reasons by rank."""
+    client_ranking.check_table(source.schema, predictor, options.value_column)
+    n_known = client_ranking.select_newest(source, data, ledger.rows)
+    client_ranking.rank_clients(source, predictor, options.value_column)
+    reasons = client_ranking.find_reasons(source, predictor, options.n_explained)
+    store_reasons(source, reasons)
+    return n_known, reasons
 
 
 def count(source: Source, n_known: int, *, has_value: bool) -> dict[str, Any]:
-    """Count clients."""
+    """Count clients.
+
+    Returns
+    -------
+    counts : dict
+        `n_clients`, `n_at_risk`, `share_at_risk`, `value_at_risk` (expected loss of the clients at risk, None
+        without a value column), `risk` (clients by level), `n_left` (left out).
+    """
     by_level = "select risk, count(*), coalesce(count_if(leaves), 0) from standing group by risk"
-    found = source.connection.execute(by_level).fetchall()
-    n, n_at_risk = sum(one[1] for one in found), sum(one[2] for one in found)
-    levels = {level: n_clients for level, n_clients, _ in found}
+    counts = source.connection.execute(by_level).fetchall()
+    n, n_at_risk = sum(one[1] for one in counts), sum(one[2] for one in counts)
+    levels = {level: n_clients for level, n_clients, _ in counts}
     return {
         "n_clients": n,
         "n_at_risk": n_at_risk,
@@ -118,13 +142,13 @@ def count(source: Source, n_known: int, *, has_value: bool) -> dict[str, Any]:
 def add_losses(source: Source) -> float:
     """Add the expected losses of the clients at risk, in the order of the list."""
     total = np.longdouble(0)
-    found = source.connection.execute("select loss from standing where leaves and loss is not null")
-    while len(chunk := found.fetch_df_chunk(frame_reader.VECTORS)):
+    losses = source.connection.execute("select loss from standing where leaves and loss is not null")
+    while len(chunk := losses.fetch_df_chunk(frame_reader.VECTORS)):
         total += chunk["loss"].to_numpy().astype(np.longdouble).sum()
     return float(total)
 
 
-def numbers_before(facts: Mapping[str, Any], before: Mapping[str, Any] | None) -> dict[str, Any] | None:
+def counts_before(facts: Mapping[str, Any], before: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """Give the counts of the list before; a summary of the same list knows them itself."""
     if before is None:
         return None
@@ -137,15 +161,15 @@ def numbers_before(facts: Mapping[str, Any], before: Mapping[str, Any] | None) -
 # --- in DuckDB ---------------------------------------------------------------------------------------------
 
 
-def keep_reasons(source: Source, reasons: Mapping[int, list[Reason]]) -> None:
+def store_reasons(source: Source, reasons: Mapping[int, list[Reason]]) -> None:
     """Put the reasons of clients, by rank, into `reasoned`."""
-    texts = [[text.escape_for_spreadsheet(one.text) for one in said] for said in reasons.values()]
-    said = {
+    texts = [[text.escape_for_spreadsheet(one.text) for one in own] for own in reasons.values()]
+    columns = {
         name: [t[k] if k < len(t) else None for t in texts]
         for k, name in enumerate(client_list_reader.REASONS)
     }
     typed = ", ".join(f"{name}::varchar as {name}" for name in client_list_reader.REASONS)
-    _keep(source, "reasoned", {"rank": np.array([*reasons], dtype=np.int64), **said}, f"rank, {typed}")
+    _keep(source, "reasoned", {"rank": np.array([*reasons], dtype=np.int64), **columns}, f"rank, {typed}")
 
 
 def _keep(source: Source, name: str, columns: Mapping[str, Any], select: str) -> None:
@@ -169,13 +193,13 @@ def read_before(source: Source, path: Path, stamp: Mapping[str, str], *, compara
             if handle.readline() == client_list_reader.render_header(header):
                 scanned = scan_csv([name_of(handle)], len(header), ",", "ignore_errors = true")
                 source.connection.execute(
-                    f"insert into before {_say_before(source, header, scanned, stamp, comparable)}"
+                    f"insert into before {_select_before(source, header, scanned, stamp, comparable)}"
                 )
-    except (OSError, duckdb.Error):  # gone or damaged: there is no list before
+    except (OSError, duckdb.Error):  # gone or damaged: there is no earlier list
         source.connection.execute("delete from before")
 
 
-def _say_before(
+def _select_before(
     source: Source, header: list[str], scanned: str, stamp: Mapping[str, str], comparable: bool
 ) -> str:
     cell = {name: f"c{position}" for position, name in enumerate(header)}
@@ -235,5 +259,5 @@ def write_lines(
 
 
 def _signed(change: str, kind: str) -> str:
-    """Say in SQL how a change is written: with its sign, none as 0."""
+    """Render in SQL how a change is written: with its sign, none as 0."""
     return f"case when {change} = 0 then '0' else format('{{:+{kind}}}', {change}) end"

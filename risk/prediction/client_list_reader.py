@@ -1,23 +1,23 @@
-"""Which clients does atrisk.csv name: a page of them, those of one risk, those with an id?
+"""Reading of atrisk.csv: pages of it, the clients of one risk level, a search for ids.
 
 The file has one line a client, whoever is most at risk first:
 
     rank                                from 1
     the id columns, or row              under their own names; row counts the rows of the table from 1
     probability                         four decimals
-    probability_low, probability_high   its band (`bands`); empty where training rows were too few
-    risk                                high, medium, low (`bands`); high and medium are at risk
+    probability_low, probability_high   its interval (`intervals`); empty where training rows were too few
+    risk                                high, medium, low (`intervals`); high and medium are at risk
     expected_loss                       two decimals; empty without a value
     rank_change                         +3: three places nearer to the top than in the list before
     probability_change                  both empty for clients who were not in the list before
     reason_1, reason_2, reason_3        `reasons`; for the first 10,000 lines
-    release, data                       which model says so, on which state of the table (12 digits)
+    release, data                       the model, and the state of the table (12 digits)
 
-Every cell is safe for a spreadsheet (`escapes`). An id column that has the name of one of the others is
-called `id_NAME`.
+Every cell is safe for a spreadsheet. An id column that has the name of one of the others is
+named `id_NAME`.
 
-A roster reads the file once; a page of it, a filter and a search take milliseconds for a million clients:
-the bytes of the lines are kept, and a page alone is parsed.
+The file is read once; a page, a filter and a search take milliseconds for a million clients: the
+bytes of the lines are kept, and a page alone is parsed.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ NUMBERS = (
     "expected_loss",
     "probability_change",
 )
-MOST_AT_ONCE = 1000
+MAX_LINES = 1000
 END = "\0"  # no cell can hold it
 REMEDY = "run diagnostics.py"
 
@@ -75,7 +75,7 @@ def make_header(ids: Sequence[str]) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Page:
+class ClientPage:
     """Some lines of the list, from `offset` of the `n_found` that were asked for on."""
 
     n_clients: int
@@ -114,7 +114,7 @@ def read_line(header: Sequence[str], cells: Sequence[str]) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Roster:
+class ClientList:
     """The list as it was read.
 
     Attributes
@@ -151,13 +151,13 @@ class Roster:
         risk: str | None = None,
         search: str | None = None,
         order: str = RANK,
-    ) -> Page:
+    ) -> ClientPage:
         """Give some lines, in order.
 
         Parameters
         ----------
         offset, limit : int
-            From which of the lines found on, and how many; 1,000 at most.
+            From which of the matching lines on, and how many; 1,000 at most.
         risk : str, optional
             "high", "medium" or "low": only clients of this risk.
         search : str, optional
@@ -165,16 +165,16 @@ class Roster:
         order : {"rank", "moved", "name"}, default="rank"
             Most at risk first, or who came furthest up first, or by id.
         """
-        found = self._search(search) if search else np.arange(len(self.risk))
+        chosen = self._search(search) if search else np.arange(len(self.risk))
         if risk is not None:
-            found = found[self.risk[found] == risk]
+            chosen = chosen[self.risk[chosen] == risk]
         if order == MOVED:
-            found = found[np.argsort(-self.rise[found], kind="stable")]
+            chosen = chosen[np.argsort(-self.rise[chosen], kind="stable")]
         elif order == NAME:
-            found = found[np.argsort(self._by_name[found], kind="stable")]
-        wanted = found[max(offset, 0) :][: min(max(limit, 0), MOST_AT_ONCE)].tolist()
+            chosen = chosen[np.argsort(self._by_name[chosen], kind="stable")]
+        wanted = chosen[max(offset, 0) :][: min(max(limit, 0), MAX_LINES)].tolist()
         lines = b"".join(self.lines[self.starts[k] : self.starts[k + 1]] for k in wanted)
-        return Page(len(self.risk), len(found), max(offset, 0), self.header, lines)
+        return ClientPage(len(self.risk), len(chosen), max(offset, 0), self.header, lines)
 
     @cached_property
     def _by_name(self) -> np.ndarray:
@@ -185,15 +185,15 @@ class Roster:
         return places
 
     def _search(self, text: str) -> np.ndarray:
-        found: list[int] = []
+        matches: list[int] = []
         sought, at = text.casefold().replace(END, ""), 0
         while (at := self.names.find(sought, at)) >= 0:
-            found.append(bisect_right(self.name_starts, at) - 1)
-            at = self.name_starts[found[-1] + 1]
-        return np.array(found, dtype=np.int64)
+            matches.append(bisect_right(self.name_starts, at) - 1)
+            at = self.name_starts[matches[-1] + 1]
+        return np.array(matches, dtype=np.int64)
 
 
-def load(path: Path) -> Roster:
+def load_client_list(path: Path) -> ClientList:
     """Read the list.
 
     Raises
@@ -221,7 +221,7 @@ def stamp_of(path: Path) -> tuple[int, ...]:
     return status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def _read(stamp: tuple[int, ...], lines: mmap.mmap, blocks: Iterable[bytes]) -> Roster:
+def _read(stamp: tuple[int, ...], lines: mmap.mmap, blocks: Iterable[bytes]) -> ClientList:
     records = (record for some in ledger.split_records(blocks) for record in some)
     first = next(records)
     header = _cells(first)
@@ -238,7 +238,7 @@ def _read(stamp: tuple[int, ...], lines: mmap.mmap, blocks: Iterable[bytes]) -> 
         rise.append(int(cells[1 + n_ids + OWN.index("rank_change")] or 0))
         names.append("\n".join(cells[1 : 1 + n_ids]).casefold() + END)
         name_starts.append(name_starts[-1] + len(names[-1]))
-    return Roster(
+    return ClientList(
         stamp,
         tuple(header),
         lines,
@@ -255,20 +255,20 @@ def _cells(record: bytes) -> list[str]:
     return next(csv.reader([text], strict=True)) if '"' in text else text.split(",")
 
 
-class Latest:
+class ClientListCache:
     """The list as it is now: read once, and again when the file is another one; safe between threads."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._reading = threading.Lock()
-        self._roster: Roster | None = None
+        self._list: ClientList | None = None
 
-    def get(self) -> Roster:
+    def get(self) -> ClientList:
         """Give the list as it is now; raises what `load` does."""
-        stamp, roster = stamp_of(self._path), self._roster
-        if roster is not None and roster.stamp == stamp:
-            return roster
+        stamp, known = stamp_of(self._path), self._list
+        if known is not None and known.stamp == stamp:
+            return known
         with self._reading:
-            if self._roster is None or self._roster.stamp != stamp:
-                self._roster = load(self._path)
-            return self._roster
+            if self._list is None or self._list.stamp != stamp:
+                self._list = load_client_list(self._path)
+            return self._list

@@ -1,4 +1,4 @@
-"""Who are the clients, and where do they stand?
+"""Clients of the compiled table, ranked by their risk.
 
 A client is what the id columns name, described by its newest row in the table (the last to arrive);
 without id columns, or with all of them empty, each row is a client of its own. Clients whose newest row
@@ -6,8 +6,8 @@ says that they left are left out, those without a label are always in. Whoever i
 by probability, or by expected loss (probability times value) where a value column is named; there, clients
 without a value come last, by probability. Equals stand in the order of their rows.
 
-DuckDB reads the table in frames, never more than once a question, and holds what is said of each client
-(it spills): here there is never more than a frame.
+DuckDB reads the table in frames, once for each question, and holds the prediction of each client (it spills):
+here there is never more than a frame.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from risk.prediction.reasons import Reason
 from risk.text import escape_for_spreadsheet
 
 N_REASONS, LOSS_DIGITS = 3, 2
-REASONED = 10_000
-_FORMULA = "(^|[;|\t\r\n])[=+\\-@\t\r\uff1d\uff0b\uff0d\uff20]"  # see `escapes`
+MAX_EXPLAINED = 10_000
+_FORMULA = "(^|[;|\t\r\n])[=+\\-@\t\r\uff1d\uff0b\uff0d\uff20]"  # see `risk.text`
 
 
 def check_table(schema: Schema, predictor: Predictor, value_column: str | None) -> None:
@@ -51,8 +51,8 @@ def check_table(schema: Schema, predictor: Predictor, value_column: str | None) 
         )
 
 
-def find_newest(source: Source, data: Path, n_rows: int) -> int:
-    """Find the newest row of each client, in `newest` (row_no and keys); count the clients.
+def select_newest(source: Source, data: Path, n_rows: int) -> int:
+    """Select the newest row of each client into `newest` (row_no and keys); count the clients.
 
     Ids are kept as a spreadsheet may see them.
     """
@@ -60,13 +60,13 @@ def find_newest(source: Source, data: Path, n_rows: int) -> int:
     if cells:
         listed = ", ".join(f"{cell} as {key}" for cell, key in zip(cells, source.keys, strict=True))
         nameless = " and ".join(f"{cell} is null" for cell in cells)
-        found = (
+        select = (
             f"select max(row_no) as row_no, {listed} from ({source.rows}) "
             f"group by {', '.join(cells)}, case when {nameless} then row_no end"
         )
     else:
-        found = f"select row_no, row_no::varchar as i0 from ({source.rows})"
-    source.connection.execute(f"create temp table newest as {found}")
+        select = f"select row_no, row_no::varchar as i0 from ({source.rows})"
+    source.connection.execute(f"create temp table newest as {select}")
     ((n_clients, last),) = source.connection.execute("select count(*), max(row_no) from newest").fetchall()
     if (last or 0) != n_rows:
         raise ArtifactError(f"{data}: was modified outside this pipeline; run ingestion.py --rebuild")
@@ -76,20 +76,20 @@ def find_newest(source: Source, data: Path, n_rows: int) -> int:
 
 
 def _make_safe(connection: duckdb.DuckDBPyConnection, key: str) -> None:
-    """Write the ids that a spreadsheet would run as text; DuckDB finds those that may be meant."""
+    """Write the ids that a spreadsheet would run as text; DuckDB finds the suspects."""
     import pandas as pd
 
-    meant = f"regexp_matches({key}, {literal(_FORMULA)})"
-    found = connection.execute(f"select row_no, {key} from newest where {meant}").fetchall()
-    if found:
-        safe = [(row_no, escape_for_spreadsheet(text)) for row_no, text in found]
+    suspect = f"regexp_matches({key}, {literal(_FORMULA)})"
+    rows = connection.execute(f"select row_no, {key} from newest where {suspect}").fetchall()
+    if rows:
+        safe = [(row_no, escape_for_spreadsheet(text)) for row_no, text in rows]
         connection.register("safe", pd.DataFrame(safe, columns=["row_no", "text"]))
         connection.execute(f"update newest set {key} = text from safe where newest.row_no = safe.row_no")
         connection.unregister("safe")
 
 
-def find_standing(source: Source, predictor: Predictor, value_column: str | None) -> None:
-    """Let the model speak of every client of `newest` who has not left, and rank them, in `standing`.
+def rank_clients(source: Source, predictor: Predictor, value_column: str | None) -> None:
+    """Predict every client of `newest` who has not left, and rank them in `standing`.
 
     By expected loss, those without a value last, then by probability, then by row; from 1. What is shown is
     rounded, `exact` and `loss` are not.
@@ -99,38 +99,38 @@ def find_standing(source: Source, predictor: Predictor, value_column: str | None
     rows = f"select * from ({source.rows}) semi join newest using (row_no) where not {left}"
     worth = frame_reader.number_or_null(source.cells[value_column]) if value_column is not None else "null"
     source.connection.execute(
-        "create table said (row_no bigint, leaves boolean, risk varchar, probability double, "
+        "create table predicted (row_no bigint, leaves boolean, risk varchar, probability double, "
         "probability_low double, probability_high double, expected_loss double, exact double, loss double)"
     )
     with closing(source.connection.cursor()) as writer:  # what is read would end with another question
-        found = frame_reader.read(
+        chunks = frame_reader.read(
             source.connection, rows, source.cells, predictor.schema, values={"worth": worth}
         )
-        for chunk in found:
-            _keep_said(writer, predictor, chunk)
+        for chunk in chunks:
+            _store_predictions(writer, predictor, chunk)
     source.connection.execute(
         "create table standing as select row_number() over () as rank, * from "
-        "(select * from said order by loss desc nulls last, exact desc, row_no)"
+        "(select * from predicted order by loss desc nulls last, exact desc, row_no)"
     )
-    source.connection.execute("drop table said")
+    source.connection.execute("drop table predicted")
 
 
-def _keep_said(writer: duckdb.DuckDBPyConnection, predictor: Predictor, chunk: Rows) -> None:
+def _store_predictions(writer: duckdb.DuckDBPyConnection, predictor: Predictor, chunk: Rows) -> None:
     import pandas as pd
 
-    said = predictor.predict(chunk.X)
-    low, high = predictor.compute_intervals(said.log_odds)
-    loss = said.probability * chunk.values["worth"]
+    predictions = predictor.predict(chunk.X)
+    low, high = predictor.compute_intervals(predictions.log_odds)
+    loss = predictions.probability * chunk.values["worth"]
     frame = pd.DataFrame(
         {
             "row_no": chunk.numbers,
-            "leaves": said.flagged,
-            "risk": said.risk,
-            "probability": np.round(said.probability, DIGITS),
+            "leaves": predictions.flagged,
+            "risk": predictions.risk,
+            "probability": np.round(predictions.probability, DIGITS),
             "probability_low": np.round(low, DIGITS),
             "probability_high": np.round(high, DIGITS),
             "expected_loss": np.round(loss, LOSS_DIGITS),
-            "exact": said.probability,
+            "exact": predictions.probability,
             "loss": loss,
         }
     )
@@ -139,18 +139,18 @@ def _keep_said(writer: duckdb.DuckDBPyConnection, predictor: Predictor, chunk: R
         for name in ("probability_low", "probability_high", "expected_loss", "loss")
     )
     writer.register("part", frame)
-    writer.execute(f"insert into said select * replace ({filled}) from part")
+    writer.execute(f"insert into predicted select * replace ({filled}) from part")
     writer.unregister("part")
 
 
-def find_reasons(source: Source, predictor: Predictor) -> dict[int, list[Reason]]:
-    """Say the reasons of the first 10,000 clients, by rank."""
-    found: dict[int, list[Reason]] = {}
-    wanted = f"select row_no, rank, leaves from standing where rank <= {REASONED}"
+def find_reasons(source: Source, predictor: Predictor, n_clients: int) -> dict[int, list[Reason]]:
+    """Find the reasons of the first `n_clients` clients, by rank."""
+    reasons: dict[int, list[Reason]] = {}
+    wanted = f"select row_no, rank, leaves from standing where rank <= {n_clients}"
     standing = {n: (rank, leaves) for n, rank, leaves in source.connection.execute(wanted).fetchall()}
     rows = f"select * from ({source.rows}) semi join ({wanted}) using (row_no)"
     for chunk in frame_reader.read(source.connection, rows, source.cells, predictor.schema):
         ranks, leaves = zip(*(standing[n] for n in chunk.numbers.tolist()), strict=True)
-        said = predictor.find_reasons(chunk.X, np.array(leaves, dtype=bool), N_REASONS)
-        found |= zip(ranks, said, strict=True)
-    return found
+        flagged = np.array(leaves, dtype=bool)
+        reasons |= zip(ranks, predictor.find_reasons(chunk.X, flagged, N_REASONS), strict=True)
+    return reasons

@@ -15,7 +15,7 @@ from risk import files
 from risk.errors import ArtifactError
 from risk.model import registry
 from risk.prediction import client_list_reader
-from risk.prediction.client_list_reader import Latest
+from risk.prediction.client_list_reader import ClientListCache
 from risk.reporting import client_rows, html, tables
 from risk.serving.prometheus import Gauge
 
@@ -100,7 +100,7 @@ def render_page(
 # --- the list ----------------------------------------------------------------------------------------------
 
 
-def read_list(clients: Latest, view: View) -> dict[str, Any]:
+def read_list(clients: ClientListCache, view: View) -> dict[str, Any]:
     """Read the lines that are asked for.
 
     Raises

@@ -36,7 +36,7 @@ class Artifacts:
         )
         self.diagnostics = model_cache.Facts(settings.diagnostics, "run diagnostics.py")
         self.report = model_cache.Facts(settings.report, "run fullprocess.py, or reporting.py")
-        self.clients = client_list_reader.Latest(settings.at_risk)
+        self.clients = client_list_reader.ClientListCache(settings.at_risk)
         self.files = DataFiles(
             settings.root, (settings.input_folder, settings.test_data), settings.max_body_bytes
         )

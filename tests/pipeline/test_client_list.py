@@ -8,7 +8,7 @@ import pytest
 from makers import HEADER, make_clients
 
 from risk.model import decomposition, registry
-from risk.prediction import client_list_reader, client_ranking
+from risk.prediction import client_list, client_list_reader
 
 OWN = list(client_list_reader.OWN)
 
@@ -326,7 +326,7 @@ def test_everybody_left_is_an_empty_list(listed):
     assert [line["corporation"] for line in read(listed)] == ["again"]
 
 
-def test_few_rows_have_no_band(workspace):
+def test_few_rows_have_no_interval(workspace):
     workspace.put("sourcedata/a.csv", make_clients(40, "a"))
     workspace.put("testdata/t.csv", make_clients(100, "t"))
     walk(workspace)
@@ -334,14 +334,26 @@ def test_few_rows_have_no_band(workspace):
     assert summary(workspace)["clients"][0]["probability_high"] is None
 
 
-def test_only_the_first_lines_have_reasons(listed, monkeypatch):
-    monkeypatch.setattr(client_ranking, "REASONED", 5)
-    listed.run("diagnostics")
+def test_only_the_first_lines_have_reasons(listed):
+    import diagnostics
+    from config import load_config
+    from risk.data.ledger import load_ready_ledger
+
+    config = load_config(listed.config_path)
+    _, predictor = diagnostics.load_release(config)
+    facts = client_list.write_list(
+        config.at_risk,
+        config.final_data,
+        config.room,
+        load_ready_ledger(config.ledger),
+        predictor,
+        client_list.ListOptions(n_explained=5),
+    )
     assert [bool(line["reason_1"]) for line in read(listed)[:7]] == [True] * 5 + [False] * 2
-    assert all(one["reasons"] for one in summary(listed)["clients"][:5])
+    assert all(one["reasons"] for one in facts["clients"][:5])
 
 
-def test_a_table_changed_by_another_hand_is_refused(listed):
+def test_a_table_modified_outside_the_pipeline_is_refused(listed):
     path = listed.root / "ingesteddata/finaldata.csv"
     path.write_bytes(path.read_bytes().replace(b"\n", b'\n"', 2))
     listed.run("diagnostics", expect=65)

@@ -39,7 +39,7 @@ def write(path, lines, ids=IDS):
 def some(tmp_path):
     """Thirty clients, the first ten of high risk, then medium, then low."""
     lines = [make_line(k + 1, (f"Client {k}", "Åre" if k % 2 else ""), RISKS[k // 10]) for k in range(30)]
-    return client_list_reader.load(write(tmp_path / "atrisk.csv", lines))
+    return client_list_reader.load_client_list(write(tmp_path / "atrisk.csv", lines))
 
 
 def ranks(page):
@@ -48,7 +48,9 @@ def ranks(page):
 
 def test_a_line_is_data_with_numbers_as_numbers_and_none_for_empty(tmp_path):
     line = make_line(1, ("名前, Inc.", ""), reasons=("a 1, usually 2", 'b: "x"', ""))
-    (client,) = client_list_reader.load(write(tmp_path / "a.csv", [line])).page().to_json()["clients"]
+    (client,) = (
+        client_list_reader.load_client_list(write(tmp_path / "a.csv", [line])).page().to_json()["clients"]
+    )
     assert client == {
         "rank": 1,
         "id": {"corporation": "名前, Inc.", "branch": None},
@@ -89,7 +91,9 @@ def test_a_page_holds_what_was_asked_for_in_order(some, asked, wanted, n_found):
 
 
 def test_a_page_holds_no_more_than_a_thousand_lines(tmp_path):
-    many = client_list_reader.load(write(tmp_path / "a.csv", [make_line(k + 1) for k in range(1001)]))
+    many = client_list_reader.load_client_list(
+        write(tmp_path / "a.csv", [make_line(k + 1) for k in range(1001)])
+    )
     assert len(ranks(many.page(limit=10**9))) == 1000
 
 
@@ -101,22 +105,22 @@ def test_as_csv_a_page_has_the_lines_as_they_are_in_the_file(some, tmp_path):
 
 def test_an_id_of_several_lines_stays_with_its_line(tmp_path):
     lines = [make_line(1, ("one\ntwo", 'say "hi"')), make_line(2, ("three", "")), make_line(3, ("two", ""))]
-    found = client_list_reader.load(write(tmp_path / "a.csv", lines))
+    found = client_list_reader.load_client_list(write(tmp_path / "a.csv", lines))
     assert ranks(found.page(search="two")) == [1, 3] and ranks(found.page(offset=1, limit=1)) == [2]
     rows = list(csv.reader(io.StringIO(found.page(limit=1).to_csv().decode(), newline="")))
     assert rows[1][1:3] == ["one\ntwo", 'say "hi"']
 
 
 def test_an_empty_list_has_empty_pages(tmp_path):
-    page = client_list_reader.load(write(tmp_path / "a.csv", [])).page(search="x")
+    page = client_list_reader.load_client_list(write(tmp_path / "a.csv", [])).page(search="x")
     assert page.to_json() == {"n_clients": 0, "n_found": 0, "offset": 0, "clients": []}
 
 
 def test_without_a_list_it_says_what_to_run(tmp_path):
     with pytest.raises(MissingArtifactError, match=r"run diagnostics\.py"):
-        client_list_reader.load(tmp_path / "a.csv")
+        client_list_reader.load_client_list(tmp_path / "a.csv")
     with pytest.raises(MissingArtifactError):
-        client_list_reader.Latest(tmp_path / "a.csv").get()
+        client_list_reader.ClientListCache(tmp_path / "a.csv").get()
 
 
 @pytest.mark.parametrize(
@@ -128,19 +132,19 @@ def test_a_damaged_list_is_said_to_be_one(tmp_path, data):
     path = tmp_path / "a.csv"
     path.write_bytes(data)
     with pytest.raises(ArtifactError, match=r"is damaged .*run diagnostics\.py"):
-        client_list_reader.load(path)
+        client_list_reader.load_client_list(path)
 
 
 def test_a_torn_line_is_damage(tmp_path):
     path = write(tmp_path / "a.csv", [make_line(1), make_line(2)])
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(ArtifactError, match="line 3 has"):
-        client_list_reader.load(path)
+        client_list_reader.load_client_list(path)
 
 
 def test_the_latest_list_is_read_once_and_again_when_it_is_another(tmp_path):
     path = write(tmp_path / "a.csv", [make_line(1)])
-    latest = client_list_reader.Latest(path)
+    latest = client_list_reader.ClientListCache(path)
     first = latest.get()
     assert latest.get() is first
     write(tmp_path / "new.csv", [make_line(1), make_line(2)]).replace(path)
@@ -149,7 +153,9 @@ def test_the_latest_list_is_read_once_and_again_when_it_is_another(tmp_path):
 
 
 def test_many_threads_read_one_list(tmp_path):
-    latest = client_list_reader.Latest(write(tmp_path / "a.csv", [make_line(k + 1) for k in range(500)]))
+    latest = client_list_reader.ClientListCache(
+        write(tmp_path / "a.csv", [make_line(k + 1) for k in range(500)])
+    )
     found = []
     threads = [threading.Thread(target=lambda: found.append(latest.get())) for _ in range(8)]
     for thread in threads:
