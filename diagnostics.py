@@ -152,8 +152,11 @@ def run(
         When nothing was ingested yet.
     """
     answered = answer(config, **question)
-    if answered is not None:
-        return answered
+    return answered if answered is not None else describe(config, verdict, measure)
+
+
+def describe(config: Config, verdict: Mapping[str, Any] | None, measure: bool) -> DiagnosticsResult:
+    """Describe table and model, and write what was found."""
     ledger = load_ready_ledger(config.ledger)
     with engines.open_table(config.engine_settings, config.final_data, ledger) as table:
         statistics, missing = table.describe()

@@ -82,11 +82,8 @@ def sync(
 
     Parameters
     ----------
-    engine : Engine
-    path : Path
-        finaldata.csv.
-    ledger : Ledger
-        Its record.
+    path, ledger : Path, Ledger
+        finaldata.csv and its record.
     deadline : callable
         Asked between chunks; once it returns true, the rest waits for the next call.
     chunk_cells : int
@@ -102,12 +99,8 @@ def sync(
     refuse_wide(schema, dialect)
     name, shape = table_name(ledger.source), digest_shape(schema)
     COPIES.dialect_kwargs.update(dialect.table_options)
-    with engine.begin() as connection:
-        METADATA.create_all(connection)
-        mark = usable(connection, name, shape, path, ledger)
-        target, rebuilt = (name, False) if mark else (name + STAGING, True)
-        if mark is None:
-            mark = usable(connection, target, shape, path, ledger)
+    target, mark = find_target(engine, name, shape, path, ledger)
+    rebuilt = target != name
     copy = make_table(target, schema, dialect)
     if mark is None:
         mark = begin(engine, copy, target, shape, ledger)
@@ -117,6 +110,18 @@ def sync(
         with engine.begin() as connection:
             take_place(connection, target, name)
     return Copied(n_rows, complete, rebuilt)
+
+
+def find_target(
+    engine: sa.Engine, name: str, shape: str, path: Path, ledger: Ledger
+) -> tuple[str, Mark | None]:
+    """Name the table to copy into, a staging one where the present one cannot be continued, and its mark."""
+    with engine.begin() as connection:
+        METADATA.create_all(connection)
+        mark = usable(connection, name, shape, path, ledger)
+        if mark is not None:
+            return name, mark
+        return name + STAGING, usable(connection, name + STAGING, shape, path, ledger)
 
 
 # --- names -------------------------------------------------------------------------------------------------

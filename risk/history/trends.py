@@ -47,42 +47,33 @@ def build(
     Parameters
     ----------
     tables : mapping of str to rows
-        Rows by table, as `store.History.trend_rows` reads them; a row without a usable value or time
-        has no point.
+        Rows by table, as `store.History.trend_rows` reads them; without value or time they have no point.
     left_out : mapping of str to int, optional
         How many columns a table has of which no row is given.
-    max_points : int, default=200
-        Points of a series.
     max_columns : int or None, default=6
-        Series of a panel that has one for each column: those that changed most. None keeps all, also
-        those that were 0 throughout: what `merge` needs of rows that continue known trends.
+        Series of a panel that has one for each column: those that changed most. None keeps all, as
+        `merge` needs of rows that continue known trends.
 
     Returns
     -------
     trends : dict
-        `series`: by key, each with its panel, name, `n` points before thinning, and points of `at`,
-        `value` and, where known, `low`, `high`, `release`. `others`: columns left out, by panel.
-        `marks`: deployments, rollbacks and alarms.
+        `series` by key: panel, name, `n` points before thinning, and points of `at`, `value` and, where
+        known, `low`, `high`, `release`. `others`: columns left out, by panel. `marks`: events.
 
     Raises
     ------
     ValueError
         When `max_points` is less than 5.
     """
-    by_key = _collect(tables)
-    result = {
-        key: series.make_series(PANELS[key], key, points, max_points)
-        for key, points in by_key.items()
-        if points
-    }
+    points = {key: (PANELS[key], key, some) for key, some in _collect(tables).items() if some}
     others = {}
     for panel, (table, value) in COLUMN_PANELS.items():
         columns = _by_column(tables.get(table, ()), value)
         chosen = list(columns) if max_columns is None else _choose(columns, max_columns)
         others[panel] = len(columns) - len(chosen) + (left_out or {}).get(table, 0)
-        for name in chosen:
-            result[f"{panel}/{name}"] = series.make_series(panel, name, columns[name], max_points)
-    return {"series": result, "others": others, "marks": _marks(tables)}
+        points |= {f"{panel}/{name}": (panel, name, columns[name]) for name in chosen}
+    made = {key: series.make_series(*one, max_points) for key, one in points.items()}
+    return {"series": made, "others": others, "marks": _marks(tables)}
 
 
 def _collect(tables: Tables) -> dict[str, list[Point]]:

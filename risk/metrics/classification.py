@@ -18,7 +18,7 @@ from risk.metrics.auc import Ranking
 
 
 @dataclass(frozen=True)
-class Predictions:
+class LabelledPredictions:
     """Labelled rows with what a model predicts of them: what metrics are computed from.
 
     Attributes
@@ -93,35 +93,35 @@ class Score:
 # --- the registry ------------------------------------------------------------------------------------------
 
 
-def f1(rows: Predictions) -> float | None:
+def f1(rows: LabelledPredictions) -> float | None:
     """Compute F1 of the positive class; None where nobody left."""
     n_tp, n_fp, n_fn, _ = rows.confusion
     return 2 * n_tp / (2 * n_tp + n_fp + n_fn) if rows.n_positive else None
 
 
-def baseline_f1(rows: Predictions) -> float | None:
+def baseline_f1(rows: LabelledPredictions) -> float | None:
     """Compute the F1 of a model that predicts everyone to leave; None where nobody left."""
     n = sum(rows.confusion)
     return 2 * rows.n_positive / (n + rows.n_positive) if rows.n_positive else None
 
 
-def average_precision(rows: Predictions) -> float | None:
+def average_precision(rows: LabelledPredictions) -> float | None:
     """Compute the area under the precision-recall curve by its steps; None unless there are both classes."""
     from sklearn.metrics import average_precision_score
 
     return float(average_precision_score(rows.y_true == 1, rows.probability)) if rows.ranking else None
 
 
-def _f1_end(rows: Predictions, end: int) -> float | None:
+def _f1_end(rows: LabelledPredictions, end: int) -> float | None:
     n_tp, n_fp, n_fn, _ = rows.confusion
     return uncertainty.f1_interval(n_tp, n_fp + n_fn)[end] if rows.n_positive else None
 
 
-def _auc_end(rows: Predictions, end: int) -> float | None:
+def _auc_end(rows: LabelledPredictions, end: int) -> float | None:
     return uncertainty.auc_interval(rows.ranking)[end] if rows.ranking else None
 
 
-METRICS: dict[str, Callable[[Predictions], float | None]] = {
+METRICS: dict[str, Callable[[LabelledPredictions], float | None]] = {
     "n": lambda rows: sum(rows.confusion),
     "n_positive": lambda rows: rows.n_positive,
     "f1": f1,
@@ -153,10 +153,10 @@ def compute_score(y_true: np.ndarray, y_pred: np.ndarray, probability: np.ndarra
     -------
     score : Score
     """
-    return score_predictions(Predictions(y_true, y_pred, probability))
+    return score_predictions(LabelledPredictions(y_true, y_pred, probability))
 
 
-def score_predictions(rows: Predictions) -> Score:
+def score_predictions(rows: LabelledPredictions) -> Score:
     """Compute every metric of `METRICS`, from rows that are prepared once."""
     return Score({name: metric(rows) for name, metric in METRICS.items()})
 

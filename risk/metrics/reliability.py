@@ -72,9 +72,8 @@ class Reliability:
 def measure_reliability(y: np.ndarray, probability: np.ndarray, n: np.ndarray | None = None) -> Reliability:
     """Compare probabilities with known outcomes.
 
-    Steps: test them as they are [1]_; fit the sigmoid that corrects them, with a normal prior around the
-    identity; take what is left between bins beyond chance (method of moments [2]_) as a normal prior of
-    each bin's offset.
+    Steps: test them as they are [1]_; fit the sigmoid that corrects them, its prior around the identity;
+    take what is left between bins beyond chance (method of moments [2]_) as the prior of each offset.
 
     Parameters
     ----------
@@ -87,10 +86,8 @@ def measure_reliability(y: np.ndarray, probability: np.ndarray, n: np.ndarray | 
 
     References
     ----------
-    .. [1] D. J. Spiegelhalter, "Probabilistic prediction in patient management and clinical trials",
-       Statistics in Medicine 5 (1986), pp. 421-433.
-    .. [2] R. DerSimonian, N. Laird, "Meta-analysis in clinical trials", Controlled Clinical Trials 7
-       (1986), pp. 177-188.
+    .. [1] Spiegelhalter, Statistics in Medicine 5 (1986), pp. 421-433.
+    .. [2] DerSimonian, Laird, Controlled Clinical Trials 7 (1986), pp. 177-188.
     """
     weight = np.ones(len(y)) if n is None else np.asarray(n, dtype="float64")
     log_odds, edges = calibration.to_log_odds(probability), calibration.inner_edges(probability)
@@ -99,19 +96,17 @@ def measure_reliability(y: np.ndarray, probability: np.ndarray, n: np.ndarray | 
     bins = _Bins(intercept + slope * log_odds, y, weight, number, len(edges) + 1)
     variance, p_uneven = _find_unevenness(bins)
     offsets, errors = _fit_offsets(bins, variance)
-    z, p_value = spiegelhalter(y, probability, weight)
     return Reliability(
-        n=round(weight.sum()),
-        n_positive=round((weight * y).sum()),
-        intercept=intercept,
-        slope=slope,
-        covariance=covariance,
-        edges=tuple(map(float, edges)),
-        offsets=tuple(map(float, offsets)),
-        offset_errors=tuple(map(float, errors)),
-        p_uneven=p_uneven,
-        z=z,
-        p_value=p_value,
+        round(weight.sum()),
+        round((weight * y).sum()),
+        intercept,
+        slope,
+        covariance,
+        tuple(map(float, edges)),
+        tuple(map(float, offsets)),
+        tuple(map(float, errors)),
+        p_uneven,
+        *spiegelhalter(y, probability, weight),
     )
 
 

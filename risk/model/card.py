@@ -49,14 +49,12 @@ def make_card(
 
     Parameters
     ----------
-    data : LabelledRows
-        The rows that it was fitted on.
-    ledger : Ledger
-        Of the table that they come from.
+    data, ledger : LabelledRows, Ledger
+        The rows that it was fitted on, and the record of their table.
     settings : mapping
         What config.json asked for: `threshold_rule`, `random_state`, `params`, `row_key`.
     digests : mapping
-        sha256 of the pickled `model`, and of the list of `files` that the table was compiled from.
+        sha256 of the pickled `model`, and of the list of `files`.
     echoes : mapping
         Columns that carry the same information (`redundancy.find_redundancy`).
     """
@@ -69,20 +67,24 @@ def make_card(
         "threshold": threshold,
         **settings,
         "schema": shape,
-        "data": {
-            **ledger.mark,
-            "source": ledger.source,
-            "n_rows": ledger.rows,
-            "n_samples": len(data.y),
-            "n_positive": int(data.y.sum()),
-            "files_sha256": digests["files"],
-            "n_files": sum(entry.refused is None for entry in ledger.files),
-        },
+        "data": _describe_data(data, ledger, digests["files"]),
         **plan.facts,
         "features": describe_features(data.X, schema),
         "echoes": echoes,
         "profiles": {name: profile.to_json() for name, profile in profiled.items()},
         "versions": list_versions(),
+    }
+
+
+def _describe_data(data: LabelledRows, ledger: Ledger, files_sha256: str) -> dict[str, Any]:
+    return {
+        **ledger.mark,
+        "source": ledger.source,
+        "n_rows": ledger.rows,
+        "n_samples": len(data.y),
+        "n_positive": int(data.y.sum()),
+        "files_sha256": files_sha256,
+        "n_files": sum(entry.refused is None for entry in ledger.files),
     }
 
 
@@ -151,7 +153,7 @@ def make_reference(
     reference : dict
         JSON: the fields of a `Score`, `ranking`, `score_profile`, `leavers` and `reliability`.
     """
-    rows = classification.Predictions(y, y_pred, probability)
+    rows = classification.LabelledPredictions(y, y_pred, probability)
     ranked = rows.ranking
     labels = y if y_train is None else y_train
     return {

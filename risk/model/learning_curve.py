@@ -28,8 +28,7 @@ def compute_curve(
 
     Parameters
     ----------
-    estimator : estimator of scikit-learn
-        Unfitted.
+    estimator : unfitted estimator of scikit-learn
     X, y : DataFrame of shape (n_samples, n_features), ndarray of shape (n_samples,)
         The sample: 1 leaves, 0 stays.
     digests : ndarray of shape (n_samples,)
@@ -41,8 +40,6 @@ def compute_curve(
         `points`: rows of each part, mean AUC and its standard error; `gain` of the last step (four times as
         many rows) in AUC, `standard_error` of it, and `levelled`: whether it is below 0.001 or noise.
     """
-    from sklearn.base import clone
-
     place = np.empty(len(y), dtype=np.int64)
     place[np.argsort(digests, kind="stable")] = np.arange(len(y))
     fold = cross_validation.draw_folds(y, random_state=random_state)[0]
@@ -51,14 +48,7 @@ def compute_curve(
     sizes = [
         n for n in sizes if cross_validation.smaller_class(y[place < n]) >= cross_validation.ENOUGH * n_folds
     ] or sizes[-1:]
-    auc = np.empty((len(sizes), n_folds))
-    for k in range(n_folds):
-        out = np.flatnonzero(fold == k)
-        asked = np.sort(out[np.argsort(place[out])[:ASKED]])
-        for i, n in enumerate(sizes):
-            rows = np.flatnonzero((fold != k) & (place < n))
-            model = clone(estimator).fit(X.iloc[rows], y[rows])
-            auc[i, k] = cross_validation.auc(y[asked], model.decision_function(X.iloc[asked]))
+    auc = _score_parts(estimator, X, y, fold, place, sizes)
     points = [
         {
             "n_rows": n,
@@ -71,6 +61,23 @@ def compute_curve(
         return {"points": points, "gain": None, "standard_error": None, "levelled": False}
     last = cross_validation.compare(auc[-1], auc[-2], n_folds)
     return {"points": points, **last.to_json(), "levelled": last.gain < WORTH or not last.better}
+
+
+def _score_parts(
+    estimator: Any, X: pd.DataFrame, y: np.ndarray, fold: np.ndarray, place: np.ndarray, sizes: list[int]
+) -> np.ndarray:
+    """Compute the AUC of models fitted on parts of the sample, of shape (n_sizes, n_folds)."""
+    from sklearn.base import clone
+
+    auc = np.empty((len(sizes), int(fold.max()) + 1))
+    for k in range(auc.shape[1]):
+        out = np.flatnonzero(fold == k)
+        asked = np.sort(out[np.argsort(place[out])[:ASKED]])
+        for i, n in enumerate(sizes):
+            rows = np.flatnonzero((fold != k) & (place < n))
+            model = clone(estimator).fit(X.iloc[rows], y[rows])
+            auc[i, k] = cross_validation.auc(y[asked], model.decision_function(X.iloc[asked]))
+    return auc
 
 
 def describe_curve(curve: dict[str, Any], n_fitted: int, n_labelled: int) -> str:

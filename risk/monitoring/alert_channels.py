@@ -35,7 +35,7 @@ class Option(NamedTuple):
     expected: str
 
 
-class Channel(NamedTuple):
+class AlertChannel(NamedTuple):
     """A way to reach people.
 
     `configure` makes, of its options and the secrets, whatever `send` wants to know; None when the channel
@@ -240,7 +240,7 @@ def _last_line(complaints: Any) -> str:
 # --- the registry ------------------------------------------------------------------------------------------
 
 CHANNELS = {
-    "webhook": Channel(
+    "webhook": AlertChannel(
         label="the webhook",
         options={
             "template": Option(
@@ -256,7 +256,7 @@ CHANNELS = {
         configure=_configure_webhook,
         send=send_to_webhook,
     ),
-    "command": Channel(
+    "command": AlertChannel(
         label="alerts.command",
         options={
             "command": Option(

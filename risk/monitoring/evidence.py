@@ -121,7 +121,7 @@ def _test_scores(
     if not labelled.any():
         leavers = reference.compare_leaver_shares(release_reference, 0, 0)
         return RuleInputs(recorded_score, None, None, None, shifts, alpha), leavers
-    rows = classification.Predictions(y[labelled], y_pred[labelled], probability[labelled])
+    rows = classification.LabelledPredictions(y[labelled], y_pred[labelled], probability[labelled])
     score = classification.score_predictions(rows)
     f1_test = reference.compare_f1(release_reference, score) if score.n_positive < score.n else None
     skill_test = reference.compare_skill(release_reference, score, rows.ranking)

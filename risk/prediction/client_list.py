@@ -77,14 +77,13 @@ def write_list(
     Returns
     -------
     summary : dict
-        `release`, `mark` (of the table), `threshold`, `value_column`; those of `count`; `before`: the first
-        four of these of the earlier list, or None; `clients`: the first `top_n` lines as
-        `client_list_reader.ClientPage.to_json` gives them, with `reasons` as `reasons.Reason` has them.
+        `release`, `mark` (of the table), `threshold`, `value_column`; those of `count`; `before`: of the
+        earlier list; `clients`: the first `top_n` lines, as `client_list_reader` gives them, with reasons.
 
     Raises
     ------
     DatasetError, ConfigError
-        When the table lacks what the model or the order needs.
+        When the table lacks what is needed.
     """
     with table_reader.open_table(data, ledger, room) as source:
         n_known, reasons = rank(source, data, ledger, predictor, options)
@@ -93,13 +92,8 @@ def write_list(
         read_before(source, path, stamp, comparable=comparable)
         lines = write_lines(source, path, stamp, room.spill, options.top_n)
         counts = count(source, n_known, has_value=options.value_column is not None)
-    facts = {
-        "release": predictor.release,
-        "mark": ledger.mark,
-        "threshold": predictor.threshold,
-        "value_column": options.value_column,
-        **counts,
-    }
+    facts = {"release": predictor.release, "mark": ledger.mark, "threshold": predictor.threshold}
+    facts |= {"value_column": options.value_column, **counts}
     top = [line | {"reasons": [one.to_json() for one in reasons.get(line["rank"], ())]} for line in lines]
     return {**facts, "before": counts_before(facts, before), "clients": top}
 

@@ -87,15 +87,10 @@ def predict_on_cluster(
 
     Parameters
     ----------
-    task : ExecutorTask
-        What each executor needs of the release.
-
     Raises
     ------
-    MissingArtifactError
-        When a folder holds no CSV file.
-    UsageError
-        When a folder is to be predicted and no new folder is named.
+    MissingArtifactError, UsageError
+        When a folder holds no CSV file, or no new folder is named to predict it into.
     """
     from risk.prediction import spark_batch
 

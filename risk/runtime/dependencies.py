@@ -1,4 +1,4 @@
-"""Which packages does the pipeline stand on, which version is installed, and which is the latest?
+"""The packages that the pipeline depends on, with their installed and latest versions.
 
 The latest is asked of pip, so the user's own configuration counts; side by side, within a few
 seconds, and once a day. What pip says on stderr is never shown: it may hold the credentials of an index.

@@ -1,6 +1,6 @@
-"""What did the last completed tick see, and what is new since?
+"""The state of the last completed run, and what is new since.
 
-tick.json is put last: it is the commit of a tick. Standard library only: an idle tick ends in here.
+tick.json is written last: it is the commit of a run. Standard library only: an idle run ends in here.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Where does the server write down what it was asked?
+"""The log of requests.
 
-A line a request: when, which route, how it ended, how long it took; never what was in it. Several processes
+One line a request: when, which route, how it ended, how long it took; never what was in it. Several processes
 write the one file, which stays bounded. Standard library only.
 """
 

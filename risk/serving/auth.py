@@ -1,6 +1,6 @@
-"""Who may ask?
+"""Access control of the API: loopback, token and origin.
 
-This machine may, without a word; whoever comes from elsewhere needs the token. A web page may only send
+This machine needs no token; whoever comes from elsewhere does. A web page may only send
 something when it came from here itself: a browser carries the rights of whoever sits before it to any page.
 """
 

@@ -1,4 +1,4 @@
-"""May a file that a request names be read?
+"""Access to files that a request names.
 
 Only a CSV file that lies in one of the data folders: nothing else of this machine can be named.
 """

@@ -1,4 +1,4 @@
-"""What is deployed, and what does it say about a client?
+"""The deployed release and the last artifacts, as the server keeps them in memory.
 
 A release is read once and again only when another is deployed, while requests are answered.
 """

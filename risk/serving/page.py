@@ -1,4 +1,4 @@
-"""What does the page of the server show: the report, the list as asked for, releases, health?
+"""The page of the server: the report, the list of clients, releases and health.
 
 Facts in, HTML out; the forms need no script.
 """

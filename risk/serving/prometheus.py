@@ -1,4 +1,4 @@
-"""How old, how good and how far behind is everything, in numbers that a monitor collects?
+"""Metrics for Prometheus: how old, how good and how far behind everything is.
 
 From files that the last runs left, in the text format of Prometheus; what no run has left yet is left out.
 Nothing is counted in a process: several of them answer, and each says the same. Standard library only.

@@ -510,7 +510,7 @@ def test_no_path_of_this_machine_is_told_whatever_the_system_says(copy, monkeypa
     def fail(_):
         raise PermissionError(13, "Permission denied", "/var/lib/some body/else's/secret.json")
 
-    monkeypatch.setattr(routes.outbox, "tell", fail)
+    monkeypatch.setattr(routes.outbox, "describe", fail)
     detail = problem(client_of(copy).get("/health"), 503)["detail"]
     assert detail == "secret.json: Permission denied; check owner and mode"
 

@@ -35,6 +35,7 @@ FLOORS = {
     "sqlalchemy": ("1.3.0", ["CVE-2019-7164"]),
     "urllib3": ("2.8.0", ["CVE-2026-97687", "CVE-2026-97689", "CVE-2026-44431", "CVE-2026-21441"]),
     "werkzeug": ("3.1.6", ["CVE-2026-27199", "CVE-2026-21860", "CVE-2024-49767"]),
+    "waitress": ("3.0.1", ["CVE-2024-49768", "CVE-2024-49769"]),
     **dict.fromkeys(
         [
             "blinker", "charset-normalizer", "click", "cloudpickle", "contourpy", "cycler", "hypothesis",
