@@ -41,10 +41,11 @@ sys.path.insert(0, sys.argv[1])
 from threadpoolctl import threadpool_limits
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
-import config, scoring, training
+import config, scoring
 from risk.data.ledger import load_ready_ledger
 from risk.data.schema import Schema
 from risk.engines import table_reader
+from risk.model.pipeline import Recipe, make_model
 settings = config.load_config(sys.argv[2])
 ledger = load_ready_ledger(settings.ledger)
 schema = Schema.from_json(ledger.schema)
@@ -58,10 +59,8 @@ def plain(**weights):
 def weighted():
     return plain(class_weight="balanced")
 def ours():
-    model = training.make_estimator(
-        "logistic_regression", schema, random_state=0, threshold=share, params={}
-    )
-    return model.fit(X, y)
+    recipe = Recipe("logistic_regression", tuple(schema.numbers), tuple(schema.texts))
+    return make_model(recipe, threshold=share).fit(X, y)
 def predict(name, model):
     if name == "plain":
         return model.predict_proba(test.fillna(median))[:, 1] > share

@@ -51,29 +51,31 @@ DuckDBTable(*table).describe()
 BOTH_STATISTICS = """
 import json, sys
 sys.path.insert(0, sys.argv[1])
-import config, diagnostics
-from risk.data import ledger
+import config
+from risk.data.ledger import load_ready_ledger
+from risk.engines import base
 settings = config.load_config(sys.argv[2])
-print(json.dumps(diagnostics.describe_columns(settings, ledger.load_ready_ledger(settings.ledger))))
+ledger = load_ready_ledger(settings.ledger)
+with base.open_table(settings.engine_settings, settings.final_data, ledger) as table:
+    print(json.dumps(table.describe()))
 """
 BOTH_COUNTS = """
 import json, sys
 sys.path.insert(0, sys.argv[1])
-import config, scoring
+import config
 from risk.data import profiles
 from risk.data.ledger import load_ready_ledger
 from risk.data.schema import Schema
-from risk.engines import table_reader
+from risk.engines import base, table_reader
 settings = config.load_config(sys.argv[2])
 ledger = load_ready_ledger(settings.ledger)
 schema = Schema.from_json(ledger.schema)
-def read(most=None):
-    return table_reader.read(settings.final_data, ledger, schema, settings.room, most=most).X
-known = profiles.make_profiles(read(100_000), schema.numbers, schema.texts)
-if settings.engine == "spark":
-    now = scoring.count_on_cluster(settings, ledger, known, 0, ledger.rows)
-else:
-    now = profiles.count_columns(known, read())
+def read(most):
+    return table_reader.read(settings.final_data, ledger, schema, settings.room, most=most)
+known = profiles.make_profiles(read(100_000).X, schema.numbers, schema.texts)
+most = settings.max_training_rows if settings.engine == "spark" else None
+with base.open_table(settings.engine_settings, settings.final_data, ledger) as table:
+    now = table.count_by(known, read(most))
 print(json.dumps({name: vars(one) for name, one in now.items()}))
 """
 PLAIN_STATISTICS = """

@@ -22,7 +22,9 @@ FUNCTIONS = [
 @pytest.mark.parametrize("name", TREES)
 def test_a_module_says_what_it_does_in_a_statement(name):
     first, *_ = (ast.get_docstring(TREES[name]) or "").split("\n\n")
-    assert first.rstrip().endswith("."), f"{name}: the docstring is to be a statement, with a full stop"
+    assert first.rstrip().endswith(".") and "?" not in first, (
+        f"{name}: the docstring is to be a statement, with a full stop"
+    )
 
 
 @pytest.mark.parametrize("name", TREES)

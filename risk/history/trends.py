@@ -63,7 +63,7 @@ def build(
     Raises
     ------
     ValueError
-        When `max_points` is less than 5.
+        When `max_points`, the points of a series, is less than 5.
     """
     points = {key: (PANELS[key], key, some) for key, some in _collect(tables).items() if some}
     others = {}

@@ -77,10 +77,8 @@ def measure_reliability(y: np.ndarray, probability: np.ndarray, n: np.ndarray | 
 
     Parameters
     ----------
-    y : ndarray of shape (n_samples,)
-        1 leaves, 0 stays, of rows that the model was not fitted on; or shares of leavers of groups.
-    probability : ndarray of shape (n_samples,)
-        Predicted probability of leaving.
+    y, probability : ndarray of shape (n_samples,)
+        1 leaves, 0 stays, or shares of groups, of rows not fitted on; the predicted probability.
     n : ndarray of shape (n_samples,), optional
         Rows in each group; 1 each when not given.
 
@@ -96,17 +94,19 @@ def measure_reliability(y: np.ndarray, probability: np.ndarray, n: np.ndarray | 
     bins = _Bins(intercept + slope * log_odds, y, weight, number, len(edges) + 1)
     variance, p_uneven = _find_unevenness(bins)
     offsets, errors = _fit_offsets(bins, variance)
+    z, p_value = spiegelhalter(y, probability, weight)
     return Reliability(
-        round(weight.sum()),
-        round((weight * y).sum()),
-        intercept,
-        slope,
-        covariance,
-        tuple(map(float, edges)),
-        tuple(map(float, offsets)),
-        tuple(map(float, errors)),
-        p_uneven,
-        *spiegelhalter(y, probability, weight),
+        n=round(weight.sum()),
+        n_positive=round((weight * y).sum()),
+        intercept=intercept,
+        slope=slope,
+        covariance=covariance,
+        edges=tuple(map(float, edges)),
+        offsets=tuple(map(float, offsets)),
+        offset_errors=tuple(map(float, errors)),
+        p_uneven=p_uneven,
+        z=z,
+        p_value=p_value,
     )
 
 

@@ -85,8 +85,6 @@ def predict_on_cluster(
 ) -> list[PredictedFile]:
     """Predict a file into a file, or a folder of files into a new folder, on the executors of a cluster.
 
-    Parameters
-    ----------
     Raises
     ------
     MissingArtifactError, UsageError
