@@ -511,7 +511,7 @@ def test_it_ends_soon_though_clients_still_hang_on(copy):
 def test_more_large_requests_than_can_wait_get_503_and_small_ones_are_answered(copy):
     """Those that are answered do not take their answers, so the next wait, and the ones after are refused."""
     rows = b"corporation,activity,colour\n" + (b"x" * 10_000 + b",5,red\n") * 500
-    asked = request("POST", "/prediction", "Content-Type: text/csv", CLOSE, body=rows)
+    asked = request("POST", "/prediction", "Content-Type: text/csv", "Accept: text/csv", CLOSE, body=rows)
     n_places = http_server.LARGE_AT_ONCE + http_server.LARGE_WAITING
     with Server.of(copy, workers=1, max_body_mb=32) as server, contextlib.ExitStack() as stack:
         crowd = [make_greedy(stack, server, asked) for _ in range(n_places)]

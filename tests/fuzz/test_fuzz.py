@@ -14,9 +14,10 @@ import csvs
 import days
 import models
 
+import fullprocess
 from risk.data import csv_check, validation
 from risk.model import pickling, registry
-from risk.runtime import state
+from risk.runtime import completion
 from risk.serving import requested
 
 
@@ -99,6 +100,7 @@ def test_a_model_loaded_without_its_digest_is_seen(monkeypatch, tmp_path):
 
 @pytest.mark.slow
 def test_a_tick_that_forgets_what_it_saw_is_seen(monkeypatch):
-    monkeypatch.setattr(state, "save_state", lambda *_: None)
+    for module in (completion, fullprocess):
+        monkeypatch.setattr(module, "save_state", lambda *_: None)
     with pytest.raises(AssertionError):
         days.run(6, number=3, steps=8)

@@ -149,7 +149,7 @@ def test_killed_behind_the_gate_the_next_tick_ends_in_the_same_bytes(old_world, 
     whole, torn = tmp_path / "whole", tmp_path / "torn"
     for copy in (whole, torn):
         subprocess.run(["cp", "-a", str(old_world.root), str(copy)], check=True)
-    place = {"refitted": "training as m; m.note", "noted": "scoring as m; m.run"}[point]
+    place = {"refitted": "risk.runtime.retraining as m; m.put_json", "noted": "scoring as m; m.run"}[point]
     code = (
         "import os, signal, fullprocess\n"
         "def die(*_, **__): os.kill(os.getpid(), signal.SIGKILL)\n"

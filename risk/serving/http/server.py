@@ -21,6 +21,7 @@ from risk.serving.problems import Refusal
 MIB = 1024 * 1024
 LARGE_AT_ONCE, LARGE_WAITING, MOST_WAITING = 2, 8, 256
 IN_MEMORY = 1 << 40
+SMALL_ANSWER = 64 * 1024  # whoever is owed less, or waits for a thread, is not who fills the memory
 
 
 class TaskQueues:
@@ -106,9 +107,10 @@ class Server:
 
     def _bound_answers(self) -> None:
         """Close the slowest readers while untaken answers hold too much memory."""
-        channels = sorted(self.channels, key=lambda one: one.last_activity, reverse=True)
-        while channels and sum(one.total_outbufs_len for one in channels) > self._limits.max_untaken:
-            channels.pop().close_now()
+        holding = [one for one in self.channels if one.total_outbufs_len > SMALL_ANSWER]
+        holding.sort(key=lambda one: one.last_activity, reverse=True)
+        while sum(one.total_outbufs_len for one in holding) > self._limits.max_untaken:
+            holding.pop().close_now()
 
     def wake(self) -> None:
         """End the wait of `run_once`; safe in a signal handler."""
