@@ -86,7 +86,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         self.parser_class = partial(RequestParser, limits.max_body)
         self.answer_began: float | None = None
         self.closing_since: float | None = None
-        self.lingers = False
+        self.lingers = self.is_sending = False
         super().__init__(server, *args, **options)
         if len(server.active_channels) > limits.max_connections:
             _evict(server.active_channels.values())
@@ -119,6 +119,17 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         self.answer_began = time.monotonic()
         super().service()
 
+    def write_soon(self, data: Any) -> int:
+        """Send from the thread what the socket takes; the loop sends the rest."""
+        self.is_sending = True
+        try:
+            n_taken: int = super().write_soon(data)
+        finally:
+            self.is_sending = False
+        if self.total_outbufs_len:
+            self.server.pull_trigger()
+        return n_taken
+
     def refuse(self, status: int, detail: str) -> None:
         """Refuse the request that is arriving."""
         with self.requests_lock:
@@ -133,7 +144,14 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         return self.closing_since is not None or super().readable()
 
     def writable(self) -> bool:
-        return self.closing_since is None and super().writable()
+        if self.closing_since is not None:
+            return False
+        # The loop could not have the lock of a thread that sends, and would turn without a rest till it is
+        # free: beside 64 clients that took more time than their requests. A thread that waits for room in
+        # the buffer (waitress's high watermark) needs the loop.
+        if self.is_sending and self.total_outbufs_len <= self.adj.outbuf_high_watermark:
+            return False
+        return bool(super().writable())
 
     def handle_close(self) -> None:
         """Close; behind a refusal wait for the client to do so first, or it may lose the answer."""
