@@ -7,8 +7,7 @@
 #   holding the interpreter lock that the worker needs back: many turns a request. A turn asks every open
 #   connection in Python, so what it costs grows with the number of clients.
 # What to do: a channel class whose writable() is false while its thread sends (second line of the output).
-set -euo pipefail
-work=$(mktemp -d)
+set -euo pipefail; work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 python3 -m venv "$work/venv"
 "$work/venv/bin/python" -m pip install --quiet --disable-pip-version-check waitress==3.0.2
@@ -32,7 +31,7 @@ def app(environ, start_response):
     sum(i * i for i in range(15_000))  # about a millisecond of work in Python
     start_response("200 OK", [("Content-Length", "9")])
     return [b"%9d" % len(turns)]
-listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+listener = socket.create_server(("127.0.0.1", 0))
 server = waitress.create_server(app, sockets=[listener], threads=4, asyncore_use_poll=True)
 if sys.argv[1] == "calm":
     server.channel_class = Calm
@@ -51,10 +50,9 @@ def measure(kind, n_clients=8, n_requests=500):
             link.request("GET", "/")
             turns.append(int(link.getresponse().read()))
     crowd = [threading.Thread(target=ask) for _ in range(n_clients)]
-    [one.start() for one in crowd] + [one.join() for one in crowd]
+    _ = [one.start() for one in crowd] + [one.join() for one in crowd]
     server.kill()
-    each = (max(turns) - min(turns)) / len(turns)
-    print(f"{kind}: {each:.1f} turns of the loop a request")
+    print(f"{kind}: {(each := (max(turns) - min(turns)) / len(turns)):.1f} turns of the loop a request")
     return each
 sys.exit(not measure("as it is") > 2 * measure("calm"))
 PY

@@ -515,7 +515,7 @@ def test_more_large_requests_than_can_wait_get_503_and_small_ones_are_answered(c
     n_places = http_server.LARGE_AT_ONCE + http_server.LARGE_WAITING
     with Server.of(copy, workers=1, max_body_mb=32) as server, contextlib.ExitStack() as stack:
         crowd = [make_greedy(stack, server, asked) for _ in range(n_places)]
-        # On a busy machine one of the crowd may have been cut off (it takes no answer), and its place is free.
+        # On a busy machine one of the crowd may have been cut off (it takes no answer): its place is free.
         late = [server.say(asked) for _ in range(4)]
         assert {parse(raw)[0] for raw in late} <= {200, 503}
         turned_away = next(raw for raw in late if parse(raw)[0] == 503)
