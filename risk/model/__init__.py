@@ -1,5 +1,5 @@
 """Choosing, fitting, checking and publishing a model.
 
-In reading order: `training_rows`, `data_checks`, `estimators`, `pipeline`, `selection`, `thresholds`,
-`learning_curve`, `plan`, `card`, `decomposition`, `gate`, `pickling`, `registry`, `publishing`.
+In reading order: `training_rows`, `leakage`, `data_checks`, `choices`, `estimators`, `pipeline`, `selection`,
+`thresholds`, `learning_curve`, `plan`, `card`, `decomposition`, `gate`, `pickling`, `registry`, `publishing`.
 """

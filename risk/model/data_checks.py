@@ -6,30 +6,24 @@ before it is reported.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from risk.metrics import cross_validation
+from risk.model import leakage
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SAMPLE_ROWS = 20_000
-LEAK_AUC = 0.99
-LEAK_ROWS_OF_CLASS = 30
-LEAK_BINS, FEW_VALUES = 50, 20
-PURE_ROWS, PURE_SAMPLE, PURE_CHANCE = 50, 20, 1e-9
 ID_ROWS, ID_SHARE, ID_SHARE_OF_SAMPLE = 30, 0.95, 0.99
 GRID_SHARE, SORTED_GRID_SHARE = 0.9, 0.1
 EXACT = 2.0**53  # up to here every whole number is a double
 TEST_ROWS, TEST_ROWS_OF_CLASS = 50, 10
 OVERLAP_CHANCE = 0.001
-
-Has = Callable[["pd.Series[Any]"], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -42,11 +36,6 @@ class DataCheck:
 
     def to_json(self) -> dict[str, Any]:
         return {"code": self.code, "text": self.text, "columns": list(self.columns)}
-
-
-def shown(value: Any) -> str:
-    """Write a word or a number as a person would."""
-    return repr(value) if isinstance(value, str) else f"{value:g}"
 
 
 # --- features ------------------------------------------------------------------------------------------
@@ -76,7 +65,7 @@ def check_constant(column: pd.Series[Any], rows: np.ndarray) -> DataCheck | None
     """Find a column that says the same of every row; missing is something to say, too."""
     if column.iloc[rows].nunique(dropna=False) > 1 or column.nunique(dropna=False) > 1:
         return None
-    said = "is empty" if column.isna().iloc[0] else f"is {shown(column.iloc[0])}"
+    said = "is empty" if column.isna().iloc[0] else f"is {leakage.shown(column.iloc[0])}"
     text = f"column {column.name!r} {said} in every row: it can tell nobody apart"
     return DataCheck("constant", text, (str(column.name),))
 
@@ -86,13 +75,13 @@ def check_id(column: pd.Series[Any], rows: np.ndarray) -> DataCheck | None:
     sample = column.iloc[rows].dropna()
     if len(sample) < ID_ROWS:
         return None
-    if is_number(column):
+    if leakage.is_number(column):
         how = "counts the rows"
         found = looks_counted(sample.to_numpy()) and counts_up(column.dropna().to_numpy(), sample.to_numpy())
     else:
         how = "is different in nearly every row"
         share = ID_SHARE if len(rows) == len(column) else ID_SHARE_OF_SAMPLE
-        found = is_distinct(sample, share) and is_distinct(column.dropna(), ID_SHARE)
+        found = _is_distinct(sample, share) and _is_distinct(column.dropna(), ID_SHARE)
     if not found:
         return None
     text = (
@@ -102,11 +91,7 @@ def check_id(column: pd.Series[Any], rows: np.ndarray) -> DataCheck | None:
     return DataCheck("like_an_id", text, (str(column.name),))
 
 
-def is_number(column: pd.Series[Any]) -> bool:
-    return column.dtype.kind == "f"
-
-
-def is_distinct(column: pd.Series[Any], share: float) -> bool:
+def _is_distinct(column: pd.Series[Any], share: float) -> bool:
     return bool(column.nunique() >= share * len(column))
 
 
@@ -130,113 +115,12 @@ def counts_up(values: np.ndarray, sample: np.ndarray) -> bool:
 
 
 def check_leak(column: pd.Series[Any], y: np.ndarray, rows: np.ndarray) -> DataCheck | None:
-    """Find a column that alone tells leavers from stayers, or a group of rows that left to the last one.
-
-    Nobody's behaviour says so much: such a column is written after the event, or is the label itself.
-    A group in which nobody left is innocent (new contracts).
-    """
-    labels = y[rows]
-    if cross_validation.smaller_class(labels) < LEAK_ROWS_OF_CLASS:
+    """Find a column that knows the label."""
+    leak = leakage.find_leak(column, y, rows)
+    if leak is None:
         return None
-    group = group_values(column.iloc[rows])
-    auc = held_out_auc(group, labels)
-    if auc >= LEAK_AUC:
-        said = f"column {column.name!r} alone tells who leaves (AUC {auc:.3f} on held-out rows)"
-    else:
-        pure = find_pure(column, y, rows)
-        if pure is None:
-            return None
-        said = f"all {pure[1]:,} rows with {pure[0]} in column {column.name!r} left"
-    text = f"{said}: is it known before the client leaves? If not, name it in ignore_columns"
+    text = f"{leak}: is it known before the client leaves? If not, name it in ignore_columns"
     return DataCheck("leak", text, (str(column.name),))
-
-
-def group_values(column: pd.Series[Any]) -> np.ndarray:
-    """Number the values of a column: words, the few values of a number, or its quantile bins; missing last.
-
-    Returns
-    -------
-    group : ndarray of int, shape (n_samples,)
-    """
-    import pandas as pd
-
-    if not is_number(column) or column.nunique() <= FEW_VALUES:
-        return np.asarray(pd.factorize(column, use_na_sentinel=False)[0])
-    values = column.to_numpy()
-    edges, n = np.unique(np.nanquantile(values, np.linspace(0, 1, LEAK_BINS + 1)), return_counts=True)
-    # A value so frequent that it is several quantiles is a bin of its own.
-    edges = np.union1d(edges[1:], np.nextafter(edges[n > 1], np.inf))
-    group = np.searchsorted(edges, values, side="right")
-    return np.where(np.isnan(values), len(edges) + 1, group)
-
-
-def held_out_auc(group: np.ndarray, y: np.ndarray) -> float:
-    """Compute the AUC of the share of leavers by group, learnt on one half of each class, on the other.
-
-    Returns
-    -------
-    auc : float
-        The lesser of both ways round. A group that one half does not know counts as average.
-    """
-    place = np.empty(len(y), dtype=np.int64)
-    for label in (0, 1):
-        place[y == label] = np.arange(int((y == label).sum()))
-    # One row for each half, one column for each group: who left and who stayed.
-    n_left, n_stayed = (
-        np.array(
-            [np.bincount(group[(place % 2 == half) & (y == k)], minlength=group.max() + 1) for half in (0, 1)]
-        )
-        for k in (1, 0)
-    )
-    share = (n_left + y.mean()) / (n_left + n_stayed + 1)
-    return min(auc_of_groups(share[1 - half], n_left[half], n_stayed[half]) for half in (0, 1))
-
-
-def auc_of_groups(score: np.ndarray, n_left: np.ndarray, n_stayed: np.ndarray) -> float:
-    """Compute the share of pairs, a leaver and one who stayed, that scores of groups order right.
-
-    An equal score counts half (D. Bamber, Journal of Mathematical Psychology 12 (1975), pp. 387-415).
-    """
-    _, rank = np.unique(score, return_inverse=True)
-    left, stayed = np.bincount(rank, weights=n_left), np.bincount(rank, weights=n_stayed)
-    below = np.cumsum(stayed) - stayed / 2
-    return float((left * below).sum() / (left.sum() * stayed.sum()))
-
-
-def find_pure(column: pd.Series[Any], y: np.ndarray, rows: np.ndarray) -> tuple[str, int] | None:
-    """Find what all rows have in common that left to the last one, too many for chance, and count them."""
-    sample = column.iloc[rows]
-    needed = max(PURE_ROWS * len(rows) / len(y), PURE_SAMPLE)
-    for said, has in list_groups(sample, y[rows], needed / 2):
-        seen = y[rows][has(sample)]
-        if len(seen) >= needed / 2 and seen.all():
-            left = y[has(column)]
-            if len(left) >= PURE_ROWS and left.all() and y.mean() ** len(left) < PURE_CHANCE:
-                return said, len(left)
-    return None
-
-
-def list_groups(sample: pd.Series[Any], y: np.ndarray, n_least: float) -> Iterator[tuple[str, Has]]:
-    """List what rows may have in common: no value, any value, a word or one of a number's few values.
-
-    Of the values only those that at least `n_least` rows have, all of them leavers.
-    """
-    import pandas as pd
-
-    yield "no value", lambda column: column.isna().to_numpy()
-    yield "a value", lambda column: column.notna().to_numpy()
-    group, values = pd.factorize(sample)
-    if is_number(sample) and len(values) > FEW_VALUES:
-        return
-    known = group >= 0
-    n = np.bincount(group[known], minlength=len(values))
-    n_left = np.bincount(group[known], weights=y[known], minlength=len(values))
-    for value in values[(n == n_left) & (n >= n_least)]:
-        yield shown(value), partial(is_value, value)
-
-
-def is_value(value: object, column: pd.Series[Any]) -> np.ndarray:
-    return np.asarray((column == value).to_numpy(dtype=bool))
 
 
 # --- scores --------------------------------------------------------------------------------------------

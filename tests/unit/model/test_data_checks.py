@@ -5,9 +5,6 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from sklearn.metrics import roc_auc_score
 
 from risk.metrics import cross_validation
 from risk.model import data_checks
@@ -195,18 +192,6 @@ def test_few_leavers_are_told_by_chance(n_left, looked_at):
     y = (np.arange(300) < n_left).astype(np.int64)
     X = pd.DataFrame({"told": np.random.default_rng(0).normal(100.0 * y)})
     assert bool(suspect(X, y)) == looked_at
-
-
-@given(
-    st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5), st.sampled_from([0.1, 0.2, 0.5])), min_size=1)
-)
-def test_the_auc_of_groups_is_that_of_their_rows(groups):
-    n_left, n_stayed, score = (np.array(column) for column in zip(*groups, strict=True))
-    if not n_left.sum() or not n_stayed.sum():
-        return
-    y = np.repeat(np.tile([1, 0], len(score)), np.column_stack([n_left, n_stayed]).ravel())
-    each = np.repeat(np.repeat(score, 2), np.column_stack([n_left, n_stayed]).ravel())
-    assert data_checks.auc_of_groups(score, n_left, n_stayed) == pytest.approx(roc_auc_score(y, each))
 
 
 # --- scores ----------------------------------------------------------------------------------------------
