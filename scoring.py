@@ -54,7 +54,22 @@ class ScoringResult:
 
 
 def score_model(model: Any, X: pd.DataFrame, y: np.ndarray) -> Score:
-    """Score a fitted model on labelled rows."""
+    """Score a fitted model on labelled rows.
+
+    Parameters
+    ----------
+    model : fitted model
+        As `training.py` pickles it, with its threshold.
+    X : DataFrame of shape (n_samples, n_features)
+        Numbers as float64 with NaN, text with NaN.
+    y : ndarray of shape (n_samples,)
+        1 leaves, 0 stays.
+
+    Returns
+    -------
+    score : Score
+        A metric that is not defined on these rows is None.
+    """
     return classification.compute_score(y, *registry.predict(model, X))
 
 
@@ -90,7 +105,22 @@ def read_test_data(config: Config, schema: Schema) -> tuple[pd.DataFrame, np.nda
 def check_test_data(
     config: Config, card: Mapping[str, Any], X: pd.DataFrame, y: np.ndarray, score: Score
 ) -> list[DataCheck]:
-    """Check the test data: too few rows, or rows that the model was trained on."""
+    """Check the test data: too few rows, or rows that the model was trained on.
+
+    Parameters
+    ----------
+    card : mapping
+        modelcard.json of the model.
+    X, y : DataFrame of shape (n_samples, n_features), ndarray of shape (n_samples,)
+        The labelled test rows; 1 leaves, 0 stays.
+    score : Score
+        Of the model on them.
+
+    Returns
+    -------
+    checks : list of DataCheck
+        Training rows are looked for only while the compiled table still begins with the training data.
+    """
     from risk.metrics import cross_validation
     from risk.model import data_checks
 
@@ -109,8 +139,20 @@ def check_test_data(
 def digest_rows(config: Config, ledger: Ledger, schema: Schema, test: np.ndarray) -> tuple[np.ndarray, int]:
     """Digest the labelled rows of the compiled table, and count the test rows that are among them.
 
-    Of a table of many rows, only those whose digest one of a few numbers divides: all rows of equal
-    content, or none.
+    Parameters
+    ----------
+    ledger : Ledger
+        Of the table; it may end before the last row.
+    test : ndarray of shape (n_test,)
+        `cross_validation.row_digests` of the test rows.
+
+    Returns
+    -------
+    digests : ndarray of shape (n_digests,)
+        Of a table of many rows, only those that one of a few numbers divides: all rows of equal content,
+        or none.
+    n_common : int
+        How many test rows are in the table; all its rows are compared.
     """
     import numpy as np
 

@@ -50,9 +50,10 @@ def build(
         Rows by table, as `store.History.trend_rows` reads them; without value or time they have no point.
     left_out : mapping of str to int, optional
         How many columns a table has of which no row is given.
+    max_points : int, default=200
+        Points of a series after thinning, at least 5.
     max_columns : int or None, default=6
-        Series of a panel that has one for each column: those that changed most. None keeps all, as
-        `merge` needs of rows that continue known trends.
+        Series of a panel that has one for each column: those that changed most; None keeps all.
 
     Returns
     -------
@@ -63,7 +64,7 @@ def build(
     Raises
     ------
     ValueError
-        When `max_points`, the points of a series, is less than 5.
+        When `max_points` is less than 5.
     """
     points = {key: (PANELS[key], key, some) for key, some in _collect(tables).items() if some}
     others = {}

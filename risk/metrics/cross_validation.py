@@ -60,7 +60,18 @@ class OutOfFold:
         return [(r, row == k) for r, row in enumerate(self.fold) for k in range(self.n_folds)]
 
     def scores(self, metric: Metric) -> np.ndarray:
-        """Compute `metric(y, probability)` on each fold of each shuffle."""
+        """Score each fold of each shuffle.
+
+        Parameters
+        ----------
+        metric : function of (y, probability) to float
+            Takes the labels of the rows that were left out and their predicted probabilities.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_repeats * n_folds,)
+            In order of `parts`.
+        """
         return np.array([metric(self.y[out], self.probability[r, out]) for r, out in self.parts()])
 
     def pooled(self) -> tuple[np.ndarray, np.ndarray]:
@@ -132,7 +143,13 @@ def sample_to_try(X: pd.DataFrame, y: np.ndarray) -> np.ndarray:
 
 
 def smaller_class(y: np.ndarray) -> int:
-    """Count the rows of the smaller class of `y` (1 leaves, 0 stays)."""
+    """Count the rows of the smaller class.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n_samples,)
+        1 leaves, 0 stays, none missing.
+    """
     return min(int(y.sum()), int((1 - y).sum()))
 
 

@@ -58,10 +58,12 @@ class Reliability:
         Parameters
         ----------
         probability : ndarray of shape (n_samples,)
+            Of leaving, as predicted.
 
         Returns
         -------
         corrected : ndarray of shape (n_samples,)
+            The most probable ones; how surely they are known is in `covariance` and `offset_errors`.
         """
         from scipy.special import expit
 
@@ -84,16 +86,17 @@ def measure_reliability(y: np.ndarray, probability: np.ndarray, n: np.ndarray | 
 
     References
     ----------
-    .. [1] Spiegelhalter, Statistics in Medicine 5 (1986), pp. 421-433.
-    .. [2] DerSimonian, Laird, Controlled Clinical Trials 7 (1986), pp. 177-188.
+    .. [1] D. J. Spiegelhalter, "Probabilistic prediction in patient management and clinical trials",
+       Statistics in Medicine 5 (1986), pp. 421-433.
+    .. [2] R. DerSimonian, N. Laird, "Meta-analysis in clinical trials", Controlled Clinical Trials 7
+       (1986), pp. 177-188.
     """
     weight = np.ones(len(y)) if n is None else np.asarray(n, dtype="float64")
     log_odds, edges = calibration.to_log_odds(probability), calibration.inner_edges(probability)
     (intercept, slope), covariance = _fit_posterior(y, log_odds, weight)
     number = np.searchsorted(edges, probability, side="right")
     bins = _Bins(intercept + slope * log_odds, y, weight, number, len(edges) + 1)
-    variance, p_uneven = _find_unevenness(bins)
-    offsets, errors = _fit_offsets(bins, variance)
+    offsets, errors, p_uneven = _fit_offsets(bins)
     z, p_value = spiegelhalter(y, probability, weight)
     return Reliability(
         n=round(weight.sum()),
@@ -111,7 +114,14 @@ def measure_reliability(y: np.ndarray, probability: np.ndarray, n: np.ndarray | 
 
 
 def measure_curve(curve: Sequence[Mapping[str, float]]) -> Reliability:
-    """Measure reliability from a reliability curve, where the rows themselves are not at hand."""
+    """Measure reliability from a reliability curve, where the rows themselves are not at hand.
+
+    Parameters
+    ----------
+    curve : sequence of mappings
+        The bins of `calibration.reliability_curve`: `share_left`, `mean_predicted`, `n`. Each counts as `n`
+        rows of the mean probability.
+    """
     columns = ("share_left", "mean_predicted", "n")
     y, probability, n = (np.array([one[name] for one in curve], dtype="float64") for name in columns)
     return measure_reliability(y, probability, n)
@@ -214,13 +224,17 @@ def _find_unevenness(bins: _Bins) -> tuple[float, float]:
     return float(excess), float(chdtrc(freedom, statistic))
 
 
-def _fit_offsets(bins: _Bins, variance: float) -> tuple[np.ndarray, np.ndarray]:
-    """Find by how much the log-odds of each bin are off, drawn towards 0 by their variance, and its error."""
+def _fit_offsets(bins: _Bins) -> tuple[np.ndarray, np.ndarray, float]:
+    """Find by how much the log-odds of each bin are off, drawn towards 0 by their variance, and its error.
+
+    The third is the p-value of their unevenness.
+    """
+    variance, p_uneven = _find_unevenness(bins)
     offsets = np.zeros(bins.n_bins)
     if not variance:
-        return offsets, offsets
+        return offsets, offsets, p_uneven
     for _ in range(MOST_STEPS):
         missed, weight = bins.count(offsets)
         weight = weight + 1 / variance
         offsets = offsets + np.clip((missed - offsets / variance) / weight, -1, 1)
-    return offsets, weight**-0.5
+    return offsets, weight**-0.5, p_uneven

@@ -13,6 +13,16 @@ LEVEL = 0.95
 def benjamini_hochberg(p_values: Sequence[float]) -> np.ndarray:
     """Adjust the p-values of a family for the share of false findings among the findings.
 
+    Parameters
+    ----------
+    p_values : sequence of float
+        In any order; none may be NaN.
+
+    Returns
+    -------
+    adjusted : ndarray of shape (n_tests,)
+        In the same order; a finding at the level that the expected share is to stay under.
+
     References
     ----------
     .. [1] Y. Benjamini, Y. Hochberg, "Controlling the False Discovery Rate", Journal of the Royal
@@ -33,6 +43,16 @@ def benjamini_hochberg(p_values: Sequence[float]) -> np.ndarray:
 
 def holm(p_values: Sequence[float]) -> np.ndarray:
     """Adjust the p-values of a family for the chance of any false finding.
+
+    Parameters
+    ----------
+    p_values : sequence of float
+        In any order; none may be NaN.
+
+    Returns
+    -------
+    adjusted : ndarray of shape (n_tests,)
+        In the same order; a finding at the level that the chance is to stay under.
 
     References
     ----------

@@ -52,6 +52,11 @@ def check_features(X: pd.DataFrame, y: np.ndarray, rows: np.ndarray) -> list[Dat
         1 leaves, 0 stays.
     rows : ndarray of int
         Positions of a sample, rising; at most 20,000 of them are looked at.
+
+    Returns
+    -------
+    checks : list of DataCheck
+        In order of the columns, at most three of each.
     """
     rows = rows[:: -(-len(rows) // SAMPLE_ROWS)]
     found = []
@@ -62,7 +67,19 @@ def check_features(X: pd.DataFrame, y: np.ndarray, rows: np.ndarray) -> list[Dat
 
 
 def check_constant(column: pd.Series[Any], rows: np.ndarray) -> DataCheck | None:
-    """Find a column that says the same of every row; missing is something to say, too."""
+    """Find a column that says the same of every row; missing is something to say, too.
+
+    Parameters
+    ----------
+    column : Series of shape (n_samples,)
+        Numbers as float64 or text, missing NaN.
+    rows : ndarray of int
+        Positions of a sample: where two cells of it differ, the others are not looked at.
+
+    Returns
+    -------
+    check : DataCheck or None
+    """
     if column.iloc[rows].nunique(dropna=False) > 1 or column.nunique(dropna=False) > 1:
         return None
     said = "is empty" if column.isna().iloc[0] else f"is {leakage.shown(column.iloc[0])}"
@@ -71,7 +88,20 @@ def check_constant(column: pd.Series[Any], rows: np.ndarray) -> DataCheck | None
 
 
 def check_id(column: pd.Series[Any], rows: np.ndarray) -> DataCheck | None:
-    """Find a column that names clients rather than describing them."""
+    """Find a column that names clients rather than describing them.
+
+    Parameters
+    ----------
+    column : Series of shape (n_samples,)
+        Numbers as float64 or text, missing NaN, in order of arrival; missing cells are left out.
+    rows : ndarray of int
+        Positions of a sample, rising: what does not look like an id in it is not looked at in all rows.
+
+    Returns
+    -------
+    check : DataCheck or None
+        None, too, where fewer than 30 cells of the sample are filled.
+    """
     sample = column.iloc[rows].dropna()
     if len(sample) < ID_ROWS:
         return None
@@ -96,7 +126,13 @@ def _is_distinct(column: pd.Series[Any], share: float) -> bool:
 
 
 def looks_counted(values: np.ndarray) -> bool:
-    """Say whether numbers are whole and no two are equal."""
+    """Say whether numbers are whole and no two are equal.
+
+    Parameters
+    ----------
+    values : ndarray of float, shape (n_values,)
+        At least one, none missing. Beyond 2 to the power of 53 a double is not known to be whole.
+    """
     whole = not (values % 1).any() and np.abs(values).max() <= EXACT
     return bool(whole and len(np.unique(values)) == len(values))
 
@@ -106,6 +142,18 @@ def counts_up(values: np.ndarray, sample: np.ndarray) -> bool:
 
     Honest whole numbers (a turnover, a number of employees) repeat themselves long before they fill a
     tenth of the places between their least and greatest.
+
+    Parameters
+    ----------
+    values : ndarray of float, shape (n_values,)
+        In order of arrival, none missing.
+    sample : ndarray of float, shape (n_sampled,)
+        Some of them, for which `looks_counted` holds; their greatest common step is that of the grid.
+
+    Returns
+    -------
+    counts_up : bool
+        At least 90 % of the places are filled; 10 % are enough where the numbers only rise or only fall.
     """
     step = np.gcd.reduce((sample - sample[0]).astype(np.int64))
     share = len(values) / ((values.max() - values.min()) / step + 1)
@@ -115,7 +163,17 @@ def counts_up(values: np.ndarray, sample: np.ndarray) -> bool:
 
 
 def check_leak(column: pd.Series[Any], y: np.ndarray, rows: np.ndarray) -> DataCheck | None:
-    """Find a column that knows the label."""
+    """Find a column that knows the label.
+
+    Parameters
+    ----------
+    column, y, rows : Series, ndarray, ndarray
+        See `leakage.find_leak`.
+
+    Returns
+    -------
+    check : DataCheck or None
+    """
     leak = leakage.find_leak(column, y, rows)
     if leak is None:
         return None
@@ -164,8 +222,8 @@ def check_overlap(train: np.ndarray, test: np.ndarray, n_common: int | None = No
     Parameters
     ----------
     train, test : ndarray of shape (n_samples,)
-        Digests of rows, of the same columns (`folds.row_digests`); of many training rows, all those of
-        some digests.
+        Digests of rows, of the same columns (`cross_validation.row_digests`); of many training rows, all
+        those of some digests.
     n_common : int, optional
         How many test rows are training rows, where that is known.
 
@@ -193,7 +251,18 @@ def check_overlap(train: np.ndarray, test: np.ndarray, n_common: int | None = No
 
 
 def share_of_twins(digests: np.ndarray) -> float:
-    """Compute the share of rows that stand more than once."""
+    """Compute the share of rows that stand more than once.
+
+    Parameters
+    ----------
+    digests : ndarray of shape (n_samples,)
+        Equal for rows of equal content.
+
+    Returns
+    -------
+    share : float
+        Between 0 and 1; 0 without a row.
+    """
     if not len(digests):
         return 0.0
     counts = np.unique(digests, return_counts=True)[1]

@@ -134,7 +134,18 @@ class Anatomy:
         return self.log_odds_of(self.columns.transform(X))
 
     def log_odds_of(self, Z: np.ndarray) -> np.ndarray:
-        """Compute the same of what `columns` made of the clients."""
+        """Compute the log-odds of the probability from what `columns` made of the clients.
+
+        Parameters
+        ----------
+        Z : ndarray of shape (n_rows, n_outputs)
+            The output of `columns.transform`.
+
+        Returns
+        -------
+        log_odds : ndarray of shape (n_rows,)
+            Calibration included.
+        """
         return np.asarray(self.slope * self.classifier.decision_function(Z) + self.intercept)
 
 

@@ -25,6 +25,20 @@ def find_leak(column: pd.Series[Any], y: np.ndarray, rows: np.ndarray) -> str | 
     """Find a column that alone tells leavers from stayers, or a group of rows that left to the last one.
 
     Nobody's behaviour says so much. A group in which nobody left is innocent (new contracts).
+
+    Parameters
+    ----------
+    column : Series of shape (n_samples,)
+        Numbers as float64 or text, missing NaN.
+    y : ndarray of shape (n_samples,)
+        1 leaves, 0 stays.
+    rows : ndarray of int
+        Positions of the sample that is searched; a group that is found is checked on all rows.
+
+    Returns
+    -------
+    leak : str or None
+        A sentence for people; None, too, where a class has fewer than 30 rows in the sample.
     """
     labels = y[rows]
     if cross_validation.smaller_class(labels) < LEAK_ROWS_OF_CLASS:
@@ -39,11 +53,21 @@ def find_leak(column: pd.Series[Any], y: np.ndarray, rows: np.ndarray) -> str | 
 
 
 def group_values(column: pd.Series[Any]) -> np.ndarray:
-    """Number the values of a column: words, the few values of a number, or its quantile bins; missing last.
+    """Put the rows of a column into groups by value.
+
+    Words and numbers of at most 20 distinct values: a group for each value and one for missing cells,
+    numbered in the order in which they first come. Other numbers: about 50 bins of equal counts, numbered
+    from the least up, a bin of its own for a value that is several quantiles; missing cells come last.
+
+    Parameters
+    ----------
+    column : Series of shape (n_samples,)
+        Numbers as float64 or text, missing NaN.
 
     Returns
     -------
     group : ndarray of int, shape (n_samples,)
+        The number of each row's group, from 0; a number may be nobody's.
     """
     import pandas as pd
 
@@ -59,6 +83,13 @@ def group_values(column: pd.Series[Any]) -> np.ndarray:
 
 def held_out_auc(group: np.ndarray, y: np.ndarray) -> float:
     """Compute the AUC of the share of leavers by group, learnt on one half of each class, on the other.
+
+    Parameters
+    ----------
+    group : ndarray of int, shape (n_samples,)
+        The group of each row, from 0.
+    y : ndarray of shape (n_samples,)
+        1 leaves, 0 stays; at least two rows of each. The rows of a class are dealt to the halves in turn.
 
     Returns
     -------
@@ -82,7 +113,22 @@ def held_out_auc(group: np.ndarray, y: np.ndarray) -> float:
 def auc_of_groups(score: np.ndarray, n_left: np.ndarray, n_stayed: np.ndarray) -> float:
     """Compute the share of pairs, a leaver and one who stayed, that scores of groups order right.
 
-    An equal score counts half (D. Bamber, Journal of Mathematical Psychology 12 (1975), pp. 387-415).
+    An equal score counts half [1]_.
+
+    Parameters
+    ----------
+    score, n_left, n_stayed : ndarray of shape (n_groups,)
+        The score of a group, and how many of its rows left and stayed; of both there is one at least.
+
+    Returns
+    -------
+    auc : float
+        0.5 for scores that tell nothing.
+
+    References
+    ----------
+    .. [1] D. Bamber, "The area above the ordinal dominance graph and the area below the receiver operating
+       characteristic graph", Journal of Mathematical Psychology 12 (1975), pp. 387-415.
     """
     _, rank = np.unique(score, return_inverse=True)
     left, stayed = np.bincount(rank, weights=n_left), np.bincount(rank, weights=n_stayed)
@@ -91,7 +137,19 @@ def auc_of_groups(score: np.ndarray, n_left: np.ndarray, n_stayed: np.ndarray) -
 
 
 def find_pure(column: pd.Series[Any], y: np.ndarray, rows: np.ndarray) -> tuple[str, int] | None:
-    """Find what all rows have in common that left to the last one, too many for chance, and count them."""
+    """Find what all rows have in common that left to the last one, too many for chance, and count them.
+
+    Parameters
+    ----------
+    column, y, rows : Series, ndarray, ndarray
+        See `find_leak`.
+
+    Returns
+    -------
+    pure : (str, int) or None
+        Words for what they have in common ("no value", a value), and the count, at least 50 of all rows.
+        Were they drawn at random, the chance that all left would be under 1e-9.
+    """
     sample = column.iloc[rows]
     needed = max(PURE_ROWS * len(rows) / len(y), PURE_SAMPLE)
     for said, has in list_groups(sample, y[rows], needed / 2):
@@ -106,7 +164,21 @@ def find_pure(column: pd.Series[Any], y: np.ndarray, rows: np.ndarray) -> tuple[
 def list_groups(sample: pd.Series[Any], y: np.ndarray, n_least: float) -> Iterator[tuple[str, Has]]:
     """List what rows may have in common: no value, any value, a word or one of a number's few values.
 
-    Of the values only those that at least `n_least` rows have, all of them leavers.
+    Parameters
+    ----------
+    sample : Series of shape (n_sampled,)
+        Numbers as float64 or text, missing NaN; of a number with more than 20 values none is listed.
+    y : ndarray of shape (n_sampled,)
+        1 leaves, 0 stays.
+    n_least : float
+        Of the values only those that at least so many rows have, all of them leavers.
+
+    Yields
+    ------
+    name : str
+        In words.
+    has : function of Series to ndarray of bool
+        Marks the rows of a column that have it.
     """
     import pandas as pd
 
@@ -132,4 +204,11 @@ def shown(value: Any) -> str:
 
 
 def is_number(column: pd.Series[Any]) -> bool:
+    """Say whether a column holds numbers.
+
+    Parameters
+    ----------
+    column : Series
+        Numbers are float64, everything else is text.
+    """
     return column.dtype.kind == "f"

@@ -100,7 +100,22 @@ def list_candidates(recipe: Recipe, estimator: str, skewed: Sequence[str], n: in
 
 
 def find_skewed(X: pd.DataFrame, numbers: Sequence[str], rows: np.ndarray) -> list[str]:
-    """Name the number columns without a negative value that are skewed, and less so on a log scale."""
+    """Name the number columns without a negative value that are skewed, and less so on a log scale.
+
+    Parameters
+    ----------
+    X : DataFrame of shape (n_samples, n_features)
+        Numbers as float64; missing NaN, which is left out.
+    numbers : sequence of str
+        Its columns of numbers.
+    rows : ndarray of int
+        Positions of the sample that the skewness is computed on; no row of all may be negative.
+
+    Returns
+    -------
+    names : list of str
+        Skewness above 1, and nearer to 0 for log(1 + x).
+    """
     names = []
     for name in numbers:
         values = X[name].to_numpy()[rows]
@@ -114,7 +129,23 @@ def find_skewed(X: pd.DataFrame, numbers: Sequence[str], rows: np.ndarray) -> li
 
 
 def skewness(values: np.ndarray) -> float:
-    """Compute the moment coefficient of skewness; 0 for a symmetric distribution."""
+    """Compute the moment coefficient of skewness, g1 [1]_.
+
+    Parameters
+    ----------
+    values : ndarray of float, shape (n_values,)
+        At least one, none missing.
+
+    Returns
+    -------
+    skewness : float
+        0 for a symmetric distribution, and for values that are all equal; above 0 with a long right tail.
+
+    References
+    ----------
+    .. [1] D. N. Joanes, C. A. Gill, "Comparing measures of sample skewness and kurtosis", The Statistician
+       47 (1998), pp. 183-189.
+    """
     spread = values.std()
     return float(np.mean(((values - values.mean()) / spread) ** 3)) if spread > 0 else 0.0
 
@@ -122,7 +153,24 @@ def skewness(values: np.ndarray) -> float:
 def choose_estimator(
     X: pd.DataFrame, y: np.ndarray, fold: np.ndarray, recipes: Sequence[Recipe]
 ) -> tuple[Recipe, OutOfFold, dict[str, Any]]:
-    """Choose by AUC on the same folds: the simpler unless the next is better by more than noise."""
+    """Choose by AUC on the same folds: the simpler unless the next is better by more than noise.
+
+    Parameters
+    ----------
+    X, y : DataFrame of shape (n_samples, n_features), ndarray of shape (n_samples,)
+        Training rows; 1 leaves, 0 stays.
+    fold : ndarray of shape (n_repeats, n_samples)
+        As `cross_validation.draw_folds` makes it.
+    recipes : sequence of Recipe
+        The simplest first.
+
+    Returns
+    -------
+    recipe, left_out : Recipe, OutOfFold
+        The chosen one, and what it predicts of rows that it was not fitted on.
+    facts : dict
+        Mean AUC of each; the gain of the last estimator that was compared, and that of a log scale.
+    """
     left_out = [cross_validation.leave_out(pipeline.make_pipeline(recipe), X, y, fold) for recipe in recipes]
     auc = [one.scores(cross_validation.auc) for one in left_out]
     facts: dict[str, Any] = {
@@ -205,7 +253,21 @@ def choose_for_folds(left_out: OutOfFold, rule: ThresholdRule, share: float) -> 
 
 
 def score_at(left_out: OutOfFold, cuts: Sequence[float], metric: cross_validation.Metric) -> np.ndarray:
-    """Compute `metric(y, flagged)` on each fold at the threshold of that fold."""
+    """Compute `metric(y, flagged)` on each fold at the threshold of that fold.
+
+    Parameters
+    ----------
+    left_out : OutOfFold
+        Predictions of rows by models that were not fitted on them.
+    cuts : sequence of float
+        A threshold for each of `left_out.parts()`.
+    metric : function of (y, flagged) to float
+        Takes the labels of a fold and a mask of who is predicted to leave.
+
+    Returns
+    -------
+    scores : ndarray of shape (n_repeats * n_folds,)
+    """
     parts = zip(left_out.parts(), cuts, strict=True)
     return np.array([metric(left_out.y[out], left_out.probability[r, out] >= at) for (r, out), at in parts])
 

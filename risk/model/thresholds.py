@@ -54,7 +54,20 @@ class ThresholdRule:
         return float(self.threshold)
 
     def resolve(self, chosen: float, y: np.ndarray) -> float:
-        """Give the threshold for rows with labels `y`: their share of leavers, or what was chosen."""
+        """Give the threshold of a model that was fitted on other rows than the threshold was chosen for.
+
+        Parameters
+        ----------
+        chosen : float
+            What `choose` gave.
+        y : ndarray of shape (n_samples,)
+            Labels of the rows that the model is fitted on: 1 leaves, 0 stays.
+
+        Returns
+        -------
+        threshold : float
+            By the rule "balanced" the share of leavers in `y`, by every other `chosen`.
+        """
         return float(y.mean()) if self.threshold == BALANCED else chosen
 
 

@@ -57,7 +57,13 @@ class LabelledRows:
         return newest
 
     def take(self, rows: np.ndarray) -> LabelledRows:
-        """Select rows by a mask, shape (n_samples,)."""
+        """Select rows.
+
+        Parameters
+        ----------
+        rows : ndarray of bool, shape (n_samples,)
+            True for the rows to keep; `n_labelled` stays what it is.
+        """
         if rows.all():
             return self
         return replace(
@@ -180,7 +186,18 @@ class SampledRows:
 
 
 def sample(rows: tuple[pd.DataFrame, np.ndarray]) -> SampledRows:
-    """Sample rows by digest, at most 50,000, more where leavers are rare."""
+    """Sample rows by a digest of their content.
+
+    Parameters
+    ----------
+    rows : DataFrame of shape (n_samples, n_features), ndarray of shape (n_samples,)
+        Features and labels, 1 leaves, 0 stays.
+
+    Returns
+    -------
+    sampled : SampledRows
+        At most 50,000 rows, more where one class is rare; in their order.
+    """
     X, y = rows
     positions = cross_validation.sample_to_try(X, y)
     return SampledRows(X.iloc[positions], y[positions], len(y) / len(positions))

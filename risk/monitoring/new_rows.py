@@ -18,12 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from risk.data.ledger import Ledger
-    from risk.data.profiles import Counts
     from risk.engines.base import EngineSettings
     from risk.engines.table_reader import Taken
     from risk.model.registry import Release
+    from risk.monitoring.column_drift import ColumnShift
     from risk.monitoring.delayed_labels import UnlabelledOutlook
-    from risk.monitoring.evidence import Evidence
     from risk.monitoring.verdict import Verdict
 
 
@@ -63,65 +62,73 @@ def judge(release: Release, model: Any, ledger: Ledger, start: int, settings: Ch
     ids = [name for name in schema.ids if name in table.columns]
     room, most = settings.engine.room, settings.most_rows
     taken = table_reader.read(settings.data, ledger, schema, room, start=start, texts=ids, most=most)
-    predicted = registry.predict(model, taken.X)
-    found = compute_evidence(release, card, ledger, start, taken, predicted, settings)
-    outlook = estimate_unlabelled(release, card, taken, ids, predicted, settings.pending_labels)
+    predictions = registry.predict(model, taken.X)
+    shifts, all_counted = compare_columns(card, ledger, start, taken, settings)
+    found = evidence.compute_evidence(
+        taken.y,
+        *predictions,
+        recorded_score=float(release.files["latestscore.txt"]),
+        release_reference=card.get("reference"),
+        shifts=shifts,
+        alpha=settings.alpha,
+    )
+    if taken.is_sample:
+        sample = f"judged on a sample, by digest, of {most:,} of {taken.n_rows:,} new rows"
+        sample += "; columns on all of them" if all_counted else ""
+        found = replace(found, sentences=(*found.sentences, sample))
+    outlook = estimate_unlabelled(release, card, taken, predictions, settings.pending_labels)
     return verdict.judge(settings.rule, found, release.id, outlook)
 
 
-def compute_evidence(
-    release: Release,
-    card: dict[str, Any],
-    ledger: Ledger,
-    start: int,
-    taken: Taken,
-    predicted: tuple[np.ndarray, np.ndarray],
-    settings: CheckSettings,
-) -> Evidence:
-    """Compute the evidence of new rows; an earlier version kept no reference and no profiles."""
+def compare_columns(
+    card: Mapping[str, Any], ledger: Ledger, start: int, taken: Taken, settings: CheckSettings
+) -> tuple[tuple[ColumnShift, ...], bool]:
+    """Compare each column of the new rows with its profile; an earlier version kept none.
+
+    Returns
+    -------
+    shifts : tuple of ColumnShift
+    all_counted : bool
+        Whether all new rows were counted, not only those of the sample.
+    """
     known = {name: profiles.from_json(raw) for name, raw in card.get("profiles", {}).items()}
-    counts: Mapping[str, Counts] = {}
-    if known:
-        with base.open_table(settings.engine, settings.data, ledger, start=start) as table:
-            counts = table.count_by(known, taken)
-    computed = evidence.compute_evidence(
-        taken.y,
-        *predicted,
-        recorded_score=float(release.files["latestscore.txt"]),
-        release_reference=card.get("reference"),
-        shifts=column_drift.compare_columns(known, counts),
-        alpha=settings.alpha,
-    )
-    if not taken.is_sample:
-        return computed
+    if not known:
+        return (), False
+    with base.open_table(settings.engine, settings.data, ledger, start=start) as table:
+        counts = table.count_by(known, taken)
     all_counted = bool(counts) and all(column.n == taken.n_rows for column in counts.values())
-    sample = f"judged on a sample, by digest, of {settings.most_rows:,} of {taken.n_rows:,} new rows"
-    sample += "; columns on all of them" if all_counted else ""
-    return replace(computed, sentences=(*computed.sentences, sample))
+    return column_drift.compare_columns(known, counts), all_counted
 
 
 def estimate_unlabelled(
     release: Release,
-    card: dict[str, Any],
+    card: Mapping[str, Any],
     taken: Taken,
-    ids: list[str],
-    predicted: tuple[np.ndarray, np.ndarray],
+    predictions: tuple[np.ndarray, np.ndarray],
     pending_labels: Path,
 ) -> UnlabelledOutlook:
-    """Estimate the rows without a label, and audit earlier estimates of rows that have one now."""
+    """Estimate the rows without a label, and audit earlier estimates of rows that have one now.
+
+    Parameters
+    ----------
+    taken : Taken
+        The new rows; their `texts` are the id columns.
+    predictions : two ndarrays of shape (n_samples,)
+        Of the release: 1 leaves, 0 stays; the probability of leaving.
+    pending_labels : Path
+        Where predictions wait for their labels; written when a row has none.
+    """
     import pandas as pd
 
     before = delayed_labels.load_pending(pending_labels)
     if not len(before.rows) and not np.isnan(taken.y).any():
         return delayed_labels.NOTHING
-    names = pd.DataFrame(
-        {name: pd.Series(taken.texts[name], dtype="str") for name in ids}, index=taken.X.index
-    )
+    ids = {name: pd.Series(cells, dtype="str") for name, cells in taken.texts.items()}
     outlook, after = delayed_labels.estimate_and_audit(
         before,
-        delayed_labels.compute_row_keys(names, taken.X),
+        delayed_labels.compute_row_keys(pd.DataFrame(ids, index=taken.X.index), taken.X),
         taken.y,
-        *predicted,
+        *predictions,
         release=release.id,
         reliability=performance_estimation.get_reliability(card.get("reference"), card),
     )

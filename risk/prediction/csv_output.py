@@ -146,10 +146,17 @@ def render_probabilities(probability: np.ndarray) -> np.ndarray:
 def render_reasons(predictor: Predictor, X: pd.DataFrame, flagged: np.ndarray, n: int) -> np.ndarray:
     """Render up to `n` reasons for each row, quoted.
 
+    Parameters
+    ----------
+    X : DataFrame of shape (n_samples, n_features)
+        Numbers as float64 with NaN, text with NaN.
+    flagged : ndarray of bool, shape (n_samples,)
+        Predicted to leave: the reasons are what raises the risk, of all others what lowers it.
+
     Returns
     -------
     cells : ndarray of str, shape (n_samples, n)
-        Empty where there is no further reason.
+        Empty where there is no further reason, and of a model whose effects are not known.
     """
     explainer = predictor.explainer
     if not n or explainer is None:

@@ -76,7 +76,16 @@ def find_reasons(
 def choose_columns(
     explainer: Explainer, X: pd.DataFrame, effects: Effects, raises: np.ndarray, n: int
 ) -> np.ndarray:
-    """Choose up to `n` columns for each client; parameters as in `find_reasons`.
+    """Choose up to `n` columns for each client.
+
+    Parameters
+    ----------
+    X : DataFrame of shape (n_samples, n_features)
+        Numbers as float64 with NaN, text with NaN.
+    effects : Effects
+        Of these clients.
+    raises : ndarray of bool, shape (n_samples,)
+        Whether what raises the risk is asked for, or what lowers it.
 
     Returns
     -------

@@ -182,7 +182,18 @@ def _draw_series(axes: Axes, one: Mapping[str, Any], label: str, number: int, un
 
 
 def smooth(values: Sequence[float]) -> list[float]:
-    """Give the running mean over a tenth of a series; at its ends over less."""
+    """Give the running mean over a tenth of a series; at its ends over less.
+
+    Parameters
+    ----------
+    values : sequence of float
+        In order of time, none missing.
+
+    Returns
+    -------
+    smoothed : list of float
+        As many; the first and the last are as they were.
+    """
     reach = len(values) // 20
     reaches = [min(reach, i, len(values) - 1 - i) for i in range(len(values))]
     return [statistics.fmean(values[i - r : i + r + 1]) for i, r in enumerate(reaches)]
