@@ -8,6 +8,7 @@ import random
 import resource
 import signal
 import socket
+import ssl
 import struct
 import subprocess
 import sys
@@ -101,6 +102,54 @@ def test_gunicorn_alone_reads_the_config_that_risk_config_names(copy):
         assert server.call("GET", "/ready")[0] == 200
         assert server.predict([GOOD])[0] == 200
     assert server.process.returncode == 0
+
+
+def test_with_a_certificate_it_speaks_tls_and_says_no_version_of_itself(copy, tmp_path):
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
+            *("-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"),
+            *("-keyout", key, "-out", certificate),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    port = free_port()
+    configure(copy, api={"port": port})
+    command = [sys.executable, "-m", "gunicorn", "--keyfile", key, "--certfile", certificate, "wsgi:app"]
+    environment = {**os.environ, "RISK_CONFIG": str(copy / "config.json")}
+    trusting = ssl.create_default_context(cafile=certificate)
+    with TLSServer(command, port, cwd=api.HERE, env=environment, trusting=trusting) as server:
+        assert server.predict([GOOD])[0] == 200
+        raw = server.say(request("GET", "/ready", CLOSE))
+        assert parse(raw)[0] == 200 and parse(raw)[1]["server"] == "gunicorn"
+    assert server.process.returncode == 0
+
+
+class TLSServer(Server):
+    """A server whose connections are encrypted."""
+
+    def __init__(self, *arguments, trusting, **options):
+        super().__init__(*arguments, **options)
+        self.trusting = trusting
+
+    def is_listening(self):
+        try:
+            socket.create_connection(("127.0.0.1", self.port), timeout=30).close()
+        except ConnectionRefusedError:
+            return False
+        return True
+
+    def connect(self):
+        return self.trusting.wrap_socket(super().connect(), server_hostname="127.0.0.1")
+
+    def call(self, method, path, body=None, headers=None):
+        connection = http.client.HTTPSConnection("127.0.0.1", self.port, timeout=60, context=self.trusting)
+        with contextlib.closing(connection):
+            connection.request(method, path, body, headers or {})
+            answer = connection.getresponse()
+            return answer.status, json.loads(answer.read())
 
 
 def test_gunicorn_alone_says_what_is_wrong_with_the_config(tmp_path):
