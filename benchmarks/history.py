@@ -31,12 +31,13 @@ import json, sys, time
 sys.path.insert(0, sys.argv[1])
 from config import load_config
 import app, diagnostics, reporting
+from risk.runtime import deliveries
 config = load_config(sys.argv[2])
 diagnostics.run(config)
 reporting.run(config)
 found = {}
 started = time.perf_counter()
-diagnostics.read_history(config)
+deliveries.read_history(config, "diagnostics")
 found["read"] = time.perf_counter() - started
 started = time.perf_counter()
 reporting.run(config)

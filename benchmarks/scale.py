@@ -73,7 +73,7 @@ schema = Schema.from_json(ledger.schema)
 def read(most):
     return table_reader.read(settings.final_data, ledger, schema, settings.room, most=most)
 known = profiles.make_profiles(read(100_000).X, schema.numbers, schema.texts)
-most = settings.max_training_rows if settings.engine == "spark" else None
+most = settings.max_training_rows if base.ENGINES[settings.engine].has_cluster else None
 with base.open_table(settings.engine_settings, settings.final_data, ledger) as table:
     now = table.count_by(known, read(most))
 print(json.dumps({name: vars(one) for name, one in now.items()}))

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from risk.data.schema import Schema
     from risk.data.schema_inference import CellCounts, WordCounts
     from risk.data.table_writer import RowFacts
+    from risk.engines.spark_session import Cluster
     from risk.engines.table_reader import Taken
 
 Statistics = dict[str, dict[str, float | int | None]]  # by column and name of a statistic
@@ -176,22 +177,39 @@ class StoredTable(ABC):
 
 
 class EngineEntry(NamedTuple):
-    """A row of the registry: classes as `module:name`, imported when they are asked for.
+    """A row of the registry: classes and functions as `module:name`, imported when they are asked for.
 
-    `small_in_memory` is true for an engine that takes longer to load than few rows take to be read; they
-    are left to `IN_MEMORY` then.
+    Attributes
+    ----------
+    engine, table : str
+        An `Engine` and a `StoredTable`.
+    connect : str
+        Of an engine that works on a cluster: takes settings and the names of packages that every executor
+        needs, and gives the connection. Empty for an engine that works on this machine.
+    small_in_memory : bool
+        True for an engine that takes longer to load than few rows take to be read; they are left to
+        `IN_MEMORY` then.
     """
 
     engine: str
     table: str
+    connect: str = ""
     small_in_memory: bool = False
+
+    @property
+    def has_cluster(self) -> bool:
+        return bool(self.connect)
 
 
 ENGINES = {
     "duckdb": EngineEntry(
         "risk.engines.duckdb:DuckDBEngine", "risk.engines.statistics:DuckDBTable", small_in_memory=True
     ),
-    "spark": EngineEntry("risk.engines.spark:SparkEngine", "risk.engines.spark_table:SparkTable"),
+    "spark": EngineEntry(
+        "risk.engines.spark:SparkEngine",
+        "risk.engines.spark_table:SparkTable",
+        "risk.engines.spark_session:connect_proven",
+    ),
 }
 IN_MEMORY = "risk.engines.memory:MemoryEngine"
 
@@ -214,6 +232,24 @@ def open_table(settings: EngineSettings, data: Path, ledger: Ledger, *, start: i
     """Open the compiled table with the engine that config.json names."""
     table: StoredTable = _import(ENGINES[settings.name].table).open(settings, data, ledger, start=start)
     return table
+
+
+def connect_cluster(settings: EngineSettings, packages: Sequence[str]) -> Cluster | None:
+    """Connect to the cluster of the engine that config.json names; None where it works on this machine.
+
+    Parameters
+    ----------
+    packages : sequence of str
+        Of these every executor must have the version that is installed here.
+
+    Raises
+    ------
+    ServiceError
+        When the cluster cannot be had, or an executor is not fit for the work.
+    """
+    entry = ENGINES[settings.name]
+    cluster: Cluster | None = _import(entry.connect)(settings, packages) if entry.has_cluster else None
+    return cluster
 
 
 def _import(name: str) -> Any:

@@ -17,6 +17,7 @@ from risk.history.connections import dialect_of
 from risk.history.outbox import Rows
 
 CHUNK_ROWS = 1_000
+MOST_POINTS = 10_000  # of a series that a person asks for
 TREND_TABLES = {
     "ingested_files": ("at", "rows_new", "rows_total"),
     "timings": ("at", "stage", "duration_s"),
@@ -69,6 +70,14 @@ def read(url: str) -> Iterator[History]:
                 f"is {tables.VERSION}; run dbsetup.py"
             )
         yield History(connection)
+
+
+def read_trends(url: str, since: str | None = None) -> dict[str, Any]:
+    """Read the trends of the history, from a day (YYYY-MM-DD) on, in more points than a report draws."""
+    with read(url) as history:
+        rows, left_out = history.trend_rows()
+    built = trends.build(rows, left_out=left_out, max_points=MOST_POINTS)
+    return trends.cut(built, since) if since else built
 
 
 class History:

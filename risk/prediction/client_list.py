@@ -28,6 +28,7 @@ from risk.engines import frame_reader, table_reader
 from risk.engines.duckdb_session import name_of, scan_csv
 from risk.engines.sql import literal
 from risk.engines.table_reader import Source
+from risk.errors import ArtifactError
 from risk.limits import Room
 from risk.prediction import client_list_reader, client_ranking, csv_output, intervals
 from risk.prediction.predictor import Predictor
@@ -96,6 +97,22 @@ def write_list(
     facts |= {"value_column": options.value_column, **counts}
     top = [line | {"reasons": [one.to_json() for one in reasons.get(line["rank"], ())]} for line in lines]
     return {**facts, "before": counts_before(facts, before), "clients": top}
+
+
+def read_summary(diagnostics: Path) -> Mapping[str, Any] | None:
+    """Read the summary of the last list from diagnostics.json; None where there is none that can be read."""
+    try:
+        summary: Mapping[str, Any] | None = (files.read_json_or_none(diagnostics) or {}).get("clients")
+    except ArtifactError:
+        return None
+    return summary
+
+
+def history_row(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """Make the row of the history: how many are at risk, once for each release and state of the table."""
+    release, digest = summary["release"], summary["mark"]["digest"]
+    counts = {name: summary[name] for name in COUNTED}
+    return {"key": [release, digest], "release": release, "table_digest": digest, **counts}
 
 
 def rank(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,11 @@ from risk.engines.frame_reader import Rows
 from risk.engines.table_reader import Source
 from risk.errors import UsageError
 from risk.limits import Room
+from risk.model.pipeline import one_thread
 from risk.model.registry import Release
 from risk.prediction import client_ranking
 from risk.prediction.effects import Explainer
+from risk.prediction.file_prediction import open_scratch
 from risk.prediction.predictor import Predictor
 from risk.text import WIDTH, fit
 
@@ -34,10 +37,23 @@ ROUNDING = 5e-4
 FILE_FACTS = ("rows", "new", "duplicate", "rejected")
 
 
+@dataclass(frozen=True)
+class ExplanationResult:
+    """Where a client's prediction comes from."""
+
+    facts: Mapping[str, Any] = field(repr=False)
+
+    def to_json(self) -> dict[str, Any]:
+        return dict(self.facts)
+
+    def text(self) -> str:
+        return render(self.facts)
+
+
 def explain_client(
     client: str, data: Path, ledger: Ledger, release: Release, predictor: Predictor, room: Room
-) -> dict[str, Any]:
-    """Gather everything about one client's prediction.
+) -> ExplanationResult:
+    """Gather everything about one client's prediction; of the workspace only the spill folder is used.
 
     Parameters
     ----------
@@ -47,7 +63,7 @@ def explain_client(
 
     Returns
     -------
-    facts : dict
+    result : ExplanationResult
         `client` (id, row, file, label), `prediction`, `reasons`, `effects` (of every column, the strongest
         first, in log-odds, with `base`, `rest` and their sum), `release`, `data`, `files`.
 
@@ -56,14 +72,16 @@ def explain_client(
     UsageError
         When there is no such client.
     """
-    row, described = read_client(client, data, ledger, predictor, room)
-    return {
-        "client": described,
-        **describe_prediction(predictor, row),
-        "release": describe_release(release),
-        "data": describe_data(release, data, ledger),
-        "files": parse_files(release.files["ingestedfiles.txt"].decode()),
-    }
+    with open_scratch(room.spill) as scratch, one_thread():
+        row, described = read_client(client, data, ledger, predictor, room._replace(spill=scratch))
+        facts = {
+            "client": described,
+            **describe_prediction(predictor, row),
+            "release": describe_release(release),
+            "data": describe_data(release, data, ledger),
+            "files": parse_files(release.files["ingestedfiles.txt"].decode()),
+        }
+    return ExplanationResult(facts)
 
 
 def read_client(

@@ -7,27 +7,33 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from risk import files
-from risk.data import csv_check
+from risk.data import csv_check, validation
+from risk.data.frames import to_frame
 from risk.data.inputs import list_inputs
+from risk.engines import base as engines
 from risk.errors import MissingArtifactError, UsageError
 from risk.limits import Limits, Room
-from risk.prediction import batch
+from risk.model.pipeline import one_thread
+from risk.prediction import batch, spark_batch
+from risk.prediction.spark_batch import ExecutorTask
 
 if TYPE_CHECKING:
     from risk.data.csv_check import Checked
     from risk.data.validation import Rejection
+    from risk.engines.base import EngineSettings
     from risk.engines.spark_session import Cluster
+    from risk.model.registry import Release
     from risk.prediction.predictor import Predictor
-    from risk.prediction.spark_batch import ExecutorTask
 
 STANDARD = "-"
+MOST_LOGGED = 20
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,16 @@ class PredictedFile:
     n_rows: int
     n_leaving: int
     rejected: list[Rejection]
+
+    def describe_rejected(self) -> list[str]:
+        """Give a line for each bad row, the first of many."""
+        lines = []
+        for row in self.rejected[:MOST_LOGGED]:
+            reason = f"{row.column} {row.reason}" if row.column else row.reason
+            lines.append(f"{self.name}: line {row.line:,}: {reason}")
+        if len(self.rejected) > MOST_LOGGED:
+            lines.append(f"{self.name}: and {len(self.rejected) - MOST_LOGGED:,} more bad rows")
+        return lines
 
 
 @dataclass(frozen=True)
@@ -60,6 +76,56 @@ class Request:
 
     def check(self, source: Path, predictor: Predictor) -> Checked:
         return csv_check.check(source, predictor.schema.columns, self.separator, self.limits)
+
+
+@dataclass(frozen=True)
+class PredictionResult:
+    """What became of the rows of a file; the predictions are in `output`, or went to standard output."""
+
+    release: str
+    n_rows: int
+    n_leaving: int
+    n_rejected: int
+    output: str | None = None
+
+    @classmethod
+    def of(cls, release: str, files: Sequence[PredictedFile], output: str | None) -> PredictionResult:
+        n_rows, n_leaving = sum(one.n_rows for one in files), sum(one.n_leaving for one in files)
+        return cls(release, n_rows, n_leaving, sum(len(one.rejected) for one in files), output)
+
+    @property
+    def filled_stdout(self) -> bool:
+        return self.output is None
+
+    @property
+    def exit_code(self) -> int:
+        """Bad data when no row was good."""
+        return os.EX_OK if self.n_rows else os.EX_DATAERR
+
+
+def predict(
+    request: Request,
+    release: Release,
+    predictor: Predictor,
+    words: Mapping[str, Mapping[str, str]],
+    engine: EngineSettings,
+) -> list[PredictedFile]:
+    """Predict on the executors of the engine's cluster, or on this machine where it has none.
+
+    Raises
+    ------
+    UsageError
+        When the output is the input.
+    """
+    given, output = request.path, request.output
+    if output is not None and given != STANDARD and Path(output).resolve() == Path(given).resolve():
+        raise UsageError(f"--output: {output} is the file that is read; name another one")
+    cluster = engines.connect_cluster(engine, spark_batch.PACKAGES)
+    if cluster is None:
+        with one_thread():
+            return [predict_file(request, predictor, engine.room)]
+    task = ExecutorTask(release, words, request.n_reasons)
+    return predict_on_cluster(request, predictor, task, cluster, engine.room.spill)
 
 
 def predict_file(request: Request, predictor: Predictor, room: Room) -> PredictedFile:
@@ -90,8 +156,6 @@ def predict_on_cluster(
     MissingArtifactError, UsageError
         When a folder holds no CSV file, or no new folder is named to predict it into.
     """
-    from risk.prediction import spark_batch
-
     folder = Path(request.path) if Path(request.path).is_dir() else None
     if folder is not None and request.output is None:
         raise UsageError(f"{folder}: is a folder; name a new folder with --output")
@@ -117,6 +181,25 @@ def predict_on_cluster(
         PredictedFile(checked.name, one.n_rows, one.n_leaving, one.rejected)
         for checked, one in zip(checked_files, done, strict=True)
     ]
+
+
+def predict_folder(
+    folder: Path, predictor: Predictor, separator: str | None, limits: Limits
+) -> dict[str, Any]:
+    """Predict every good row of the files of a folder, labelled or not, on this machine.
+
+    Returns
+    -------
+    facts : dict
+        `release`, `n` rows, `n_leaving` of them, and `values`: the class of each.
+    """
+    schema = predictor.schema
+    good, _ = validation.read_folder(folder, schema, separator, needed=schema.features, limits=limits)
+    values: list[int] = []
+    if good:
+        with one_thread():
+            values = [int(value) for value in predictor.model.predict(to_frame(good, schema))]
+    return {"release": predictor.release, "n": len(values), "n_leaving": sum(values), "values": values}
 
 
 # --- input and output of the command line --------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from risk import text
@@ -12,6 +13,25 @@ from risk.text import fit
 
 NAME_WIDTH, FIGURE = 26, 10
 FIRST_CLIENTS = 5
+
+
+@dataclass(frozen=True)
+class HistoryResult:
+    """The trends of the history, or how many rows of each table were exported."""
+
+    trends: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    since: str | None = None
+    waiting: int = 0
+    exported: Mapping[str, int] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        return dict(self.exported or self.trends)
+
+    def text(self) -> str:
+        if self.exported:
+            return "".join(f"{name}.csv  {count:,} rows\n" for name, count in self.exported.items())
+        late = f"{self.waiting:,} batches of records wait for the database\n" if self.waiting else ""
+        return render_text(self.trends, since=self.since) + late
 
 
 def render_text(history: Mapping[str, Any], *, since: str | None = None) -> str:

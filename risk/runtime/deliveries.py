@@ -16,6 +16,7 @@ from risk.history import outbox
 from risk.runtime.settings import Config, find_alerts
 
 if TYPE_CHECKING:
+    from risk.history.pending import KnownHistory
     from risk.monitoring.alarms import Alarm
     from risk.monitoring.alerts import AlertSettings, RunOutcome
 from risk import errors
@@ -85,6 +86,28 @@ def deliver(config: Config, name: str, read: Callable[[Any], Any] | None = None)
             "%s: %d batches refused by the database, set aside", config.outbox, done.n_refused
         )
     return done.answer
+
+
+def read_history(config: Config, name: str) -> tuple[int, KnownHistory]:
+    """Read the last real runs of ingestion and training, and the trends.
+
+    A database that does not answer leaves what was known last, with the records that wait for it.
+
+    Returns
+    -------
+    n_waiting : int
+        How many batches of records wait.
+    known : KnownHistory
+    """
+    from risk.history import pending
+
+    answered = deliver(config, name, lambda history: (history.latest_timings(), *history.trend_rows()))
+    waiting = list(filter(None, map(outbox.read, outbox.waiting(config.outbox))))
+    if answered is not None:
+        return len(waiting), pending.KnownHistory.from_database(*answered).add(pending.select_rows(waiting))
+    before = files.read_json_or_none(config.diagnostics) or {}
+    known = pending.KnownHistory.from_artifacts(before, files.read_json_or_none(config.trends))
+    return len(waiting), known.add(pending.select_rows(waiting, known.until))
 
 
 @contextmanager
