@@ -9,9 +9,9 @@ import pytest
 from api_kit import DIAGNOSTICS, free_port
 from makers import make_clients
 
-import apicalls
 import app
 from config import load_config
+from risk.reporting import api_answers
 
 
 @pytest.fixture
@@ -121,7 +121,7 @@ def test_a_person_can_read_it(deployed):
     deployed.put("testdata/u.csv", [[f"client {'x' * 300}\n{n}", "7", "red", ""] for n in range(3)])
     deployed.run("apicalls")
     text = returns(deployed)
-    assert max(map(len, text.splitlines())) <= apicalls.WIDTH
+    assert max(map(len, text.splitlines())) <= api_answers.WIDTH
     assert "\nstatus 200\n" in text
     assert "200 predictions: " in text and "… and 190 more" in text
     assert "client xxxxx" in text and "…" in text
