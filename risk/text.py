@@ -93,16 +93,6 @@ def escape_lines_for_terminal(text: str) -> str:
     return "\n".join(map(escape_for_terminal, text.split("\n")))
 
 
-_EXPONENT = re.compile(r"e(-?)\+?0*")
-
-
-def short(value: float | int | None) -> str:
-    """Shorten a number to what fits a column: 4 digits, 1.235e6 for what is large."""
-    if value is None:
-        return "-"
-    return f"{value:,}" if isinstance(value, int) else _EXPONENT.sub(r"e\1", f"{value:.4g}")
-
-
 def align(table: Sequence[Sequence[str]]) -> str:
     """Align a table: figures right, names left and cut to 24 letters, or to fewer that fit the line."""
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]

@@ -1,10 +1,9 @@
-"""The picture of the trends: data in, a figure of matplotlib out; nothing here reads or saves."""
+"""The picture of the trends: what `trend_scale` chooses in, a figure of matplotlib out."""
 
 from __future__ import annotations
 
 import datetime
 import functools
-import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -13,21 +12,23 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ft2font import FT2Font
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter
 from matplotlib.transforms import ScaledTranslation
+
+from risk.history.series import seconds
+from risk.reporting import formats, trend_scale
+from risk.reporting.trend_scale import DAY_S, EVENTS, MOST_DOTS, PANELS, Trace
 
 WIDTH_IN = 6.68  # the text of an A4 page with margins: printed at this size, a 7-point letter has 7 points
 SMALL, TINY = 7.5, 7.0
 MOST_LETTERS = 22
 BESIDE_PT = 2.8  # how far a mark stands off the panel, so that it covers no data
 TITLE_PT = 8  # how far the title stands off the panel, so that no mark covers it
-LEVELS = {"large: 0.25": (0.25, (0, (4, 2))), "moderate: 0.1": (0.1, (0, (1, 1.5)))}
+LEVEL_LINES = ((0, (4, 2)), (0, (1, 1.5)))
 # Where things stand, in inches: everything has its place, which is fast, and looks the same in each report.
 LEFT_IN, TITLE_IN, GAP_IN, LEGEND_IN, TIMES_IN = 0.66, 0.32, 0.1, 0.27, 0.5
 HANDLE_IN = 0.6  # of a legend: its line, and the room about it
-FEW_POINTS = 40
 PALE: dict[str, Any] = {"linewidth": 0.5, "alpha": 0.5}  # of many points, each
-DAY_S = 86_400
 GREY = "#666666"
 RED = "#B00000"
 # M. Okabe, K. Ito, "Color Universal Design" (2008): told apart by colour-blind readers; the yellow is
@@ -35,34 +36,20 @@ RED = "#B00000"
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (1, 1)))
-# panel: title, unit, height in inches
-PANELS = {
-    "clients": ("Clients at risk", "clients", 0.8),
-    "scores": ("Score of releases (test data) and of new rows", "F1, AUC", 1.9),
-    "rows": ("Rows in the table", "rows", 0.9),
-    "new_rows": ("New rows in a run", "rows", 0.9),
-    "missing": ("Missing cells", "percent", 1.15),
-    "durations": ("Duration", "seconds", 1.05),
-    "psi": ("Shift of columns since training", "PSI", 1.3),
-}
-NAMES = {
-    "clients/at_risk": "at risk",
-    "f1/release": "F1, release",
-    "auc/release": "AUC, release",
-    "f1/batch": "F1, new rows",
-    "auc/batch": "AUC, new rows",
-    "f1/estimate": "F1, estimated",
-    "auc/estimate": "AUC, estimated",
-    "rows/total": "unique rows",
-    "rows/new": "new rows",
-    "duration_s/ingestion": "ingestion",
-    "duration_s/training": "training",
+HEIGHTS_IN = {
+    "clients": 0.8,
+    "scores": 1.9,
+    "rows": 0.9,
+    "new_rows": 0.9,
+    "missing": 1.15,
+    "durations": 1.05,
+    "psi": 1.3,
 }
 # A score looks the same in each report, also when another one is missing.
 LOOKS = {"f1/release": 0, "auc/release": 1, "f1/batch": 2, "auc/batch": 3}
 LOOKS |= {"f1/estimate": 4, "auc/estimate": 5}
 LOOKS |= {"duration_s/ingestion": 0, "duration_s/training": 1}
-MARKS = {"deployed": ("^", "deployed"), "rollback": ("<", "rolled back"), "alarm": ("X", "drift alarm")}
+SHAPES = {"deployed": "^", "rollback": "<", "alarm": "X"}
 # From years to seconds: every label is understood without its neighbour.
 LABELS = ["%Y", "%b", "%b %d", "%H:%M", "%H:%M", "%H:%M:%S"]
 FIRST_LABELS = ["", "%Y", "%b %d", "%b %d", "%H:%M", "%H:%M"]
@@ -77,34 +64,45 @@ def draw_trends(trends: Mapping[str, Any]) -> Figure:
     trends : mapping
         As `trends.build` makes it. Panels without a point are left out; without any point a line says so.
     """
-    shown = [name for name in PANELS if _of_panel(trends, name)]
-    height_in = sum(PANELS[name][2] for name in shown or ["clients"]) + LEGEND_IN + TIMES_IN
+    traces = {name: _trace_panel(trends, name) for name in PANELS}
+    shown = [name for name, some in traces.items() if some]
+    height_in = sum(HEIGHTS_IN[name] for name in shown or ["clients"]) + LEGEND_IN + TIMES_IN
     figure = Figure(figsize=(WIDTH_IN, height_in))
     if not shown:
         figure.text(0.5, 0.5, "Nothing is recorded yet.", ha="center", fontsize=SMALL)
         return figure
-    labels = {name: _labels(_of_panel(trends, name)) for name in shown}
-    widest = max(_width_in(label) for names in labels.values() for label in [*names, *LEVELS])
-    left, width = LEFT_IN / WIDTH_IN, 1 - (LEFT_IN + HANDLE_IN + widest) / WIDTH_IN
+    labels = [label for name in shown for label in _list_labels(name, traces[name])]
+    left, width = LEFT_IN / WIDTH_IN, 1 - (LEFT_IN + HANDLE_IN + max(map(_width_in, labels))) / WIDTH_IN
     top_in = height_in - LEGEND_IN
+    times = _list_times(trends)
     first: Axes | None = None
     for name in shown:
-        panel_in = PANELS[name][2]
+        panel_in = HEIGHTS_IN[name]
         bottom, height = top_in - panel_in + GAP_IN, panel_in - TITLE_IN - GAP_IN
         place = (left, bottom / height_in, width, height / height_in)
         first = axes = figure.add_axes(place, sharex=first)
-        _draw_panel(axes, figure, name, trends, labels[name])
+        _draw_panel(axes, name, trends, traces[name], max(times))
         axes.yaxis.set_label_coords((0.17 - LEFT_IN) / (width * WIDTH_IN), 0.5)
         axes.tick_params(labelsize=TINY, labelbottom=name == shown[-1])
         top_in -= panel_in
     axes.xaxis.set_label_coords(0.5, -(TIMES_IN - 0.15) / height)
-    _set_times(axes, trends)
-    _add_mark_legend(figure, trends)
+    _set_times(axes, times)
+    _add_legend(figure, trends)
     return figure
 
 
-def _labels(series: Mapping[str, Any]) -> list[str]:
-    return [_label(NAMES.get(key, one["name"])) for key, one in series.items()]
+def _trace_panel(trends: Mapping[str, Any], panel: str) -> dict[str, Trace]:
+    return {key: trend_scale.make_trace(key, one) for key, one in _of_panel(trends, panel).items()}
+
+
+def _list_labels(panel: str, traces: Mapping[str, Trace]) -> list[str]:
+    return [*(_label(trace.name) for trace in traces.values()), *PANELS[panel].levels]
+
+
+def _list_times(trends: Mapping[str, Any]) -> list[float]:
+    """List the moments of which something is known."""
+    points = [seconds(p["at"]) for one in trends["series"].values() for p in one["points"]]
+    return points + [moment for kind in EVENTS for moment in trend_scale.list_events(trends, kind)]
 
 
 def _width_in(label: str) -> float:
@@ -119,149 +117,90 @@ def _of_panel(trends: Mapping[str, Any], panel: str) -> dict[str, Any]:
     return {key: one for key, one in trends["series"].items() if one["panel"] == panel and one["points"]}
 
 
-@functools.lru_cache(maxsize=65_536)
-def _moment(at: str) -> float:
-    """Give the time in days, as matplotlib counts it."""
-    return float(dates.date2num(datetime.datetime.fromisoformat(at)))  # type: ignore[no-untyped-call]
-
-
 def _draw_panel(
-    axes: Axes, figure: Figure, panel: str, trends: Mapping[str, Any], labels: Sequence[str]
+    axes: Axes, panel: str, trends: Mapping[str, Any], traces: Mapping[str, Trace], until: float
 ) -> None:
+    for number, (key, trace) in enumerate(traces.items()):
+        _draw_trace(axes, trace, LOOKS.get(key, number), until)
+    for (label, level), line in zip(PANELS[panel].levels.items(), LEVEL_LINES, strict=False):
+        axes.axhline(level, color=GREY, linewidth=0.8, linestyle=line, label=label)
     series = _of_panel(trends, panel)
-    title, unit, _ = PANELS[panel]
-    last = _span(trends)[1]
-    for number, (key, one) in enumerate(series.items()):
-        look, until = LOOKS.get(key, number), last if key.endswith("/release") else None
-        _draw_series(axes, one, labels[number], look, until)
-    _limit(axes, panel, [point for one in series.values() for point in one["points"]])
-    _draw_marks(axes, figure, trends["marks"])
-    axes.set_ylabel(unit, fontsize=SMALL)
-    whole = title + _thinned(series, trends["others"].get(panel, 0))
-    axes.set_title(whole, fontsize=SMALL, loc="left", pad=TITLE_PT, y=1.0)
+    scale = trend_scale.make_scale(panel, [point for one in series.values() for point in one["points"]])
+    axes.set_ylim(scale.low, scale.high)
+    axes.yaxis.set_major_locator(FixedLocator(scale.ticks))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: formats.format_tick(value)))
+    for kind in EVENTS:
+        _draw_events(axes, kind, trend_scale.list_events(trends, kind))
+    axes.set_ylabel(PANELS[panel].unit, fontsize=SMALL)
+    title = PANELS[panel].title + _describe_omitted(series, trends["others"].get(panel, 0))
+    axes.set_title(title, fontsize=SMALL, loc="left", pad=TITLE_PT, y=1.0)
     axes.grid(axis="y", color="#DDDDDD", linewidth=0.5)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(fontsize=TINY, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, handlelength=2.6)
 
 
-def _draw_series(axes: Axes, one: Mapping[str, Any], label: str, number: int, until: float | None) -> None:
-    """Draw one series: a line, with dots while they can be told apart, else its middle; and its band.
-
-    `until` is given for what holds until the next point, and until then after the last.
-    """
-    points = one["points"]
-    times, values = [_moment(p["at"]) for p in points], [p["value"] for p in points]
-    few = len(points) <= FEW_POINTS
+def _draw_trace(axes: Axes, trace: Trace, number: int, until: float) -> None:
+    """Draw one series; a step is drawn `until` the last moment that is known."""
+    times, values = _columns(trace.line)
     look: dict[str, Any] = {"linestyle": LINES[number % len(LINES)], "linewidth": 1.1}
     look["color"] = colour = COLOURS[number % len(COLOURS)]
-    if until is not None:
-        axes.plot([times[-1], until], [values[-1]] * 2, **look)
-    elif not few:
-        axes.plot(times, values, color=colour, **PALE)
-        values = smooth(values)
+    if trace.is_step:
+        axes.plot([times[-1], until / DAY_S], [values[-1]] * 2, **look)
+    elif trace.line != trace.points:
+        axes.plot(*_columns(trace.points), color=colour, **PALE)
     axes.plot(
         times,
         values,
         **look,
-        label=label,
-        marker=MARKERS[number % len(MARKERS)] if few else None,
+        label=_label(trace.name),
+        marker=MARKERS[number % len(MARKERS)] if trace.has_dots else None,
         markersize=3.5,
-        drawstyle="default" if until is None else "steps-post",
+        drawstyle="steps-post" if trace.is_step else "default",
         clip_on=False,  # a dot on the axis is a whole dot
     )
-    banded = [p for p in points if "low" in p and "high" in p]
-    if not banded:
+    if not trace.intervals:
         return
-    times = [_moment(p["at"]) for p in banded]
-    low, high = [p["low"] for p in banded], [p["high"] for p in banded]
-    if few:
+    times, low, high = _columns(trace.intervals)
+    if trace.has_dots:
         axes.vlines(times, low, high, color=colour, linewidth=0.8, alpha=0.7)
     else:
         axes.fill_between(times, low, high, color=colour, alpha=0.18, linewidth=0)
 
 
-def smooth(values: Sequence[float]) -> list[float]:
-    """Give the running mean over a tenth of a series; at its ends over less.
-
-    Parameters
-    ----------
-    values : sequence of float
-        In order of time, none missing.
-
-    Returns
-    -------
-    smoothed : list of float
-        As many; the first and the last are as they were.
-    """
-    reach = len(values) // 20
-    reaches = [min(reach, i, len(values) - 1 - i) for i in range(len(values))]
-    return [statistics.fmean(values[i - r : i + r + 1]) for i, r in enumerate(reaches)]
+def _columns(points: Sequence[tuple[float, ...]]) -> list[list[float]]:
+    """Turn points into the columns that matplotlib takes; it counts time in days."""
+    times, *others = map(list, zip(*points, strict=True))
+    return [[time / DAY_S for time in times], *others]
 
 
-def _limit(axes: Axes, panel: str, points: Sequence[Mapping[str, Any]]) -> None:
-    """Choose the range of values: whole where it begins at 0, close where the scores are."""
-    counts = panel.endswith("rows") or panel == "clients"
-    axes.yaxis.set_major_locator(MaxNLocator(4, integer=counts))
-    if panel == "scores":
-        low = min(min(p["value"], p.get("low", 1.0)) for p in points)
-        high = max(max(p["value"], p.get("high", 0.0)) for p in points)
-        room = max(0.08 * (high - low), 0.02)
-        axes.set_ylim(max(0.0, low - room), min(1.0, high + room) + 0.005)
-        return
-    top = max(p["value"] for p in points)
-    if panel == "psi":
-        for label, (level, line) in LEVELS.items():
-            axes.axhline(level, color=GREY, linewidth=0.8, linestyle=line, label=label)
-            top = max(top, level * 1.2)
-    if counts:
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _count(value)))
-    axes.set_ylim(0, top * 1.12 if top > 0 else 1)
-
-
-def _count(value: float) -> str:
-    for size, letter in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
-        if abs(value) >= size:
-            unit = 1e3 if letter == "k" else size
-            return f"{value / unit:g}{letter}"
-    return f"{value:,.0f}" if value == int(value) else f"{value:g}"
-
-
-def _draw_marks(axes: Axes, figure: Figure, marks: Sequence[Mapping[str, Any]]) -> None:
+def _draw_events(axes: Axes, kind: str, moments: Sequence[float]) -> None:
     """Mark deployments and rollbacks below, alarms above: by place and shape, not by colour alone."""
+    if not moments:
+        return
+    times = [moment / DAY_S for moment in moments]
+    alarm, few = kind == "alarm", len(times) <= MOST_DOTS
+    colour = RED if alarm else "black"
     across = axes.get_xaxis_transform()
-    for kind, (shape, _) in MARKS.items():
-        times = [_moment(mark["at"]) for mark in marks if mark["kind"] == kind]
-        if not times:
-            continue
-        alarm = kind == "alarm"
-        colour = RED if alarm else "black"
-        offset = ScaledTranslation(0, (BESIDE_PT if alarm else -BESIDE_PT) / 72, figure.dpi_scale_trans)
-        if len(times) <= FEW_POINTS:
-            style = (0, (2, 2)) if alarm else "-"
-            axes.vlines(
-                times,
-                0,
-                1,
-                transform=across,
-                color=colour,
-                linewidth=0.5,
-                linestyle=style,
-                alpha=0.45,
-                zorder=0.5,
-            )
-        axes.plot(
-            times,
-            [float(alarm)] * len(times),
-            linestyle="none",
-            marker=shape,
-            markersize=4.5 if len(times) <= FEW_POINTS else 3,
-            color=colour,
-            markerfacecolor="white" if alarm else colour,
-            transform=across + offset,
-            clip_on=False,
-            zorder=3,
-        )
+    beside = (BESIDE_PT if alarm else -BESIDE_PT) / 72
+    if few:
+        dashes = (0, (2, 2)) if alarm else "-"
+        look: dict[str, Any] = {"linewidth": 0.5, "linestyle": dashes, "alpha": 0.45, "zorder": 0.5}
+        axes.vlines(times, 0, 1, transform=across, color=colour, **look)
+    axes.plot(
+        times,
+        [float(alarm)] * len(times),
+        **_marker(kind, 4.5 if few else 3),
+        transform=across + ScaledTranslation(0, beside, axes.figure.dpi_scale_trans),
+        clip_on=False,
+        zorder=3,
+    )
+
+
+def _marker(kind: str, size: float) -> dict[str, Any]:
+    colour, face = (RED, "white") if kind == "alarm" else ("black", "black")
+    look = {"linestyle": "none", "marker": SHAPES[kind], "markersize": size}
+    return {**look, "color": colour, "markerfacecolor": face}
 
 
 def _label(name: str) -> str:
@@ -269,8 +208,7 @@ def _label(name: str) -> str:
     known = _glyphs()
     signs = (sign if ord(sign) in known and sign.isprintable() else ascii(sign)[1:-1] for sign in name)
     printable = "".join(signs)
-    cut = printable if len(printable) <= MOST_LETTERS else printable[: MOST_LETTERS - 1] + "…"
-    plain = cut.replace("$", r"\$")
+    plain = formats.shorten(printable, MOST_LETTERS).replace("$", r"\$")
     return f" {plain}" if plain.startswith("_") else plain  # a legend leaves out names with _ in front
 
 
@@ -285,8 +223,8 @@ def _font() -> FT2Font:
     return font_manager.get_font(font_manager.findfont("DejaVu Sans"))
 
 
-def _thinned(series: Mapping[str, Any], others: int) -> str:
-    """Say what is not drawn."""
+def _describe_omitted(series: Mapping[str, Any], others: int) -> str:
+    """Describe what is not drawn."""
     parts = []
     most = max(series.values(), key=lambda one: one["n"] - len(one["points"]))
     if most["n"] > len(most["points"]):
@@ -296,18 +234,8 @@ def _thinned(series: Mapping[str, Any], others: int) -> str:
     return f" ({'; '.join(parts)})" if parts else ""
 
 
-def _span(trends: Mapping[str, Any]) -> tuple[float, float]:
-    """Give the first and the last moment of which something is known."""
-    moments = [_moment(p["at"]) for one in trends["series"].values() for p in one["points"]]
-    moments += [_moment(mark["at"]) for mark in trends["marks"]]
-    return min(moments), max(moments)
-
-
-def _set_times(axes: Axes, trends: Mapping[str, Any]) -> None:
-    """Fit the time axis; a single moment stands in the middle of its day."""
-    first, last = _span(trends)
-    room = max((last - first) * 0.03, 30 / DAY_S) if first < last else 0.5
-    axes.set_xlim(first - room, last + room)
+def _set_times(axes: Axes, times: Sequence[float]) -> None:
+    axes.set_xlim(*(moment / DAY_S for moment in trend_scale.add_margin(times)))
     # Not the time zone of a matplotlibrc: matplotlib's styles leave that one as it is.
     make: Callable[..., Any] = dates.AutoDateLocator
     locator = make(tz=datetime.UTC, minticks=3, maxticks=7)  # with 6, some spans make it warn
@@ -319,26 +247,13 @@ def _set_times(axes: Axes, trends: Mapping[str, Any]) -> None:
     axes.set_xlabel("time, UTC", fontsize=SMALL)
 
 
-def _add_mark_legend(figure: Figure, trends: Mapping[str, Any]) -> None:
-    """Say above all panels what marks and lines mean."""
+def _add_legend(figure: Figure, trends: Mapping[str, Any]) -> None:
+    """Describe above all panels what marks and lines mean."""
     kinds = {mark["kind"] for mark in trends["marks"]}
     make: Callable[..., Line2D] = Line2D
-    handles = [
-        make(
-            [],
-            [],
-            linestyle="none",
-            marker=shape,
-            markersize=4.5,
-            label=word,
-            color=RED if kind == "alarm" else "black",
-            markerfacecolor="white" if kind == "alarm" else "black",
-        )
-        for kind, (shape, word) in MARKS.items()
-        if kind in kinds
-    ]
+    handles = [make([], [], label=word, **_marker(k, 4.5)) for k, word in EVENTS.items() if k in kinds]
     changing = (one for key, one in trends["series"].items() if not key.endswith("/release"))
-    if any(len(one["points"]) > FEW_POINTS for one in changing):
+    if any(len(one["points"]) > MOST_DOTS for one in changing):
         handles += [make([], [], color=GREY, label="each point", **PALE)]
         handles += [make([], [], color=GREY, label="running mean", linewidth=1.1)]
     if handles:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from risk.reporting import client_rows, details, model_card, summary, tables
+from risk.reporting import details, model_card, summary, tables
 
 if TYPE_CHECKING:
     from risk.data.ledger import FileEntry
@@ -40,7 +40,7 @@ def make_report(
         "date": date,
         "release": {"id": release.id, "estimator": card["estimator"], "deployed_by": manifest["deployed_by"]},
         "summary": summary.make_summary(listed, metrics, card, verdict, release.id, manifest.get("why", {})),
-        "clients": client_rows.describe_clients(listed),
+        "clients": tables.describe_clients(listed),
         "subtitle": _describe_release(release.id, date, card, manifest),
         **_make_appendix(release.id, files, diagnostics, verdict, metrics, card),
         "verdict_said": [

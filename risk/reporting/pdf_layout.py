@@ -25,7 +25,7 @@ from risk.reporting.small_charts import SmallChart
 
 FONT, BOLD = "DejaVuSans", "DejaVuSans-Bold"
 INK, MUTED, LINE, SHADE, ALARM = "#1a202c", "#4a5568", "#cbd5e0", "#f7fafc", "#9b2c2c"
-ACCENT = "#0b5cad"
+ACCENT, PALE = "#0b5cad", "#91b7da"
 MARGIN = 18 * mm
 PADDING = 6  # of a frame of platypus, in points, on each side
 WIDTH = A4[0] - 2 * (MARGIN + PADDING)
@@ -33,6 +33,7 @@ HEAD_OF_TABLE = 40 * mm  # heading, note, header and the first rows; less room b
 LONGEST, LONGEST_SENTENCE = 300, 2_000
 CELL, CELL_LEADING, CELL_PADDING = 8.0, 9.4, 3
 LOOKS = {"line": ACCENT, "dot": ACCENT, "grid": LINE, "mark": MUTED, "label": MUTED, "strong": INK}
+LOOKS |= {"pale": PALE}
 
 
 def register_fonts() -> None:

@@ -1,26 +1,27 @@
 """Small charts: data in, shapes out; drawn as SVG here and on paper by `pdf_layout`.
 
-One geometry for paper and screen. Shapes carry a look (`line`, `dot`, `grid`, `mark`, `label`), never a
-colour: the page gives each its colour, by day and by night.
+One geometry for paper and screen, on the scale of `trend_scale`. Shapes carry a look (`line`, `dot`, `grid`,
+`mark`, `pale`, `label`), never a colour: the page gives each its colour, by day and by night.
 """
 
 from __future__ import annotations
 
-import datetime
 import math
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from typing import Any, Literal
 
+from risk.reporting import formats, trend_scale
+from risk.reporting.trend_scale import Trace
+
 WIDTH, HEIGHT = 480.0, 150.0
 SQUARE = 240.0
 LEFT, RIGHT, TOP, BOTTOM = 44.0, 40.0, 12.0, 22.0
 LETTER = 10.0
-MOST_DOTS = 40
+LABEL_DIGITS = 3
 SMALLEST_DOT, LARGEST_DOT = 2.0, 5.0
-Look = Literal["line", "dot", "grid", "mark", "label", "strong"]
+Look = Literal["line", "dot", "grid", "mark", "pale", "label", "strong"]
 Anchor = Literal["start", "middle", "end"]
 Point = tuple[float, float]
 
@@ -82,39 +83,73 @@ class _Plot:
 
 
 def draw_trend(trends: Mapping[str, Any], key: str, name: str) -> SmallChart | None:
-    """Draw one series of trends.json over time, from 0 up, with the moments a new model came.
+    """Draw one series of trends.json over time, with the moments a new model came.
 
     Parameters
     ----------
     key, name : str
         Which series, and what it is called; None when nothing is recorded of it yet.
     """
-    points = trends["series"].get(key, {}).get("points", ())
+    series = trends["series"].get(key, {})
+    points = series.get("points", ())
     if not points:
         return None
-    times, values = [_seconds(point["at"]) for point in points], [float(point["value"]) for point in points]
-    first, last = min(times), max(times)
-    span = (first, last) if first < last else (first - 1, last + 1)
-    top = round_up(max(values))
-    plot = _Plot(WIDTH, HEIGHT, span, (0.0, top))
-    marks = [_seconds(mark["at"]) for mark in trends["marks"] if mark["kind"] == "deployed"]
+    trace, panel = trend_scale.make_trace(key, series), series.get("panel", "")
+    scale = trend_scale.make_scale(panel, points)
+    plot = _Plot(WIDTH, HEIGHT, trend_scale.add_margin([x for x, _ in trace.points]), (scale.low, scale.high))
     shapes: list[Line | Dot | Text] = [
-        *_grid(plot, (0.0, top / 2, top), format_value),
-        *(Line([plot.at(x, 0), plot.at(x, top)], "mark") for x in marks if first < x <= last),
+        *_grid(plot, scale.ticks, formats.format_tick),
+        *_draw_levels(plot, panel),
+        *_draw_releases(plot, trends, trace),
+        *_draw_trace(plot, trace),
     ]
-    placed = [plot.at(x, y) for x, y in zip(times, values, strict=True)]
-    shapes += [Line(placed, "line")] if len(placed) > 1 else []
-    shapes += [Dot(at, 2.5) for at in (placed if len(placed) <= MOST_DOTS else placed[-1:])]
-    x, y = placed[-1]
-    shapes.append(Text((x + 6, y + LETTER / 3), format_value(values[-1]), look="strong"))
     days = [point["at"][:10] for point in (points[0], points[-1])]
+    (first, _), (last, y) = (plot.at(*point) for point in (trace.points[0], trace.points[-1]))
     if days[0] != days[1]:
-        shapes.append(Text((plot.at(span[0], 0)[0], HEIGHT - 6), days[0]))
-    shapes.append(Text((x, HEIGHT - 6), days[1], "end" if len(placed) > 1 else "middle"))
-    ends = [
-        f"{format_value(value)} on {day}" for value, day in zip((values[0], values[-1]), days, strict=True)
+        shapes.append(Text((first, HEIGHT - 6), days[0]))
+    shapes.append(Text((last, HEIGHT - 6), days[1], "end" if len(points) > 1 else "middle"))
+    ends = [formats.format_figure(points[n]["value"], LABEL_DIGITS) for n in (0, -1)]
+    shapes.append(Text((last + 6, y + LETTER / 3), ends[-1], look="strong"))
+    described = [f"{value} on {day}" for value, day in zip(ends, days, strict=True)]
+    return SmallChart(WIDTH, HEIGHT, f"{name}: {', '.join(described[: len(points)])}", shapes)
+
+
+def _draw_levels(plot: _Plot, panel: str) -> list[Line | Dot | Text]:
+    shapes: list[Line | Dot | Text] = []
+    levels = trend_scale.PANELS[panel].levels if panel in trend_scale.PANELS else {}
+    for label, level in levels.items():
+        start, end = plot.at(plot.x[0], level), plot.at(plot.x[1], level)
+        shapes += [Line([start, end], "mark"), Text((end[0], end[1] - 2), label, "end")]
+    return shapes
+
+
+def _draw_releases(plot: _Plot, trends: Mapping[str, Any], trace: Trace) -> list[Line]:
+    """Draw a line at each deployment that may have changed the series."""
+    first, last = trace.points[0][0], trace.points[-1][0]
+    moments = [x for x in trend_scale.list_events(trends, "deployed") if first < x <= last]
+    shown = moments if len(moments) <= trend_scale.MOST_DOTS else ()
+    return [Line([plot.at(x, plot.y[0]), plot.at(x, plot.y[1])], "mark") for x in shown]
+
+
+def _draw_trace(plot: _Plot, trace: Trace) -> list[Line | Dot | Text]:
+    """Draw the line with its dots, and pale what is about it: intervals, or the points of a running mean."""
+    shapes: list[Line | Dot | Text] = []
+    if trace.has_dots:
+        shapes += [Line([plot.at(x, low), plot.at(x, high)], "pale") for x, low, high in trace.intervals]
+    elif trace.intervals:
+        for end in (1, 2):
+            shapes.append(Line([plot.at(one[0], one[end]) for one in trace.intervals], "pale"))
+    if trace.line != trace.points:
+        shapes.append(Line([plot.at(*point) for point in trace.points], "pale"))
+    corners = [
+        (x, y)
+        for before, (x, value) in zip(trace.line, trace.line[1:], strict=False)
+        for y in ((before[1], value) if trace.is_step else (value,))
     ]
-    return SmallChart(WIDTH, HEIGHT, f"{name}: {', '.join(ends[: len(points)])}", shapes)
+    if corners:
+        shapes.append(Line([plot.at(*point) for point in (trace.line[0], *corners)], "line"))
+    dots = trace.points if trace.has_dots else trace.points[-1:]
+    return [*shapes, *(Dot(plot.at(*point), 2.5) for point in dots)]
 
 
 def draw_reliability(curve: Sequence[Mapping[str, float]]) -> SmallChart | None:
@@ -144,24 +179,6 @@ def _grid(plot: _Plot, levels: Sequence[float], how: Callable[[float], str]) -> 
         start, end = plot.at(plot.x[0], level), plot.at(plot.x[1], level)
         shapes += [Line([start, end], "grid"), Text((start[0] - 5, start[1] + 3), how(level), "end")]
     return shapes
-
-
-def format_value(value: float) -> str:
-    """Write a value: whole ones whole, others with three digits that matter."""
-    return f"{value:,.0f}" if value == round(value) or abs(value) >= 1000 else f"{value:.3g}"
-
-
-def round_up(value: float) -> float:
-    """Give the next larger round number whose half is round, too."""
-    if value < sys.float_info.min:
-        return 1.0
-    unit = 10.0 ** math.floor(math.log10(value))
-    return next(step * unit for step in (1.0, 2.0, 4.0, 6.0, 8.0, 10.0) if step * unit >= value)
-
-
-def _seconds(at: str) -> float:
-    moment = datetime.datetime.fromisoformat(at)
-    return (moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)).timestamp()
 
 
 # --- SVG ---------------------------------------------------------------------------------------------------

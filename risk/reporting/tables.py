@@ -1,4 +1,4 @@
-"""Tables of the report: facts in, rows of texts out.
+"""Tables of the report, and the lines of the list of clients: facts in, rows of texts out.
 
 A table is a title, a note (`said`), a header, rows and relative widths; a negative width marks a column of
 figures.
@@ -10,11 +10,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from risk.data.ledger import FileEntry
+from risk.data.schema import ROW
 from risk.history import trends
-from risk.reporting.formats import format_change, format_figure
+from risk.reporting.formats import format_change, format_figure, format_percent, format_rank_change
 
 MOST_FILES, MOST_COLUMNS = 500, 40
 LEAST_P = 0.001
+NAMELESS = "without a name"
 
 Facts = Mapping[str, Any]
 
@@ -22,6 +24,51 @@ Facts = Mapping[str, Any]
 def make_table(title: str, note: str, header: Any = (), rows: Any = (), widths: Any = ()) -> dict[str, Any]:
     """Make one table of the report."""
     return {"title": title, "said": note, "header": list(header), "rows": list(rows), "widths": list(widths)}
+
+
+# --- clients -----------------------------------------------------------------------------------------------
+
+
+def describe_clients(listed: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Describe the top of the list: how much of it this is, and its lines.
+
+    Parameters
+    ----------
+    listed : mapping or None
+        As `atrisk.write_list` gives it; None when there is no list yet.
+    """
+    if listed is None:
+        return {"said": "There is no list yet; run diagnostics.py.", "has_loss": False, "lines": []}
+    lines = [describe_client(line) for line in listed["clients"]]
+    by = "by expected loss" if listed["value_column"] else "by risk"
+    note = (
+        f"The first {len(lines):,} of {listed['n_clients']:,} clients, {by}; atrisk.csv holds all of them. "
+        "Reasons are what raises a client's risk most, compared with typical values."
+    )
+    return {"said": note, "has_loss": listed["value_column"] is not None, "lines": lines}
+
+
+def describe_client(line: Mapping[str, Any]) -> dict[str, Any]:
+    """Describe one line of the list; reasons are texts, or objects with one."""
+    low, high = line["probability_low"], line["probability_high"]
+    loss = line["expected_loss"]
+    return {
+        "rank": f"{line['rank']:,}",
+        "name": name_client(line["id"]),
+        "probability": format_percent(line["probability"]),
+        "band": "" if low is None else f"{format_percent(low, '')} to {format_percent(high)}",
+        "risk": line["risk"],
+        "loss": "" if loss is None else f"{loss:,.0f}",
+        "change": format_rank_change(line["rank_change"]),
+        "reasons": [one if isinstance(one, str) else one["text"] for one in line["reasons"]],
+    }
+
+
+def name_client(ids: Mapping[str, str | None]) -> str:
+    """Name a client by its ids; without any by its row."""
+    if list(ids) == [ROW]:
+        return f"row {ids[ROW]}"
+    return " · ".join(filter(None, ids.values())) or NAMELESS
 
 
 # --- the model and the drift check -------------------------------------------------------------------------

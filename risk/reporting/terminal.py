@@ -9,9 +9,10 @@ from typing import Any
 
 from risk import text
 from risk.history import trends
+from risk.reporting.formats import CELL_LETTERS, format_cell
 from risk.text import fit
 
-NAME_WIDTH, FIGURE = 26, 10
+NAME_WIDTH = 26
 FIRST_CLIENTS = 5
 
 
@@ -41,10 +42,12 @@ def render_text(history: Mapping[str, Any], *, since: str | None = None) -> str:
     lines = [f"{'trend':{NAME_WIDTH}} {'n':>7}  {'first':>10} {'previous':>10} {'last':>10} {'vs first':>10}"]
     for key, one in trends.latest(history).items():
         values = [point["value"] for point in history["series"][key]["points"]]
-        previous = _short(values[-2]) if len(values) > 1 else "-"
-        change = "-" if one["change_first"] is None else _short(one["change_first"], signed=True)
-        figures = (_short(values[0]), previous, _short(one["last"]), change)
-        lines.append(f"{fit(key, NAME_WIDTH)} {one['n']:>7,}  {' '.join(f'{f:>{FIGURE}}' for f in figures)}")
+        previous = format_cell(values[-2]) if len(values) > 1 else "-"
+        change = "-" if one["change_first"] is None else format_cell(one["change_first"], signed=True)
+        figures = (format_cell(values[0]), previous, format_cell(one["last"]), change)
+        lines.append(
+            f"{fit(key, NAME_WIDTH)} {one['n']:>7,}  {' '.join(f'{f:>{CELL_LETTERS}}' for f in figures)}"
+        )
     for panel, count in history["others"].items():
         if count:
             lines.append(f"and {count:,} more columns of {panel!r}, which changed less")
@@ -65,14 +68,6 @@ def _describe_events(history: Mapping[str, Any]) -> list[str]:
             events.append((point["at"], f"F1 {point['value']:.3f}{band} of {word}"))
     lines = (f"{at[:19].replace('T', ' ')}  {event}" for at, event in sorted(events))
     return [fit(line, text.WIDTH).rstrip() for line in lines]
-
-
-def _short(value: float, *, signed: bool = False) -> str:
-    sign = "+" if signed else ""
-    if isinstance(value, int) and abs(value) < 10_000_000:
-        return f"{value:{sign},}"
-    text = f"{value:{sign}.4g}"
-    return text if len(text) <= FIGURE else f"{value:{sign}.3g}"
 
 
 # --- diagnostics -------------------------------------------------------------------------------------------
@@ -97,7 +92,7 @@ def render_diagnostics(facts: Mapping[str, Any]) -> str:
 
 def _list_statistics(statistics: Mapping[str, Any]) -> list[tuple[str, ...]]:
     header = ("column", "n", "mean", "median", "mode", "std", "min", "max")
-    rows = [(name, *(text.short(one[key]) for key in header[1:])) for name, one in statistics.items()]
+    rows = [(name, *(format_cell(one[key]) for key in header[1:])) for name, one in statistics.items()]
     return [header, *rows]
 
 

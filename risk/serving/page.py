@@ -16,7 +16,7 @@ from risk.errors import ArtifactError
 from risk.model import registry
 from risk.prediction import client_list_reader
 from risk.prediction.client_list_reader import ClientListCache
-from risk.reporting import client_rows, html, tables
+from risk.reporting import html, tables
 from risk.serving.prometheus import Gauge
 
 PAGE_LINES = 25
@@ -120,7 +120,7 @@ def describe_list(listed: Mapping[str, Any] | str, view: View) -> dict[str, Any]
     if isinstance(listed, str):
         return {"list_problem": listed}
     n_found, first = listed["n_found"], listed["offset"]
-    lines = [client_rows.describe_line(line) for line in listed["clients"]]
+    lines = [tables.describe_client(line) for line in listed["clients"]]
     last = first + len(lines)
     return {
         "list_problem": None,

@@ -7,7 +7,7 @@ import re
 import pytest
 from report_kit import LISTED, REASONS, make_line, make_reported
 
-from risk.reporting import client_rows, summary
+from risk.reporting import summary, tables
 from risk.reporting.html import CSS, MOST_BYTES, render_report
 
 FETCHING = ("src", "href", "data", "action", "poster", "srcset", "xlink:href", "formaction")
@@ -25,7 +25,7 @@ def with_clients(report, *lines, **changes):
         "headline": summary.describe_headline(listed),
         "figures": summary.make_figures(listed),
     }
-    return report | {"summary": told, "clients": client_rows.describe_clients(listed)}
+    return report | {"summary": told, "clients": tables.describe_clients(listed)}
 
 
 class Reader(html.parser.HTMLParser):

@@ -20,6 +20,7 @@ from risk import text
 from risk.data.ledger import load_ready_ledger
 from risk.engines.statistics import DuckDBTable, compute_statistics
 from risk.history import delivery, migrations
+from risk.reporting.formats import format_cell
 
 ROWS = [
     ["a", "1", "red", "0"],
@@ -231,27 +232,11 @@ def test_large_figures_and_long_names_fit_80_columns_too():
     said = text.align(
         [
             ("column", *large),
-            ("a" * 40, *map(text.short, large.values())),
-            ("b", *(text.short(None) for _ in large)),
+            ("a" * 40, *map(format_cell, large.values())),
+            ("b", *(format_cell(None) for _ in large)),
         ]
     )
     assert max(map(len, said.splitlines())) <= 80 and "-1.235e6" in said and "…" in said
-
-
-@pytest.mark.parametrize(
-    ("value", "shown"),
-    [
-        (None, "-"),
-        (5_000_000, "5,000,000"),
-        (4.25, "4.25"),
-        (1e10, "1e10"),
-        (1.5e-7, "1.5e-7"),
-        (-2.5e100, "-2.5e100"),
-        (1234.0, "1234"),
-    ],
-)
-def test_a_number_is_shortened(value, shown):
-    assert text.short(value) == shown
 
 
 def test_percent_missing_is_remembered_once_for_each_state_of_the_table(old_world):

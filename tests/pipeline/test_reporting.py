@@ -18,7 +18,7 @@ from report_kit import LISTED, make_line, make_reported
 from reportlab.pdfbase import pdfmetrics
 
 import reporting
-from risk.reporting import client_rows, details, pdf, pdf_layout, tables
+from risk.reporting import details, pdf, pdf_layout, tables
 
 VERDICT = {"rule": "score", "drift": True, "reason": "r", "release": "x", "auc": 0.8, "leaver_share": 0.25}
 
@@ -361,7 +361,7 @@ def report_told(tmp_path_factory):
 
 
 def with_lines(told, *lines):
-    return told | {"clients": client_rows.describe_clients(LISTED | {"clients": list(lines)})}
+    return told | {"clients": tables.describe_clients(LISTED | {"clients": list(lines)})}
 
 
 def paper_of(told, folder):

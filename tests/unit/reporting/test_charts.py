@@ -254,15 +254,6 @@ def test_of_many_points_each_is_drawn_pale_and_their_mean_as_the_line():
     assert told[-2:] == ["each point", "running mean"]
 
 
-def test_the_mean_of_a_series_ends_where_the_series_ends_and_leaves_a_straight_line_as_it_is():
-    straight = [float(n) for n in range(200)]
-    assert charts.smooth(straight) == straight
-    values = [float(n * 7919 % 101) for n in range(200)]
-    smooth = charts.smooth(values)
-    assert (len(smooth), smooth[0], smooth[-1]) == (200, values[0], values[-1])
-    assert smooth[100] == sum(values[90:111]) / 21
-
-
 def test_the_score_of_a_release_is_drawn_until_the_next_and_of_the_last_until_now():
     rows = {
         "releases": [{"at": "2026-01-01T00:00:00Z", "action": "deployed", "release": "r", "score": 0.5}],

@@ -76,11 +76,6 @@ def test_every_dot_lies_on_the_chart(values):
         assert 0 <= dot.at[0] <= chart.width and 0 <= dot.at[1] <= chart.height
 
 
-@given(st.floats(min_value=1e-9, max_value=1e15))
-def test_a_round_top_is_not_below_and_not_far_above(value):
-    assert value <= small_charts.round_up(value) <= 2.001 * value
-
-
 def test_svg_is_small_has_a_name_and_runs_no_markup():
     svg = small_charts.render_svg(small_charts.draw_trend(trends(range(1, 20)), "k", '<script>"&'))
     assert "<script>" not in svg and "&lt;script&gt;" in svg

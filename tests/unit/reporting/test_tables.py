@@ -1,8 +1,8 @@
-"""A client at risk as a person reads it."""
+"""Tables of the report: a client at risk as a person reads it."""
 
 import pytest
 
-from risk.reporting import client_rows, formats
+from risk.reporting import formats, tables
 
 LINE = {
     "rank": 1200,
@@ -18,7 +18,7 @@ LINE = {
 
 
 def test_a_line_is_said_in_texts():
-    assert client_rows.describe_line(LINE) == {
+    assert tables.describe_client(LINE) == {
         "rank": "1,200",
         "name": "Łódź · 2",
         "probability": "97 %",
@@ -32,7 +32,7 @@ def test_a_line_is_said_in_texts():
 
 def test_what_is_not_known_is_left_out():
     unknown = {"probability_low": None, "probability_high": None, "expected_loss": None, "reasons": ["r"]}
-    told = client_rows.describe_line(LINE | unknown)
+    told = tables.describe_client(LINE | unknown)
     assert (told["band"], told["loss"], told["reasons"]) == ("", "", ["r"])
 
 
@@ -40,13 +40,13 @@ def test_what_is_not_known_is_left_out():
     ("ids", "name"),
     [
         ({"row": "12"}, "row 12"),
-        ({"corporation": None}, client_rows.NAMELESS),
+        ({"corporation": None}, tables.NAMELESS),
         ({"a": None, "b": "x"}, "x"),
     ],
     ids=["without ids", "nameless", "half a name"],
 )
 def test_a_client_without_a_name_is_still_told_apart(ids, name):
-    assert client_rows.name_client(ids) == name
+    assert tables.name_client(ids) == name
 
 
 @pytest.mark.parametrize(
@@ -68,10 +68,10 @@ def test_no_probability_is_certain(share, said):
 
 @pytest.mark.parametrize(("column", "order"), [(None, "by risk"), ("revenue", "by expected loss")], ids=str)
 def test_the_list_says_how_much_of_it_is_shown_and_in_which_order(column, order):
-    told = client_rows.describe_clients({"clients": [LINE], "n_clients": 9000, "value_column": column})
+    told = tables.describe_clients({"clients": [LINE], "n_clients": 9000, "value_column": column})
     assert f"first 1 of 9,000 clients, {order}" in told["said"]
     assert told["has_loss"] == (column is not None)
 
 
 def test_without_a_list_it_says_what_to_run():
-    assert "run diagnostics.py" in client_rows.describe_clients(None)["said"]
+    assert "run diagnostics.py" in tables.describe_clients(None)["said"]
