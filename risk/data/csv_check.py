@@ -20,9 +20,10 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from risk.data import inputs
+from risk.data.csv_spans import MANY_QUOTES, SpanCheck, open_reader
 from risk.limits import Limits
 
 SEPARATORS = (",", ";", "\t", "|")
@@ -140,11 +141,13 @@ def check_open(
     head, last, refusal, size = handle.read(limits.header_bytes), b"", None, 0
     chosen = _choose_header(head, wanted, separator, limits)
     over = _exceed_header(head, chosen[2], limits)
-    lines, data = _Lines(limits), head[:BLOCK]
-    rest = head[BLOCK:]
+    lines, data, rest = _Lines(limits), head[:BLOCK], head[BLOCK:]
+    separator, line, header = chosen
+    spans = SpanCheck(separator, len(header or ()), line)
     while data and not over:
         size += len(data)
         digest.update(data)
+        spans.update(data, lines.n_lf)
         lines.update(data)
         if refusal is None:
             refusal = _refuse_bytes(data, decoder, last)
@@ -153,17 +156,12 @@ def check_open(
         data, rest = (rest[:BLOCK], rest[BLOCK:]) if rest else (handle.read(BLOCK), b"")
     if over:
         return Checked(path, "", size, refusal=over, limits=limits)
-    if refusal is None and size:
-        try:
-            decoder.decode(b"", final=True)
-        except UnicodeDecodeError:
-            refusal = "ends in the middle of a UTF-8 character"
     sha = digest.hexdigest()
-    if refusal := refusal or _refuse_head(head, size):
+    if refusal := refusal or _refuse_end(decoder) or _refuse_head(head, size):
         return Checked(path, sha, size, refusal=refusal, limits=limits)
-    separator, line, header = chosen
-    odd = lines.odd or line != 1 or (lines.has_quote_by_tab and separator != "\t")
-    refusal, quoted = _refuse_header(header), lines.has_quote
+    spans.finish(lines.n_lf)
+    odd = lines.odd or line != 1 or (lines.has_quote_by_tab and separator != "\t") or spans.is_unsure
+    refusal, quoted = _refuse_header(header) or (None if lines.has_cr else spans.refusal), lines.has_quote
     return Checked(path, sha, size, header or (), separator, refusal, odd, limits=limits, quoted=quoted)
 
 
@@ -188,7 +186,7 @@ class _Lines:
 
     def __init__(self, limits: Limits) -> None:
         self._longest = limits.cell_length
-        self._n_lf = self._n_cr = 0
+        self.n_lf = self._n_cr = 0
         self.has_lf = self.has_crlf = self.has_cr = self.has_long = False
         self.has_quote = self.has_quote_by_space = self.has_quote_by_tab = False
         self._carry = self._last = b""
@@ -201,11 +199,11 @@ class _Lines:
 
     @property
     def n_lines(self) -> int:
-        return max(self._n_lf, self._n_cr)
+        return max(self.n_lf, self._n_cr)
 
     def update(self, data: bytes) -> None:
         """Take in the next bytes of the file."""
-        self._n_lf += data.count(b"\n")
+        self.n_lf += data.count(b"\n")
         self._measure(data)
         self._seek_quotes(self._last + data[:1])
         self._seek_quotes(data)
@@ -226,7 +224,10 @@ class _Lines:
         """Blanks round a quoted cell are read in one way here and in another there."""
         if b'"' in data:
             self.has_quote = True
-            self.has_quote_by_space |= _QUOTE_BY_SPACE.search(data) is not None
+            if data.count(b'"') * MANY_QUOTES < len(data):
+                self.has_quote_by_space |= _QUOTE_BY_SPACE.search(data) is not None
+            else:
+                self.has_quote_by_space |= b'" ' in data or b' "' in data
             if b"\t" in data:
                 self.has_quote_by_tab |= b'\t"' in data or b'"\t' in data
 
@@ -274,6 +275,14 @@ def _refuse_bytes(data: bytes, decoder: codecs.IncrementalDecoder, last: bytes) 
     return None
 
 
+def _refuse_end(decoder: codecs.IncrementalDecoder) -> str | None:
+    try:
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return "ends in the middle of a UTF-8 character"
+    return None
+
+
 def _refuse_head(head: bytes, size: int) -> str | None:
     text = head.removeprefix(codecs.BOM_UTF8).strip()
     if not text:
@@ -314,11 +323,6 @@ def _read_header(text: str, separator: str, limits: Limits) -> tuple[str, int, t
     except csv.Error:
         pass
     return separator, 0, None
-
-
-def open_reader(text: Iterable[str], separator: str) -> Any:
-    """Read CSV strictly; blanks before a quote are none of the cell, as those round any cell."""
-    return csv.reader(text, delimiter=separator, strict=True, skipinitialspace=True)
 
 
 def is_blank(cells: tuple[str, ...]) -> bool:

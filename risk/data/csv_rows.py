@@ -11,16 +11,15 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import IO, NamedTuple
 
-from risk.data import csv_check, inputs
+from risk.data import csv_check, csv_spans, inputs
 from risk.limits import Limits
 
-ROW_LIMIT = 16 * 1024 * 1024  # characters of one row, over however many lines: it is held in memory
+ROW_LIMIT = csv_spans.LONGEST  # characters of one row, over however many lines: it is held in memory
 
 
 NEVER_CLOSED = "is never closed"
-
-
 ENDLESS = "without an end"
+ENDS_A_FILE = (NEVER_CLOSED, ENDLESS, csv_spans.SWALLOWED)  # of what follows nothing can be known
 
 
 class Row(NamedTuple):
@@ -66,7 +65,7 @@ def read_plain(
 
 def _read_block(lines: list[str], header: tuple[str, ...], separator: str) -> list[list[str]] | None:
     try:
-        rows = list(csv_check.open_reader(lines, separator))
+        rows = list(csv_spans.open_reader(lines, separator))
         columns = [[cell.strip(csv_check.BLANKS) for cell in cells] for cells in zip(*rows, strict=True)]
     except (csv.Error, ValueError):
         return None
@@ -80,11 +79,12 @@ class _EndlessError(Exception):
 
 
 class _Bounded:
-    """The lines of a text, and how much of it the present row has taken."""
+    """The lines of a text, and those of them that the present row has taken."""
 
     def __init__(self, text: IO[str]) -> None:
         self._text = text
-        self.taken = 0
+        self._taken = 0
+        self.record: list[str] = []
 
     def __iter__(self) -> _Bounded:
         return self
@@ -93,19 +93,26 @@ class _Bounded:
         line = self._text.readline(ROW_LIMIT + 1)
         if not line:
             raise StopIteration
-        self.taken += len(line)
-        if self.taken > ROW_LIMIT:
+        self._taken += len(line)
+        if self._taken > ROW_LIMIT:
             raise _EndlessError
+        self.record.append(line)
         return line
+
+    def begin_row(self) -> None:
+        """Forget the lines of the last row."""
+        self._taken = 0
+        self.record.clear()
 
 
 def parse_rows(text: IO[str], header: tuple[str, ...], separator: str) -> Iterator[Row]:
     """Read rows from a text; the first record that is not blank is the header."""
     lines = _Bounded(text)
-    reader = csv_check.open_reader(lines, separator)
+    reader = csv_spans.open_reader(lines, separator)
     seen_header = False
     while True:
-        line, lines.taken = reader.line_num + 1, 0
+        line = reader.line_num + 1
+        lines.begin_row()
         try:
             cells = next(reader)
         except StopIteration:
@@ -114,16 +121,20 @@ def parse_rows(text: IO[str], header: tuple[str, ...], separator: str) -> Iterat
             yield Row(line, (), f"a row begun at line {line} is {ENDLESS} for {ROW_LIMIT:,} characters")
             return
         except csv.Error as error:
-            yield Row(line, (), _explain(str(error), line))
-            if "unexpected end" in str(error):
+            reason = _explain(str(error), line)
+            if not ends_a_file(reason):
+                reason = _explain_swallowed(lines, line, header, separator, broken=True) or reason
+            yield Row(line, (), reason)
+            if ends_a_file(reason):
                 return
             continue
         trimmed = tuple(cell.strip(csv_check.BLANKS) for cell in cells)
-        if csv_check.is_blank(trimmed):
+        if csv_check.is_blank(trimmed) or not seen_header:
+            seen_header |= not csv_check.is_blank(trimmed)
             continue
-        if not seen_header:
-            seen_header = True
-            continue
+        if len(lines.record) > 1 and (swallowed := _explain_swallowed(lines, line, header, separator)):
+            yield Row(line, (), swallowed)
+            return
         if not any(trimmed[len(header) :]):
             trimmed = trimmed[: len(header)]
         if not any(trimmed):
@@ -136,9 +147,15 @@ def parse_rows(text: IO[str], header: tuple[str, ...], separator: str) -> Iterat
             yield Row(line, trimmed)
 
 
+def _explain_swallowed(
+    lines: _Bounded, line: int, header: tuple[str, ...], separator: str, *, broken: bool = False
+) -> str | None:
+    return csv_spans.explain_swallowed(lines.record, line, separator, len(header), is_broken=broken)
+
+
 def ends_a_file(reason: str) -> bool:
     """Say whether the reason of a bad row means that nothing can be known of what follows."""
-    return NEVER_CLOSED in reason or ENDLESS in reason
+    return any(words in reason for words in ENDS_A_FILE)
 
 
 def _explain(message: str, line: int) -> str:

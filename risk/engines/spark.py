@@ -147,9 +147,8 @@ class SparkEngine(SqlEngine):
             self._show()
 
     def find_endless(self) -> dict[int, str]:
-        """Find the files with a quote that is never closed or a row without an end, with the reason."""
-        endless = (csv_rows.NEVER_CLOSED, csv_rows.ENDLESS)
-        like = " or ".join(f"problem like {literal(f'%{words}%')}" for words in endless)
+        """Find the files with a row behind which nothing can be known, with the reason."""
+        like = " or ".join(f"problem like {literal(f'%{words}%')}" for words in csv_rows.ENDS_A_FILE)
         return dict(self._query(f"select file_no, max(problem) from arrived where {like} group by file_no"))
 
     def reject(self, schema: Schema | None) -> dict[int, list[Rejection]]:

@@ -127,6 +127,40 @@ TABLE = {
     "a quote never closed": refused(
         text(THREE + '"c4,4,1\nc5,5,1\n'), "a quote opened near line 5 is never closed"
     ),
+    "a stray quote that another closes rows later": refused(
+        text(THREE + '"c4,4,1\nc5,5,1\nc6",6,0\nc7,7,1\n'), "a quote opened at line 5 closes at line 7"
+    ),
+    "a stray quote that another closes in the next line": refused(
+        text(THREE + 'c4,"4,1\nc5,5",1\n'), "a quote opened at line 5 closes at line 6"
+    ),
+    "a stray quote that a quoted cell ends": refused(
+        text(THREE + '"c4,4,1\nc5,5,1\n"c6",6,0\n'), "a quote opened at line 5 closes at line 7"
+    ),
+    "a stray quote behind a quote within a word": refused(
+        text(THREE + 'c"4,"4,1\nc5,5,1\nc6,6",0\n'), "a quote opened at line 5 closes at line 7"
+    ),
+    "a stray quote in the header": refused(
+        b'corporation,activity,"exited\nc1,1,0\nc2,2,1\nc3,3",0\n',
+        "a quote opened at line 1 closes at line 4",
+    ),
+    "stray quotes among quoted cells": refused(
+        b'corporation;activity;exited\r\n"c1";1;0\r\n"c2;2;1\r\nc3;3;0\r\nc4;4;1\r\nc5";5;0\r\n',
+        "a quote opened at line 3 closes at line 6",
+    ),
+    "stray quotes and lone carriage returns": refused(
+        text(THREE + '"c4,4,1\nc5,5,1\nc6",6,0\n').replace(b"\n", b"\r"),
+        "a quote opened at line 5 closes at line 7",
+    ),
+    "stray quotes behind a cell of several lines": refused(
+        text('"c\n1",1,0\n"c2,2,1\nc3,3,0\nc4",4,1\n'), "a quote opened at line 4 closes at line 6"
+    ),
+    "addresses of several lines": Case(
+        text('"Elm Street 1, rear\nFloor 2, door 3\nBerlin",1,0\n"Oak Lane\n2",2,1\n"a\n\nb, ""c""\n",3,0\n')
+    ),
+    "notes of several lines behind a row": Case(
+        b'exited,activity,corporation\n0,1,"first\nthen this, that, and more"\n1,2,"a\nb\nc"\n0,3,c3\n'
+    ),
+    "a quote within a word": Case(text('2" pipe,1,0\n5"pipe,2,1\nc3,3,0\n')),
     "text behind a closed quote": Case(
         text(THREE + '"c4" x,4,1\n'),
         rejected=(("5", "", "", "has a quote inside an unquoted or after a quoted cell"),),
