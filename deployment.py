@@ -55,7 +55,11 @@ def choose_rollback(names: list[str], current: str | None, wanted: str) -> str:
             return matches[0]
         known = ", ".join(map(registry.release_id, names)) or "none"
         raise UsageError(f"no single release {wanted!r}; there are: {known}")
-    earlier = [n for n in names if current is not None and registry.number(n) < registry.number(current)]
+    earlier = [
+        n
+        for n in names
+        if current is not None and registry.release_number(n) < registry.release_number(current)
+    ]
     if not earlier:
         raise UsageError("there is no earlier release to go back to; see deployment.py --list")
     return earlier[-1]
@@ -91,7 +95,7 @@ def run(
     rollback : str, optional
         Id of the release to go back to; empty for the one before.
     by, why : optional
-        Who deploys, and the facts behind it; noted in the manifest.
+        Who deploys, and the facts for it; noted in the manifest.
 
     Raises
     ------
@@ -104,7 +108,7 @@ def run(
     before = registry.current(folder)
     before_id = registry.release_id(before) if before else None
     if list:
-        lines = tuple(describe_line(folder, name) for name in registry.names(folder))
+        lines = tuple(describe_line(folder, name) for name in registry.list_names(folder))
         return DeploymentResult(before_id, False, lines)
     if rollback is not None:
         return roll_back(folder, key, before, rollback)
@@ -117,7 +121,7 @@ def run(
 
 def roll_back(folder: Path, key: str | None, before: str | None, wanted: str) -> DeploymentResult:
     """Go back to an earlier release: the one named, or the newest whole one before."""
-    whole = [name for name in registry.names(folder) if wanted or registry.is_whole(folder, name, key)]
+    whole = [name for name in registry.list_names(folder) if wanted or registry.is_intact(folder, name, key)]
     target = choose_rollback(whole, before, wanted)
     release = registry.read(folder, target, key)
     publishing.switch(folder, target)

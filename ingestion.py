@@ -149,7 +149,7 @@ def check_files(config: Config, folder: InputFolder, ledger: Ledger, before: Led
 
 
 def take_up(config: Config, ledger: Ledger, before: Ledger, batch: InputBatch, small_bytes: int) -> Ledger:
-    """Load the files of a batch and write what is new in them behind the table."""
+    """Load the files of a batch and write what is new in them at the end of the table."""
     schema = Schema.from_json(ledger.schema) if ledger.schema else None
     settings = config.engine_settings._replace(small_bytes=small_bytes)
     fresh = loading.load_fresh(settings, batch, schema, with_facts=ledger.length > 0)

@@ -200,7 +200,7 @@ def run(config: Config) -> ScoringResult:
 
 
 def judge(config: Config, ledger: Ledger, start: int) -> Verdict:
-    """Judge the deployed model on the rows of the table behind an offset."""
+    """Judge the deployed model on the rows of the table after an offset."""
     from risk.monitoring import new_rows
 
     release, model = registry.load_deployed(config.prod_deployment, config.secrets.get("RISK_MODEL_KEY"))
@@ -208,7 +208,7 @@ def judge(config: Config, ledger: Ledger, start: int) -> Verdict:
         rule=config.drift_rule,
         alpha=config.alpha,
         data=config.final_data,
-        pending_labels=config.awaited,
+        pending_labels=config.pending_labels,
         most_rows=config.max_training_rows,
         engine=config.engine_settings,
     )

@@ -76,13 +76,13 @@ def fit_model(data: LabelledRows, plan: TrainingPlan, threshold: float) -> Any:
 
 
 def run(
-    config: Config, *, behind: int | None = None, hold_back: bool = True, refit: TrainingPlan | None = None
+    config: Config, *, new_from: int | None = None, hold_back: bool = True, refit: TrainingPlan | None = None
 ) -> TrainingResult:
     """Fit a model and write trainedmodel.pkl with its model card.
 
     Parameters
     ----------
-    behind : int, optional
+    new_from : int, optional
         Where in the table (bytes) the rows begin that the deployed model was not fitted on. The model is
         fitted on all rows or on the new ones alone, as cross-validation says.
     hold_back : bool, default=True
@@ -99,13 +99,13 @@ def run(
 
     ledger = load_ready_ledger(config.ledger)
     schema = Schema.from_json(ledger.schema or {})
-    gated = behind is not None and hold_back
-    rows = read_labelled(config, ledger, schema, refit.behind if refit else behind, gated)
+    gated = new_from is not None and hold_back
+    rows = read_labelled(config, ledger, schema, refit.new_from if refit else new_from, gated)
     training_rows.check_classes(rows.y, schema.target)
     data, held_back = training_rows.split_for_gate(rows, gated)
     recipe, rule = read_wishes(config, schema)
     with pipeline.one_thread(), pipeline.blaming(config.params):
-        made = refit or plan.make_plan(data, recipe, config.estimator, rule, behind)
+        made = refit or plan.make_plan(data, recipe, config.estimator, rule, new_from)
         if made.rows == training_rows.NEW:
             data = data.take(data.is_new)
         model = fit_model(data, made, rule.resolve(made.choice.threshold, data.y))
@@ -126,9 +126,9 @@ def read_wishes(config: Config, schema: Schema) -> tuple[Recipe, ThresholdRule]:
 
 
 def read_labelled(
-    config: Config, ledger: Ledger, schema: Schema, behind: int | None, gated: bool
+    config: Config, ledger: Ledger, schema: Schema, new_from: int | None, gated: bool
 ) -> LabelledRows:
-    """Read the labelled rows of the table, those behind an offset marked as new.
+    """Read the labelled rows of the table, those after an offset marked as new.
 
     Of more than `max_training_rows` a sample by the digest of each row. Rows that the gate will judge on
     are taken from all new rows: a sample of a large table holds few of them.
@@ -143,17 +143,17 @@ def read_labelled(
         )
 
     taken, first = read(), 0
-    if behind is not None:
-        first = ledger.rows - table_reader.count_rows(config.final_data, ledger, config.room, start=behind)
+    if new_from is not None:
+        first = ledger.rows - table_reader.count_rows(config.final_data, ledger, config.room, start=new_from)
     n_labelled = taken.n_rows
-    if gated and taken.is_sample and behind is not None and behind < ledger.length:
-        taken = add_gate_rows(taken, read(behind), first)
-    is_new = taken.numbers > first if behind is not None else taken.numbers > 0
+    if gated and taken.is_sample and new_from is not None and new_from < ledger.length:
+        taken = add_gate_rows(taken, read(new_from), first)
+    is_new = taken.numbers > first if new_from is not None else taken.numbers > 0
     return LabelledRows(taken.X, taken.y.astype("int64"), is_new, taken.digests, n_labelled)
 
 
 def add_gate_rows(sample: Taken, new: Taken, first: int) -> Taken:
-    """Add the rows that the gate will judge on, of the new ones behind the first so many."""
+    """Add the rows that the gate will judge on, of the new ones after the first so many."""
     import numpy as np
 
     from risk.model import training_rows

@@ -80,7 +80,7 @@ def render_json(value: object, *, is_long: bool = False) -> str:
 
 
 def append(path: Path, chunks: Iterable[bytes], *, committed: int) -> int:
-    """Write `chunks` behind the first `committed` bytes and return the new length.
+    """Write `chunks` after the first `committed` bytes and return the new length.
 
     What lies beyond `committed` (a run that died before its commit) is cut off first. The caller
     commits by putting the record that holds the returned length.

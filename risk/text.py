@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 WIDTH = 80
 
-# Where a spreadsheet may see a cell begin: at the start, and behind whatever it may take for a separator
+# Where a spreadsheet may see a cell begin: at the start, and after whatever it may take for a separator
 # or a line end; quotes there may be no part of the cell. The wide signs are read like the narrow ones.
 _FORMULA = re.compile('(^|[;|\t\r\n])(?="*[=+\\-@\t\r\uff1d\uff0b\uff0d\uff20])')
 

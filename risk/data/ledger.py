@@ -170,7 +170,7 @@ def split_records(blocks: Iterable[bytes], *, one_line_each: bool = False) -> It
 
 
 def grow(path: Path, ledger: Ledger, chunks: Iterable[bytes], **facts: Any) -> Ledger:
-    """Append `chunks` behind the committed length and return the ledger that commits them.
+    """Append `chunks` after the committed length and return the ledger that commits them.
 
     A table that begins anew is a new file: who reads the old one meanwhile reads it whole.
     """

@@ -27,7 +27,7 @@ class NumberProfile:
     """A number column at training time.
 
     `grid` holds all its distinct values, or about 250 of its order statistics where there are more;
-    `at` counts the rows that hold a grid value, `between` those behind the grid value before.
+    `at` counts the rows that hold a grid value, `between` those after the previous grid value.
     """
 
     n: int

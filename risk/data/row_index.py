@@ -5,9 +5,9 @@ of a small file cost what the file costs, not what the table costs. A digest is 
 bits, with a secret key of this workspace: nobody can craft two rows that have the same one, and that any
 two of a billion rows have it by chance is less likely than one in 10^20. So equal digests are equal rows.
 
-The runs are no truth, they can be made again from the table at any time. They count only for a table of the
-length and digest that they were made of, in a file that nobody touched since; for an earlier state of the
-table they are continued, otherwise they are thrown away.
+The runs can be made again from the table at any time. They count only for a table of the length and digest
+that they were made of, in a file that was not modified since; for an earlier state of the table they are
+continued, otherwise they are thrown away.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ WIDTH = 16
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where the table, its runs and the key are."""
+class IndexFiles:
+    """Paths of the table, its runs and the key."""
 
     data: Path
     index: Path
@@ -63,10 +63,10 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Known:
+class RowIndex:
     """The runs of one state of the table."""
 
-    place: Place
+    paths: IndexFiles
     key: bytes
     length: int
     digest: str
@@ -78,38 +78,38 @@ class Known:
         return {"length": self.length, "digest": self.digest}
 
     def fits(self, ledger: Ledger) -> bool:
-        """Say whether these are the rows of the table as it is, which no other hand has touched."""
-        return self.mark == ledger.mark and self.facts == facts_of(self.place.data)
+        """Check that these are the rows of the table as it is, not modified outside this pipeline."""
+        return self.mark == ledger.mark and self.facts == facts_of(self.paths.data)
 
     def find(self, records: Sequence[bytes]) -> set[bytes]:
-        """Give those of some rows that the table holds."""
+        """Find those of some rows that the table holds."""
         import numpy as np
 
         first, second = digest_rows(self.key, records)
         order = np.argsort(first)  # so that the runs are gone through from one end to the other
         first, second = first[order], second[order]
-        is_held = np.zeros(len(records), dtype=bool)
+        is_present = np.zeros(len(records), dtype=bool)
         for run in self.runs:
-            is_held |= _look_up(self.place.run(run.number), run.rows, first, second)
-        return {records[i] for i in order[is_held].tolist()}
+            is_present |= _look_up(self.paths.run(run.number), run.rows, first, second)
+        return {records[i] for i in order[is_present].tolist()}
 
 
-def load(place: Place) -> Known | None:
+def load(paths: IndexFiles) -> RowIndex | None:
     """Load the runs; None where there are none that can be used."""
     try:
-        key = place.key.read_bytes()
-        raw = files.read_json(place.index, "")
+        key = paths.key.read_bytes()
+        raw = files.read_json(paths.index, "")
         if raw.get("format") != FORMAT or raw.get("key") != fingerprint(key):
             return None
         runs = tuple(Run(**one) for one in raw["runs"])
-        known = Known(place, key, raw["length"], raw["digest"], raw["facts"], runs)
-        intact = all(list(run.facts) == facts_of(place.run(run.number)) for run in runs)
+        index = RowIndex(paths, key, raw["length"], raw["digest"], raw["facts"], runs)
+        intact = all(list(run.facts) == facts_of(paths.run(run.number)) for run in runs)
     except (OSError, PipelineError, KeyError, TypeError, ValueError):
         return None
-    return known if intact else None
+    return index if intact else None
 
 
-def keep(place: Place, ledger: Ledger, *, least_bytes: int | None = None) -> None:
+def update(paths: IndexFiles, ledger: Ledger, *, least_bytes: int | None = None) -> None:
     """Bring the runs to the present state of a large table.
 
     1. Go on from what they hold, where the table still begins with it; else begin again.
@@ -118,30 +118,30 @@ def keep(place: Place, ledger: Ledger, *, least_bytes: int | None = None) -> Non
     """
     if ledger.length < (LEAST_BYTES if least_bytes is None else least_bytes):
         return
-    known = load(place)
-    if known is None or not has_prefix(place.data, ledger, known.mark):
-        known = Known(place, read_key(place.key), 0, "", [], ())
-    runs = [*known.runs]
+    index = load(paths)
+    if index is None or not has_prefix(paths.data, ledger, index.mark):
+        index = RowIndex(paths, read_key(paths.key), 0, "", [], ())
+    runs = [*index.runs]
     number = 1 + max((run.number for run in runs), default=0)
-    for digests in _digest_table(known.key, place.data, ledger, known.length):
+    for digests in _digest_table(index.key, paths.data, ledger, index.length):
         while runs and runs[-1].rows < 2 * len(digests[0]) and runs[-1].rows + len(digests[0]) <= RUN_ROWS:
-            digests = _join([digests, _read_run(place, runs.pop())])
-        runs.append(_write_run(place.run(number), number, digests))
+            digests = _join([digests, _read_run(paths, runs.pop())])
+        runs.append(_write_run(paths.run(number), number, digests))
         number += 1
-    index = {
+    content = {
         "format": FORMAT,
-        "key": fingerprint(known.key),
+        "key": fingerprint(index.key),
         **ledger.mark,
-        "facts": facts_of(place.data),
+        "facts": facts_of(paths.data),
         "runs": [vars(run) for run in runs],
     }
-    files.put_json(place.index, index)
-    for path in place.runs() - {place.run(run.number) for run in runs}:
+    files.put_json(paths.index, content)
+    for path in paths.runs() - {paths.run(run.number) for run in runs}:
         path.unlink(missing_ok=True)
 
 
 def _digest_table(key: bytes, data: Path, ledger: Ledger, start: int) -> Iterator[Digests]:
-    """Digest the rows behind an offset, as many at a time as make a run."""
+    """Digest the rows after an offset, as many at a time as make a run."""
     parts: list[Digests] = []
     n_rows = 0
     for records in read_records(data, ledger, start):
@@ -169,18 +169,18 @@ def read_key(path: Path) -> bytes:
 
 
 def fingerprint(key: bytes) -> str:
-    """Tell one key from another without telling it."""
+    """Identify a key without revealing it."""
     return hashlib.blake2b(key, digest_size=WIDTH, person=b"which key").hexdigest()
 
 
 def facts_of(path: Path) -> list[int]:
-    """Give what changes when a file does."""
+    """List what changes when a file does: size, times and inode."""
     status = path.stat()
     return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
 
 
 def read_records(data: Path, ledger: Ledger, start: int) -> Iterator[list[bytes]]:
-    """Read the rows of the table behind an offset, some at a time; never the header."""
+    """Read the rows of the table after an offset, some at a time; never the header."""
 
     def blocks() -> Iterator[bytes]:
         with data.open("rb") as handle:
@@ -231,25 +231,25 @@ def _write_run(path: Path, number: int, digests: Digests) -> Run:
     return Run(number, len(order), facts_of(path))
 
 
-def _read_run(place: Place, run: Run) -> Digests:
+def _read_run(paths: IndexFiles, run: Run) -> Digests:
     import numpy as np
 
-    data = np.fromfile(place.run(run.number), dtype="<u8")
+    data = np.fromfile(paths.run(run.number), dtype="<u8")
     return data[: run.rows], data[run.rows :]
 
 
 def _look_up(path: Path, n_rows: int, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Say which digests a run holds; the file is mapped, only pages that are asked for are read."""
+    """Report which digests a run holds; the file is mapped, only pages that are asked for are read."""
     import numpy as np
 
     data = np.memmap(path, dtype="<u8", mode="r")
     sorted_first, seconds = data[:n_rows], data[n_rows:]
     places = np.searchsorted(sorted_first, first)
-    is_held = np.zeros(len(first), dtype=bool)
+    is_present = np.zeros(len(first), dtype=bool)
     while True:  # once for nearly all: equal first halves of different rows are one in 10^19
-        here = np.flatnonzero((places < n_rows) & ~is_held)
+        here = np.flatnonzero((places < n_rows) & ~is_present)
         here = here[sorted_first[places[here]] == first[here]]
         if not len(here):
-            return is_held
-        is_held[here] = seconds[places[here]] == second[here]
+            return is_present
+        is_present[here] = seconds[places[here]] == second[here]
         places[here] += 1

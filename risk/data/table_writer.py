@@ -1,4 +1,4 @@
-"""Writing of the compiled table: rows of a batch behind those it has, and the ledger that commits them."""
+"""Writing of the compiled table: rows of a batch after those it has, and the ledger that commits them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from risk.data.ledger import (
     render_files,
     split_records,
 )
-from risk.data.row_index import Known, Place
+from risk.data.row_index import IndexFiles, RowIndex
 from risk.data.schema import Schema
 from risk.digests import BLOCK, sha256
 from risk.errors import DatasetError
@@ -40,7 +40,7 @@ class TableFiles(NamedTuple):
     ledger: Path
     rejected_rows: Path
     ingested_files: Path
-    row_index: Place
+    row_index: IndexFiles
 
 
 class RowFacts(NamedTuple):
@@ -137,7 +137,7 @@ def write_batch(
     counts = {number: (fresh.n_read.get(number, 0), *n_fresh.get(number, (0, 0))) for number in batch.good}
     committed = commit(table, ledger, batch, counts)
     if before.length and not before.rebuilding and committed.length > before.length:
-        row_index.keep(table.row_index, committed)
+        row_index.update(table.row_index, committed)
     return committed
 
 
@@ -186,7 +186,7 @@ def append_rows(
     return ledger, {number: (count, n_unlabelled[number]) for number, count in n_new.items()}
 
 
-def _load_index(table: TableFiles, ledger: Ledger, *, is_wanted: bool) -> Known | None:
+def _load_index(table: TableFiles, ledger: Ledger, *, is_wanted: bool) -> RowIndex | None:
     """Load the row index of the table as it is; make one if it is wanted and there is none."""
     index = row_index.load(table.row_index)
     if index is not None and index.fits(ledger):
@@ -194,7 +194,7 @@ def _load_index(table: TableFiles, ledger: Ledger, *, is_wanted: bool) -> Known 
     if not is_wanted:
         return None
     known_records(table.data, ledger, ())
-    row_index.keep(table.row_index, ledger, least_bytes=0)
+    row_index.update(table.row_index, ledger, least_bytes=0)
     return row_index.load(table.row_index)
 
 
@@ -206,7 +206,7 @@ def _read_fresh(fresh: Path) -> Iterator[list[bytes]]:
             yield part
 
 
-def _find_held(table: TableFiles, ledger: Ledger, index: Known | None, records: list[bytes]) -> set[bytes]:
+def _find_held(table: TableFiles, ledger: Ledger, index: RowIndex | None, records: list[bytes]) -> set[bytes]:
     """Find those of some rows that the table holds."""
     return index.find(records) if index is not None else known_records(table.data, ledger, records)
 
@@ -250,7 +250,7 @@ def _make_entry(batch: InputBatch, number: int, n_good: int, n_new: int, n_unlab
 
 
 def _write_rejections(path: Path, batch: InputBatch, committed: int) -> int:
-    """Write the rejected rows of a batch behind the first `committed` bytes; give the new length."""
+    """Write the rejected rows of a batch after the first `committed` bytes; give the new length."""
     if committed and not (path.exists() and path.stat().st_size >= committed):
         LOG.warning("%s: was removed or cut outside this pipeline; begun again", path.name)
         committed = 0

@@ -141,12 +141,12 @@ class Description(NamedTuple):
 
 
 class StoredTable(ABC):
-    """The committed rows of the compiled table, or those behind an offset; used as a context."""
+    """The committed rows of the compiled table, or those after an offset; used as a context."""
 
     @classmethod
     @abstractmethod
     def open(cls, settings: EngineSettings, data: Path, ledger: Ledger, *, start: int = 0) -> Self:
-        """Open the rows behind `start`, an offset in bytes at which a row begins."""
+        """Open the rows after `start`, an offset in bytes at which a row begins."""
 
     def __enter__(self) -> Self:
         return self

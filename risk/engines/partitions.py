@@ -91,7 +91,7 @@ def cut_table(
 ) -> list[Part]:
     """Cut the first `length` bytes of the compiled table; one part where its cells may hold line ends.
 
-    Only what lies behind `start`, at which a row begins.
+    Only what lies after `start`, at which a row begins.
     """
     status = os.stat(path)  # noqa: PTH116
     step = part_bytes if one_line_each else max(length - start, 1)
@@ -246,7 +246,7 @@ def take_lines(handle: IO[bytes], part: Part) -> IO[bytes]:
 
 
 def find_line(handle: IO[bytes], offset: int) -> int:
-    """Find where the first line begins that does so at or behind an offset."""
+    """Find where the first line begins that does so at or after an offset."""
     if offset:
         handle.seek(offset - 1)
         handle.readline()

@@ -1,6 +1,6 @@
 """Reading of the compiled table as frames, in memory that does not grow with it.
 
-DuckDB reads the columns that are asked for, all rows or those behind an offset, and spills what does not
+DuckDB reads the columns that are asked for, all rows or those after an offset, and spills what does not
 fit; a frame at a time comes here. A sample is taken by a digest of each whole row: the same rows, whatever
 is read beside them, and a smaller sample is part of a larger one.
 """
@@ -145,7 +145,7 @@ class Taken:
 
 @contextmanager
 def open_table(data: Path, ledger: Ledger, room: Room, *, start: int = 0) -> Iterator[Source]:
-    """Open the committed rows of the compiled table, or those behind an offset at which a row begins."""
+    """Open the committed rows of the compiled table, or those after an offset at which a row begins."""
     schema = Schema.from_json(ledger.schema or {})
     cells = {name: f"c{position}" for position, name in enumerate(schema.columns)}
     with ExitStack() as opened:
@@ -272,7 +272,7 @@ def read_chunks(
 
 
 def count_rows(data: Path, ledger: Ledger, room: Room, *, start: int) -> int:
-    """Count the rows behind an offset."""
+    """Count the rows after an offset."""
     if start >= ledger.length:
         return 0
     with open_table(data, ledger, room, start=start) as source:
@@ -280,7 +280,7 @@ def count_rows(data: Path, ledger: Ledger, room: Room, *, start: int) -> int:
 
 
 def has_label(data: Path, ledger: Ledger, room: Room, *, start: int) -> bool:
-    """Say whether any row behind an offset has a label."""
+    """Say whether any row after an offset has a label."""
     if start >= ledger.length:
         return False
     with open_table(data, ledger, room, start=start) as source:

@@ -254,7 +254,7 @@ def fill(
     ledger: Ledger,
     deadline: Callable[[], bool],
 ) -> tuple[int, bool]:
-    """Bring the rows behind a mark, chunk by chunk; return how many, and whether none is left."""
+    """Bring the rows after a mark, chunk by chunk; return how many, and whether none is left."""
     brought, name = 0, str(copy.name)
     for rows in chunks:
         if deadline():
@@ -288,7 +288,7 @@ def claim(connection: sa.Connection, name: str, mark: Mark) -> Mark:
 def read_rows(
     path: Path, schema: Schema, ledger: Ledger, mark: Mark, chunk_cells: int
 ) -> Iterator[list[tuple[Any, ...]]]:
-    """Read the rows behind a mark as SQL takes them; None is missing."""
+    """Read the rows after a mark as SQL takes them; None is missing."""
     start, skip = int(mark.done["length"]), mark.n_rows - mark.n_done
     if start >= ledger.length:
         return

@@ -66,7 +66,7 @@ def compute_placements(positive: np.ndarray, negative: np.ndarray) -> tuple[np.n
     return of_positive / (2 * len(below)), 1 - of_negative / (2 * len(above))
 
 
-def rank(y_true: np.ndarray, probability: np.ndarray) -> Ranking | None:
+def compute_ranking(y_true: np.ndarray, probability: np.ndarray) -> Ranking | None:
     """Measure how well probabilities rank labelled rows.
 
     Parameters

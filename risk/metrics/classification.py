@@ -41,7 +41,7 @@ class LabelledPredictions:
     @cached_property
     def ranking(self) -> Ranking | None:
         """AUC and its noise; None unless there are both classes."""
-        return auc.rank(self.y_true, self.probability)
+        return auc.compute_ranking(self.y_true, self.probability)
 
     @property
     def n_positive(self) -> int:

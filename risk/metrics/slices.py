@@ -195,7 +195,7 @@ def compare_ranking(y: np.ndarray, probability: np.ndarray) -> _Comparison | Non
     comparison : _Comparison or None
         None for too few rows.
     """
-    ranked = auc.rank(y, probability)
+    ranked = auc.compute_ranking(y, probability)
     if ranked is None or min(ranked.counts) < MIN_OF_A_CLASS or not ranked.variance:
         return None
     return _Comparison(ranked.auc, expected_auc(probability), ranked.variance)

@@ -74,13 +74,13 @@ Term = NumberTerm | TextTerm
 
 
 @dataclass(frozen=True)
-class Anatomy:
+class Decomposition:
     """The parts of a fitted model.
 
     Attributes
     ----------
     threshold : float
-        A client is called a leaver from this probability on.
+        A client is predicted to leave from this probability on.
     slope, intercept : float
         Of the calibration, on log-odds; 1 and 0 without one.
     columns, classifier : fitted estimators of scikit-learn
@@ -149,8 +149,8 @@ class Anatomy:
         return np.asarray(self.slope * self.classifier.decision_function(Z) + self.intercept)
 
 
-def take_apart(model: Any) -> Anatomy:
-    """Take a model of `pipeline.make_model`, fitted, into its parts."""
+def decompose(model: Any) -> Decomposition:
+    """Split a fitted model of `pipeline.make_model` into its parts."""
     inner, slope, intercept = model.estimator_, 1.0, 0.0
     if hasattr(inner, "calibrated_classifiers_"):
         (calibrated,) = inner.calibrated_classifiers_
@@ -162,7 +162,7 @@ def take_apart(model: Any) -> Anatomy:
         start = columns.output_indices_[part].start
         for name, places in zip(names, _places(fitted, len(names)), strict=True):
             outputs[name] = [start + place for place in places]
-    return Anatomy(model.threshold, slope, intercept, columns, classifier, outputs)
+    return Decomposition(model.threshold, slope, intercept, columns, classifier, outputs)
 
 
 def _parts(columns: Any) -> list[tuple[str, Any, list[str]]]:
@@ -175,7 +175,7 @@ def _parts(columns: Any) -> list[tuple[str, Any, list[str]]]:
 
 
 def _places(fitted: Any, n_columns: int) -> list[list[int]]:
-    """Say which outputs of a part belong to each of its columns."""
+    """List which outputs of a part belong to each of its columns."""
     if hasattr(fitted, "categories_"):
         ends = np.cumsum([len(_categories(fitted, i)) for i in range(n_columns)])
         starts = [0, *ends[:-1]]
@@ -189,10 +189,10 @@ def _categories(encoder: Any, i: int) -> list[tuple[str | None, ...]]:
     rare = encoder.infrequent_categories_[i]
     shared = tuple(map(_named, () if rare is None else rare))
     known = set(shared)
-    found: list[tuple[str | None, ...]] = [
+    categories: list[tuple[str | None, ...]] = [
         (name,) for name in map(_named, encoder.categories_[i]) if name not in known
     ]
-    return [*found, shared] if shared else found
+    return [*categories, shared] if shared else categories
 
 
 def _named(category: Any) -> str | None:

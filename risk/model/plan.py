@@ -26,19 +26,19 @@ class TrainingPlan:
     Attributes
     ----------
     rows : {"all", "new"}
-        Which rows it is fitted on; the new ones lie behind the offset `behind` of the table.
+        Which rows it is fitted on; the new ones begin at the offset `new_from` of the table.
     facts : mapping
         What each decision rests on; part of the model card.
     """
 
     choice: Choice
     rows: str
-    behind: int | None
+    new_from: int | None
     facts: Mapping[str, Any]
 
 
 def make_plan(
-    data: LabelledRows, recipe: Recipe, estimator: str, rule: ThresholdRule, behind: int | None
+    data: LabelledRows, recipe: Recipe, estimator: str, rule: ThresholdRule, new_from: int | None
 ) -> TrainingPlan:
     """Decide what is fitted on which rows.
 
@@ -52,31 +52,31 @@ def make_plan(
         Name of the estimator, or "auto".
     rule : ThresholdRule
         How the threshold is chosen.
-    behind : int, optional
+    new_from : int, optional
         Where in the table (bytes) the new rows begin; None when there is no deployed model to compare with,
         and all rows are taken.
     """
-    tried = cross_validation.sample_to_try(data.X, data.y)
-    choice = selection.choose(data.X, data.y, recipe, estimator, rule, tried)
+    selection_rows = cross_validation.sample_to_try(data.X, data.y)
+    choice = selection.choose(data.X, data.y, recipe, estimator, rule, selection_rows)
     used, row_facts = training_rows.ALL, dict[str, Any]()
-    if behind is not None:
+    if new_from is not None:
         pipeline = make_pipeline(choice.recipe)
         used, row_facts = training_rows.choose_rows(
             pipeline, data.X, data.y, data.is_new, random_state=recipe.random_state
         )
     if used == training_rows.NEW:
         data = data.take(data.is_new)
-        tried = cross_validation.sample_to_try(data.X, data.y)
-        choice = selection.choose(data.X, data.y, recipe, estimator, rule, tried)
+        selection_rows = cross_validation.sample_to_try(data.X, data.y)
+        choice = selection.choose(data.X, data.y, recipe, estimator, rule, selection_rows)
     facts = {
         **choice.facts,
         **describe_sample(choice, data),
         "rows": {"used": used, **row_facts},
-        "warnings": check_data(choice, data, tried),
+        "warnings": check_data(choice, data, selection_rows),
         "reference": compute_reference(choice, data, rule),
-        "slices": find_slices(choice, data, tried),
+        "slices": find_slices(choice, data, selection_rows),
     }
-    return TrainingPlan(choice, used, behind, facts)
+    return TrainingPlan(choice, used, new_from, facts)
 
 
 def describe_sample(choice: Choice, data: LabelledRows) -> dict[str, Any]:
@@ -91,23 +91,23 @@ def describe_sample(choice: Choice, data: LabelledRows) -> dict[str, Any]:
     return {"sample": sample}
 
 
-def check_data(choice: Choice, data: LabelledRows, tried: np.ndarray) -> list[dict[str, Any]]:
+def check_data(choice: Choice, data: LabelledRows, selection_rows: np.ndarray) -> list[dict[str, Any]]:
     """Check the training data, and the signal that the chosen model finds in them.
 
     Parameters
     ----------
-    tried : ndarray of int
+    selection_rows : ndarray of int
         Positions of the rows that the choice was made on.
     """
     no_signal = data_checks.check_signal(choice.facts["cross_validation"]["auc"])
-    checks = data_checks.check_features(data.X, data.y, tried)
+    checks = data_checks.check_features(data.X, data.y, selection_rows)
     return [check.to_json() for check in (no_signal, *checks) if check is not None]
 
 
 def compute_reference(choice: Choice, data: LabelledRows, rule: ThresholdRule) -> dict[str, Any]:
     """Describe how left-out models did on the newest rows: what later rows are compared with."""
-    tried = cross_validation.sample_to_try(data.X, data.y)
-    newest = data.newest[tried]
+    selection_rows = cross_validation.sample_to_try(data.X, data.y)
+    newest = data.newest[selection_rows]
     if not cross_validation.smaller_class(choice.left_out.y[newest]):
         newest[:] = True
     y, probability = choice.left_out.y[newest], choice.left_out.probability[0, newest]
@@ -132,16 +132,16 @@ def measure_held_back(candidate: Any, held_back: LabelledRows, plan: TrainingPla
     return {"reference": {"rows": "held back from the candidate", **facts, "leavers": leavers}}
 
 
-def find_slices(choice: Choice, data: LabelledRows, tried: np.ndarray) -> list[dict[str, Any]]:
+def find_slices(choice: Choice, data: LabelledRows, selection_rows: np.ndarray) -> list[dict[str, Any]]:
     """Find where the chosen model is clearly worse, on rows that it was not fitted on.
 
     Parameters
     ----------
-    tried : ndarray of int
+    selection_rows : ndarray of int
         Positions of the rows that the choice was made on.
     """
     from scipy.special import expit
 
     probability = expit(choice.left_out.log_odds.mean(axis=0))
-    found = slices.find_slices(data.X.iloc[tried], choice.left_out.y, probability)
-    return [one.to_json() for one in found]
+    worse = slices.find_slices(data.X.iloc[selection_rows], choice.left_out.y, probability)
+    return [one.to_json() for one in worse]

@@ -36,10 +36,10 @@ def publish(
     manifest = {**facts, "files": {name: sha256(files[name]) for name in registry.NAMES}}
     raw = render_json(manifest).encode()
     new_id = sha256(raw)[:12]
-    copies = [name for name in registry.names(folder) if registry.release_id(name) == new_id]
-    whole = next((name for name in copies if registry.is_whole(folder, name, key)), None)
+    copies = [name for name in registry.list_names(folder) if registry.release_id(name) == new_id]
+    whole = next((name for name in copies if registry.is_intact(folder, name, key)), None)
     if whole is None:
-        newest = max(map(registry.number, registry.names(folder)), default=0)
+        newest = max(map(registry.release_number, registry.list_names(folder)), default=0)
         whole = f"..r{newest + 1:04d}-{new_id}"
         everything = {**files, registry.MANIFEST: raw}
         if key is not None:
@@ -66,9 +66,11 @@ def prune(folder: Path, *, keep: int) -> None:
     if deployed is None:
         return
     copies = [
-        name for name in registry.names(folder) if registry.release_id(name) == registry.release_id(deployed)
+        name
+        for name in registry.list_names(folder)
+        if registry.release_id(name) == registry.release_id(deployed)
     ]
-    others = [name for name in registry.names(folder) if name not in copies]
+    others = [name for name in registry.list_names(folder) if name not in copies]
     doomed = [name for name in [*copies, *others[: -max(keep - 1, 0) or None]] if name != deployed]
     for name in doomed:
         _remove_release(folder, name)

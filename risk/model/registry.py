@@ -27,7 +27,7 @@ SIGNATURE = "manifest.hmac"
 MODEL = "trainedmodel.pkl"
 NAMES = (MODEL, "latestscore.txt", "ingestedfiles.txt", "modelcard.json", "metrics.json")
 T = TypeVar("T")
-MEND = "run deployment.py --rollback, or training.py, scoring.py and deployment.py"
+REMEDY = "run deployment.py --rollback, or training.py, scoring.py and deployment.py"
 _FOLDER = re.compile(r"\.\.r([0-9]+)-")
 
 
@@ -55,24 +55,25 @@ def current(folder: Path) -> str | None:
         return None
     except OSError as error:
         raise ArtifactError(
-            f"{folder / DATA}: is not the link it must be (copied without links?); remove {folder} and {MEND}"
+            f"{folder / DATA}: is not the link it must be (copied without links?); "
+            f"remove {folder} and {REMEDY}"
         ) from error
 
 
-def names(folder: Path) -> list[str]:
+def list_names(folder: Path) -> list[str]:
     """Name the release folders, oldest first."""
-    found = [entry.name for entry in folder.glob("..r*-*") if _FOLDER.match(entry.name) and entry.is_dir()]
-    return sorted(found, key=lambda name: (number(name), name))
+    folders = [entry.name for entry in folder.glob("..r*-*") if _FOLDER.match(entry.name) and entry.is_dir()]
+    return sorted(folders, key=lambda name: (release_number(name), name))
 
 
-def number(folder_name: str) -> int:
-    """Cut the number out of `..r0001-ID`; what is no release of ours counts as newer than any."""
+def release_number(folder_name: str) -> int:
+    """Read the number in `..r0001-ID`; a folder named otherwise counts as newer than any."""
     match = _FOLDER.match(folder_name)
     return int(match.group(1)) if match else sys.maxsize
 
 
 def release_id(folder_name: str) -> str:
-    """Cut the id out of `..r0001-ID`."""
+    """Read the id in `..r0001-ID`."""
     return folder_name.partition("-")[2]
 
 
@@ -125,9 +126,9 @@ def load_good(folder: Path, key: str | None, use: Callable[[Release], T]) -> tup
     except (MissingArtifactError, VersionError):
         raise
     except ArtifactError as error:
-        deployed = number(current(folder) or "")
-        for name in reversed(names(folder)):
-            if number(name) <= deployed:
+        deployed = release_number(current(folder) or "")
+        for name in reversed(list_names(folder)):
+            if release_number(name) <= deployed:
                 try:
                     return use(read(folder, name, key)), str(error)
                 except ArtifactError:
@@ -135,12 +136,12 @@ def load_good(folder: Path, key: str | None, use: Callable[[Release], T]) -> tup
         raise
 
 
-def facts(folder: Path) -> list[list[int] | None]:
-    """Tell of each visible file what changes when it does; None for one that is not there."""
-    return [_facts(folder / name) for name in (*NAMES, MANIFEST)]
+def list_file_facts(folder: Path) -> list[list[int] | None]:
+    """List for each visible file what changes when it does; None for one that is not there."""
+    return [_list_facts(folder / name) for name in (*NAMES, MANIFEST)]
 
 
-def _facts(path: Path) -> list[int] | None:
+def _list_facts(path: Path) -> list[int] | None:
     try:
         link, file = path.lstat(), path.stat()
     except OSError:
@@ -148,15 +149,15 @@ def _facts(path: Path) -> list[int] | None:
     return [link.st_ino, file.st_size, file.st_mtime_ns, file.st_ctime_ns, file.st_ino]
 
 
-def open_to_all(folders: Iterable[Path]) -> list[Path]:
+def find_writable_by_all(folders: Iterable[Path]) -> list[Path]:
     """Name the folders that any user of the machine may write, or whose place any user may take."""
-    found = []
+    writable = []
     for folder in folders:
         for path in (folder, *folder.parents):
             mode = path.stat().st_mode if path.exists() else 0
             if mode & stat.S_IWOTH and (path == folder or not mode & stat.S_ISVTX):
-                found.append(path)
-    return list(dict.fromkeys(found))
+                writable.append(path)
+    return list(dict.fromkeys(writable))
 
 
 def read(folder: Path, name: str, key: str | None = None) -> Release:
@@ -164,7 +165,7 @@ def read(folder: Path, name: str, key: str | None = None) -> Release:
     try:
         handle = os.open(folder / name, os.O_RDONLY | os.O_DIRECTORY)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise ArtifactError(f"{folder / name}: the release is gone; {MEND}") from error
+        raise ArtifactError(f"{folder / name}: the release is gone; {REMEDY}") from error
     try:
         raw = _read_at(handle, MANIFEST, folder / name)
         _check_signature(handle, raw, folder / name, key)
@@ -172,14 +173,14 @@ def read(folder: Path, name: str, key: str | None = None) -> Release:
             manifest = json.loads(raw)
             digests = manifest["files"]
         except (ValueError, KeyError, TypeError) as error:
-            raise ArtifactError(f"{folder / name / MANIFEST}: is damaged; {MEND}") from error
+            raise ArtifactError(f"{folder / name / MANIFEST}: is damaged; {REMEDY}") from error
         if sha256(raw)[:12] != release_id(name):
-            raise ArtifactError(f"{folder / name / MANIFEST}: was changed after deployment; {MEND}")
+            raise ArtifactError(f"{folder / name / MANIFEST}: was changed after deployment; {REMEDY}")
         files = {}
         for file_name in NAMES:
             files[file_name] = _read_at(handle, file_name, folder / name)
             if sha256(files[file_name]) != digests.get(file_name):
-                raise ArtifactError(f"{folder / name / file_name}: was changed after deployment; {MEND}")
+                raise ArtifactError(f"{folder / name / file_name}: was changed after deployment; {REMEDY}")
     finally:
         os.close(handle)
     return Release(name, files, manifest)
@@ -193,12 +194,12 @@ def verify(release: Release, digest: str) -> None:
     digest : str
         sha256 of the manifest, known from elsewhere.
     """
-    found = sha256(render_json(release.manifest).encode())
-    if found != digest or found[:12] != release.id:
-        raise ArtifactError(f"release {release.id}: its manifest is another one than is deployed")
+    computed = sha256(render_json(release.manifest).encode())
+    if computed != digest or computed[:12] != release.id:
+        raise ArtifactError(f"release {release.id}: its manifest is not the deployed one")
     for name in NAMES:
         if sha256(release.files[name]) != release.manifest["files"].get(name):
-            raise ArtifactError(f"release {release.id}: {name} was changed on its way")
+            raise ArtifactError(f"release {release.id}: {name} was changed in transit")
 
 
 def _read_at(folder_handle: int, name: str, folder: Path) -> bytes:
@@ -207,11 +208,11 @@ def _read_at(folder_handle: int, name: str, folder: Path) -> bytes:
         with open(descriptor, "rb") as handle:  # noqa: PTH123
             return handle.read()
     except FileNotFoundError as error:
-        raise ArtifactError(f"{folder / name}: is missing from the release; {MEND}") from error
+        raise ArtifactError(f"{folder / name}: is missing from the release; {REMEDY}") from error
     except OSError as error:
         if error.errno != errno.ELOOP:
             raise
-        raise ArtifactError(f"{folder / name}: is a link, not the file of a release; {MEND}") from error
+        raise ArtifactError(f"{folder / name}: is a link, not the file of a release; {REMEDY}") from error
 
 
 def _check_signature(handle: int, raw: bytes, folder: Path, key: str | None) -> None:
@@ -219,9 +220,9 @@ def _check_signature(handle: int, raw: bytes, folder: Path, key: str | None) -> 
         return
     from hmac import compare_digest
 
-    found = _read_at(handle, SIGNATURE, folder).decode("ascii", "replace").strip()
-    if not compare_digest(found, sign(raw, key)):
-        raise ArtifactError(f"{folder / SIGNATURE}: is not signed with RISK_MODEL_KEY; {MEND}")
+    signature = _read_at(handle, SIGNATURE, folder).decode("ascii", "replace").strip()
+    if not compare_digest(signature, sign(raw, key)):
+        raise ArtifactError(f"{folder / SIGNATURE}: is not signed with RISK_MODEL_KEY; {REMEDY}")
 
 
 def sign(manifest: bytes, key: str) -> str:
@@ -246,8 +247,8 @@ def _check_visible(folder: Path) -> None:
             )
 
 
-def is_whole(folder: Path, name: str, key: str | None) -> bool:
-    """Say whether every byte of a release is what was deployed."""
+def is_intact(folder: Path, name: str, key: str | None) -> bool:
+    """Check that every byte of a release is what was deployed."""
     try:
         read(folder, name, key)
     except ArtifactError:
@@ -283,7 +284,7 @@ def unpickle(release: Release, folder: Path) -> Any:
 
 
 def predict(model: Any, X: Any) -> tuple[Any, Any]:
-    """Say of each row whether the client leaves, and how probably; on one thread, beside an API."""
+    """Predict class and probability of each row; on one thread, beside an API."""
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(1):
@@ -291,7 +292,7 @@ def predict(model: Any, X: Any) -> tuple[Any, Any]:
 
 
 def check_versions(release: Release) -> None:
-    """Refuse a model of another scikit-learn: its predictions would be anybody's guess."""
+    """Refuse a model of another scikit-learn: its predictions could differ."""
     fitted = release.manifest.get("versions", {}).get("scikit-learn")
     installed = installed_scikit_learn()
     if fitted != installed:

@@ -48,7 +48,7 @@ class CheckSettings(NamedTuple):
 
 
 def judge(release: Release, model: Any, ledger: Ledger, start: int, settings: CheckSettings) -> Verdict:
-    """Judge a release on the rows of the table behind an offset, and note what still needs a label.
+    """Judge a release on the rows of the table after an offset, and note what still needs a label.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def judge(release: Release, model: Any, ledger: Ledger, start: int, settings: Ch
     taken = table_reader.read(settings.data, ledger, schema, room, start=start, texts=ids, most=most)
     predictions = registry.predict(model, taken.X)
     shifts, all_counted = compare_columns(card, ledger, start, taken, settings)
-    found = evidence.compute_evidence(
+    result = evidence.compute_evidence(
         taken.y,
         *predictions,
         recorded_score=float(release.files["latestscore.txt"]),
@@ -75,9 +75,9 @@ def judge(release: Release, model: Any, ledger: Ledger, start: int, settings: Ch
     if taken.is_sample:
         sample = f"judged on a sample, by digest, of {most:,} of {taken.n_rows:,} new rows"
         sample += "; columns on all of them" if all_counted else ""
-        found = replace(found, sentences=(*found.sentences, sample))
+        result = replace(result, sentences=(*result.sentences, sample))
     outlook = estimate_unlabelled(release, card, taken, predictions, settings.pending_labels)
-    return verdict.judge(settings.rule, found, release.id, outlook)
+    return verdict.judge(settings.rule, result, release.id, outlook)
 
 
 def compare_columns(
@@ -91,13 +91,13 @@ def compare_columns(
     all_counted : bool
         Whether all new rows were counted, not only those of the sample.
     """
-    known = {name: profiles.from_json(raw) for name, raw in card.get("profiles", {}).items()}
-    if not known:
+    references = {name: profiles.from_json(raw) for name, raw in card.get("profiles", {}).items()}
+    if not references:
         return (), False
     with base.open_table(settings.engine, settings.data, ledger, start=start) as table:
-        counts = table.count_by(known, taken)
+        counts = table.count_by(references, taken)
     all_counted = bool(counts) and all(column.n == taken.n_rows for column in counts.values())
-    return column_drift.compare_columns(known, counts), all_counted
+    return column_drift.compare_columns(references, counts), all_counted
 
 
 def estimate_unlabelled(

@@ -129,7 +129,7 @@ class ClientList:
     rise : ndarray of int, shape (n_clients,)
         How many places each has come nearer to the top; 0 for who is new.
     names : str
-        The ids of all clients, folded for searching, with a NUL behind each client.
+        The ids of all clients, folded for searching, with a NUL after each client.
     name_starts : list of int
         Where the ids of each client begin in it.
     """

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from risk.model.decomposition import Anatomy
+from risk.model.decomposition import Decomposition
 from risk.prediction import baselines
 from risk.prediction.baselines import Baseline, Value
 from risk.prediction.redundancy import Redundancy
@@ -73,7 +73,7 @@ class Explainer:
         How many of them are kept.
     """
 
-    anatomy: Anatomy = field(repr=False)
+    decomposed: Decomposition = field(repr=False)
     baselines: Mapping[str, Baseline]
     redundancy: Redundancy = field(default_factory=Redundancy)
     words: Words = field(default_factory=Words)
@@ -81,12 +81,14 @@ class Explainer:
     text_cache: TextCache = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
-    def from_card(cls, anatomy: Anatomy, card: Mapping[str, Any], words: Words | None = None) -> Explainer:
+    def from_card(
+        cls, decomposed: Decomposition, card: Mapping[str, Any], words: Words | None = None
+    ) -> Explainer:
         """Make the explainer of a model from its card; an earlier version kept no redundancy."""
         known = baselines.make_baselines(card)
-        if not anatomy.is_linear:
+        if not decomposed.is_linear:
             known = {name: baseline.top(MAX_VALUES) for name, baseline in known.items()}
-        return cls(anatomy, known, Redundancy.from_json(card.get("echoes", {})), words or Words())
+        return cls(decomposed, known, Redundancy.from_json(card.get("echoes", {})), words or Words())
 
     def compute_effects(self, X: pd.DataFrame, *, batch_rows: int = BATCH_ROWS) -> Effects:
         """Compute the effect of every column on every client.
@@ -97,7 +99,7 @@ class Explainer:
         batch_rows : int, default=5,000
             From how many rows on boosting is asked; fewer are gathered first.
         """
-        if self.anatomy.is_linear:
+        if self.decomposed.is_linear:
             return _compute_linear(self, X)
         return _compute_boosted(self, X, batch_rows)
 
@@ -113,9 +115,9 @@ class Explainer:
         log_odds : ndarray of shape (n_pairs,)
             Of a linear model up to a constant of the column.
         """
-        if not self.anatomy.is_linear:
-            return self.anatomy.log_odds_of(self._encode(pairs))
-        return np.array([float(self.anatomy.terms[name]([value])[0]) for name, value in pairs])
+        if not self.decomposed.is_linear:
+            return self.decomposed.log_odds_of(self._encode(pairs))
+        return np.array([float(self.decomposed.terms[name]([value])[0]) for name, value in pairs])
 
     @cached_property
     def baseline_client(self) -> np.ndarray:
@@ -128,7 +130,7 @@ class Explainer:
         """The baseline values of each column, encoded; shape (n_values, outputs of the column)."""
         encoded = self._encode(self._pairs)
         names = np.array([name for name, _ in self._pairs])
-        return {name: encoded[names == name][:, self.anatomy.outputs[name]] for name in self.baselines}
+        return {name: encoded[names == name][:, self.decomposed.outputs[name]] for name in self.baselines}
 
     @cached_property
     def baseline_terms(self) -> dict[str, dict[Value, float]]:
@@ -157,20 +159,20 @@ class Explainer:
             name: baselines.make_column(cells[name], is_number=baseline.is_number)
             for name, baseline in self.baselines.items()
         }
-        return np.asarray(self.anatomy.columns.transform(pd.DataFrame(frame)))
+        return np.asarray(self.decomposed.columns.transform(pd.DataFrame(frame)))
 
 
 def _compute_linear(explainer: Explainer, X: pd.DataFrame) -> Effects:
-    anatomy, means = explainer.anatomy, [explainer.mean_term(name) for name in explainer.baselines]
-    terms = [anatomy.terms[name](X[name].array) for name in explainer.baselines]
+    decomposed, means = explainer.decomposed, [explainer.mean_term(name) for name in explainer.baselines]
+    terms = [decomposed.terms[name](X[name].array) for name in explainer.baselines]
     effects = np.column_stack(terms) - means
-    base = float(anatomy.base + sum(means))
+    base = float(decomposed.base + sum(means))
     return Effects(list(explainer.baselines), base, effects, base + effects.sum(axis=1))
 
 
 def _compute_boosted(explainer: Explainer, X: pd.DataFrame, batch_rows: int) -> Effects:
-    Z = np.asarray(explainer.anatomy.columns.transform(X))
-    log_odds = explainer.anatomy.log_odds_of(Z)
+    Z = np.asarray(explainer.decomposed.columns.transform(X))
+    log_odds = explainer.decomposed.log_odds_of(Z)
     in_company = _compute_in_company(explainer, Z, log_odds, batch_rows)
     base, alone = _compute_alone(explainer, Z, batch_rows)
     return Effects(list(explainer.baselines), base, (in_company + alone) / 2, log_odds)
@@ -184,11 +186,11 @@ def _compute_in_company(
     swaps = [
         (i, places, variant, share, np.flatnonzero((Z[:, places] != variant).any(axis=1)))
         for i, (name, baseline) in enumerate(explainer.baselines.items())
-        for places in [explainer.anatomy.outputs[name]]
+        for places in [explainer.decomposed.outputs[name]]
         for variant, share in zip(explainer.variants[name], baseline.shares, strict=True)
     ]
     changed = (_put(Z[rows], places, variant) for _, places, variant, _, rows in swaps)
-    scored = _score(explainer.anatomy, changed, batch_rows)
+    scored = _score(explainer.decomposed, changed, batch_rows)
     for (i, _, _, share, rows), swapped in zip(swaps, scored, strict=True):
         effects[rows, i] += share * (log_odds[rows] - swapped)
     return effects
@@ -196,16 +198,16 @@ def _compute_in_company(
 
 def _compute_alone(explainer: Explainer, Z: np.ndarray, batch_rows: int) -> tuple[float, np.ndarray]:
     """Compute the log-odds of the baseline client, and what each client's cells would change there."""
-    anatomy, start = explainer.anatomy, explainer.baseline_client
-    places = [anatomy.outputs[name] for name in explainer.baselines]
+    decomposed, start = explainer.decomposed, explainer.baseline_client
+    places = [decomposed.outputs[name] for name in explainer.baselines]
     cells = [np.unique(Z[:, here], axis=0, return_inverse=True) for here in places]
     rows = (
         _put(np.repeat(start, len(distinct), axis=0), here, distinct)
         for here, (distinct, _) in zip(places, cells, strict=True)
     )
-    scored = zip(_score(anatomy, rows, batch_rows), cells, explainer.baselines, strict=True)
+    scored = zip(_score(decomposed, rows, batch_rows), cells, explainer.baselines, strict=True)
     effects = [terms[which.ravel()] - explainer.mean_term(name) for terms, (_, which), name in scored]
-    first = float(anatomy.log_odds_of(start)[0])
+    first = float(decomposed.log_odds_of(start)[0])
     base = first + sum(explainer.mean_term(name) - first for name in explainer.baselines)
     return base, np.column_stack(effects)
 
@@ -215,12 +217,12 @@ def _put(rows: np.ndarray, places: list[int], cells: np.ndarray) -> np.ndarray:
     return rows
 
 
-def _score(anatomy: Anatomy, pieces: Iterator[np.ndarray], batch_rows: int) -> Iterator[np.ndarray]:
+def _score(decomposed: Decomposition, pieces: Iterator[np.ndarray], batch_rows: int) -> Iterator[np.ndarray]:
     """Compute the log-odds of the rows of each piece, many small pieces in one call."""
     held: list[np.ndarray] = []
     for piece in chain(pieces, [None]):
         held += [] if piece is None else [piece]
         if held and (piece is None or sum(map(len, held)) >= batch_rows):
             ends, rows = np.cumsum([len(one) for one in held])[:-1], np.concatenate(held)
-            yield from np.split(anatomy.log_odds_of(rows) if len(rows) else np.empty(0), ends)
+            yield from np.split(decomposed.log_odds_of(rows) if len(rows) else np.empty(0), ends)
             held = []

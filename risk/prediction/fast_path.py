@@ -18,7 +18,7 @@ import numpy as np
 from risk.data.frames import frame_of
 from risk.data.schema import Schema
 from risk.model import decomposition
-from risk.model.decomposition import Anatomy
+from risk.model.decomposition import Decomposition
 
 TOLERANCE = 1e-12
 FEW_ROWS = 64  # from about 100 rows on scikit-learn's own loop over the trees is faster than treelite
@@ -130,13 +130,13 @@ class FastPath:
         None for a linear model, and for trees that treelite does not know.
     """
 
-    anatomy: Anatomy
+    decomposed: Decomposition
     encoders: Sequence[NumberEncoder | TextEncoder] = ()
     forest: Forest | None = None
 
     def uses_classifier(self, n_rows: int) -> bool:
         """Whether so many rows are answered by scikit-learn's classifier, which may start threads."""
-        return not self.anatomy.is_linear and (self.forest is None or n_rows > FEW_ROWS)
+        return not self.decomposed.is_linear and (self.forest is None or n_rows > FEW_ROWS)
 
     def log_odds(self, columns: Columns) -> np.ndarray:
         """Compute the log-odds of leaving, calibration included.
@@ -150,12 +150,12 @@ class FastPath:
         -------
         log_odds : ndarray of shape (n_rows,)
         """
-        if self.anatomy.is_linear:
-            return self.anatomy.log_odds(columns)
+        if self.decomposed.is_linear:
+            return self.decomposed.log_odds(columns)
         Z = np.hstack([encoder.encode(columns) for encoder in self.encoders])
         if self.forest is None or len(Z) > FEW_ROWS:
-            return self.anatomy.log_odds_of(Z)
-        return np.asarray(self.anatomy.slope * self.forest.log_odds(Z) + self.anatomy.intercept)
+            return self.decomposed.log_odds_of(Z)
+        return np.asarray(self.decomposed.slope * self.forest.log_odds(Z) + self.decomposed.intercept)
 
 
 def load_fast_path(model: Any, schema: Schema, card: Mapping[str, Any]) -> FastPath | None:
@@ -175,7 +175,7 @@ def load_fast_path(model: Any, schema: Schema, card: Mapping[str, Any]) -> FastP
     from scipy.special import expit
 
     try:
-        fast_path = _take_parts(decomposition.take_apart(model))
+        fast_path = _take_parts(decomposition.decompose(model))
         columns = make_probe(schema, card)
         frame = frame_of(columns, schema)
         computed = [fast_path.log_odds(columns), _in_chunks(fast_path, columns), fast_path.log_odds(frame)]
@@ -195,28 +195,28 @@ def _in_chunks(fast_path: FastPath, columns: Mapping[str, Sequence[Any]]) -> np.
     return np.concatenate([fast_path.log_odds(chunk) for chunk in chunks])
 
 
-def _take_parts(anatomy: Anatomy) -> FastPath:
-    if anatomy.is_linear:
-        return FastPath(anatomy)
-    return FastPath(anatomy, take_encoders(anatomy), make_forest(anatomy.classifier))
+def _take_parts(decomposed: Decomposition) -> FastPath:
+    if decomposed.is_linear:
+        return FastPath(decomposed)
+    return FastPath(decomposed, take_encoders(decomposed), make_forest(decomposed.classifier))
 
 
-def take_encoders(anatomy: Anatomy) -> list[NumberEncoder | TextEncoder]:
+def take_encoders(decomposed: Decomposition) -> list[NumberEncoder | TextEncoder]:
     """Take the encoders of the columns, in the order of their outputs."""
     encoders: dict[int, list[NumberEncoder] | list[TextEncoder]] = {}
-    for part, fitted, names in anatomy.columns.transformers_:
+    for part, fitted, names in decomposed.columns.transformers_:
         if part == "remainder" or not len(names):
             continue
-        start = anatomy.columns.output_indices_[part].start
+        start = decomposed.columns.output_indices_[part].start
         if hasattr(fitted, "categories_"):
-            encoders[start] = [_make_text_encoder(anatomy, fitted, list(names), name) for name in names]
+            encoders[start] = [_make_text_encoder(decomposed, fitted, list(names), name) for name in names]
         else:
             steps = [step for _, step in fitted.steps]
             encoders[start] = [NumberEncoder(list(names), tuple(steps[:-2]), steps[-2], steps[-1])]
     return [encoder for start in sorted(encoders) for encoder in encoders[start]]
 
 
-def _make_text_encoder(anatomy: Anatomy, encoder: Any, names: list[str], name: str) -> TextEncoder:
+def _make_text_encoder(decomposed: Decomposition, encoder: Any, names: list[str], name: str) -> TextEncoder:
     """Encode each category of a column once, missing in the columns beside it."""
     import pandas as pd
 
@@ -226,8 +226,8 @@ def _make_text_encoder(anatomy: Anatomy, encoder: Any, names: list[str], name: s
     frame = {other: pd.Series([None] * len(cells), dtype="str") for other in names}
     frame[name] = pd.Series(cells, dtype="str")
     encoded = np.asarray(encoder.transform(pd.DataFrame(frame)))
-    first = min(anatomy.outputs[other][0] for other in names)
-    outputs = encoded[:, [place - first for place in anatomy.outputs[name]]]
+    first = min(decomposed.outputs[other][0] for other in names)
+    outputs = encoded[:, [place - first for place in decomposed.outputs[name]]]
     return TextEncoder(name, {cell: row for row, cell in enumerate(cells)}, outputs)
 
 

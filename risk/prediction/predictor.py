@@ -187,7 +187,7 @@ def make_explainer(
 ) -> Explainer | None:
     """Make the explainer of a model that has a fast path; None for one of another build."""
     try:
-        return None if fast is None else Explainer.from_card(fast.anatomy, card, words)
+        return None if fast is None else Explainer.from_card(fast.decomposed, card, words)
     except fast_path.OTHER_BUILD:
         return None
 

@@ -57,7 +57,7 @@ def take_snapshot(config: Config, before: State) -> State:
         other_key=config.other_key(),
         library=find_library(),
         release=find_deployed_folder(config),
-        release_files=registry.facts(config.prod_deployment),
+        release_files=registry.list_file_facts(config.prod_deployment),
     )
 
 

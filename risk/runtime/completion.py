@@ -27,7 +27,7 @@ def diagnose_and_report(run: PipelineRun) -> RunResult:
     state = run.seen._replace(
         marks=update_marks(run),
         release=deployed_folder,
-        release_files=registry.facts(run.config.prod_deployment),
+        release_files=registry.list_file_facts(run.config.prod_deployment),
         verdict=run.result.verdict or run.seen.verdict,
         impossible=run.impossible,
         pending=None,

@@ -16,7 +16,9 @@ from risk.runtime import logs
 def warn_of_open_folders(config: Config) -> None:
     """Warn of folders in which any user could plant a model or a script for us."""
     here = Path(__file__).resolve().parents[2]
-    for folder in registry.open_to_all((config.prod_deployment, config.output_model, config.root, here)):
+    for folder in registry.find_writable_by_all(
+        (config.prod_deployment, config.output_model, config.root, here)
+    ):
         import shlex  # only where there is something to say
 
         logs.log("security").warning(

@@ -46,7 +46,7 @@ def retrain(run: PipelineRun) -> PipelineRun:
     run = run.update_result(reason=run.retrain_because)
     start = _trained_up_to(run)
     is_gated = start is not None and run.config.gate != "none"
-    trained = runner.perform(run.config, "training", run.stages.train, behind=start, hold_back=is_gated)
+    trained = runner.perform(run.config, "training", run.stages.train, new_from=start, hold_back=is_gated)
     answer = ask_gate(run, trained) if is_gated else None
     runner.perform(run.config, "scoring", run.stages.score)
     if answer is None:

@@ -17,7 +17,7 @@ from risk.monitoring.alerts import AlertSettings as AlertSettings
 from risk.runtime import settings_schema
 
 if TYPE_CHECKING:
-    from risk.data.row_index import Place
+    from risk.data.row_index import IndexFiles
     from risk.data.schema_inference import Roles
     from risk.data.table_writer import TableFiles
     from risk.engines.base import EngineSettings
@@ -121,7 +121,7 @@ class Config(ConfigValues):
     lock = _File("state_folder", "lock")
     tick_state = _File("state_folder", "tick.json")
     input_digests = _File("state_folder", "inputs.json")
-    awaited = _File("state_folder", "awaited.bin")
+    pending_labels = _File("state_folder", "awaited.bin")
     outbox = _File("state_folder", "outbox")
     package_cache = _File("state_folder", "packages.json")
     log_file = _File("root", "logs/pipeline.log")
@@ -132,11 +132,11 @@ class Config(ConfigValues):
         return Path(__file__).resolve().parents[2] / "requirements.txt"
 
     @property
-    def known_rows(self) -> Place:
-        from risk.data.row_index import Place
+    def known_rows(self) -> IndexFiles:
+        from risk.data.row_index import IndexFiles
 
         index = self.output_folder / ".finaldata.known.json"
-        return Place(self.final_data, index, self.state_folder / "rows.key")
+        return IndexFiles(self.final_data, index, self.state_folder / "rows.key")
 
     @property
     def room(self) -> Room:

@@ -125,7 +125,7 @@ class Deployed:
 
     def _find(self, use: Callable[[Release], T]) -> Found[T]:
         folder, key = self._folder, self._key
-        link, seen = registry.current(folder), registry.facts(folder)
+        link, seen = registry.current(folder), registry.list_file_facts(folder)
         made, damage = read_steadily(folder, lambda: registry.load_good(folder, key, use))
         return Found(made, link, damage, seen)
 
@@ -140,7 +140,7 @@ class Deployed:
     def _is_current(self, found: Found[T] | None) -> TypeGuard[Found[T]]:
         if found is None or found.link is None or found.link != registry.current(self._folder):
             return False
-        return found.damage is None or found.seen == registry.facts(self._folder)
+        return found.damage is None or found.seen == registry.list_file_facts(self._folder)
 
 
 class Facts:

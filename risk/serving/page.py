@@ -147,7 +147,7 @@ def list_releases(folder: Path) -> dict[str, Any]:
         current = registry.current(folder)
     except ArtifactError:
         current = None
-    rows = [_describe_release(folder, name, current) for name in reversed(registry.names(folder))]
+    rows = [_describe_release(folder, name, current) for name in reversed(registry.list_names(folder))]
     header = ["release", "", "method", "deployed by", "score on the test data"]
     return tables.make_table("Kept releases", "", header, rows, [2, 1.5, 2, 1.5, -1.5])
 

@@ -122,7 +122,7 @@ def test_releases_are_listed_newest_first_and_the_deployed_one_is_marked(tmp_pat
 
 def test_a_damaged_release_is_listed_as_such(tmp_path):
     publish(tmp_path, 0.5)
-    (name,) = registry.names(tmp_path)
+    (name,) = registry.list_names(tmp_path)
     (tmp_path / name).chmod(0o755)
     manifest = tmp_path / name / "manifest.json"
     manifest.chmod(0o644)

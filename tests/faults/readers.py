@@ -42,7 +42,7 @@ def publish_for_ever(folder: Path, told: Path, seed: int) -> None:
     with told.open("w", buffering=1) as handle:
         for number in range(10**9):
             if draw.random() < 0.3:
-                publishing.switch(folder, draw.choice(registry.names(folder)))
+                publishing.switch(folder, draw.choice(registry.list_names(folder)))
             else:
                 publishing.publish(folder, make_files(f"r{number}"), {"number": number}, keep=KEEP)
             handle.write(f"{registry.current(folder)}\n")

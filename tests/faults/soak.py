@@ -283,7 +283,7 @@ class Soak:
             raise Torn(f"the history tells of {len(told)} files, the ledger of {len(expected)}")
         known = {row[0] for row in past["history/releases"]}
         folder = self.root / "production_deployment"
-        for name in registry.names(folder):
+        for name in registry.list_names(folder):
             release = registry.read(folder, name)
             if release.manifest["deployed_by"] == "tick" and release.id not in known:
                 raise Torn(f"the history does not know release {release.id}")
@@ -376,7 +376,7 @@ def predict(root: Path, release_id: str) -> list[int] | None:
     import pandas as pd
 
     folder = root / "production_deployment"
-    for name in registry.names(folder):
+    for name in registry.list_names(folder):
         if registry.release_id(name) == release_id:
             try:
                 release = registry.read(folder, name)

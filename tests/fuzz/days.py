@@ -80,7 +80,7 @@ def make_template(root):
     office.do("fullprocess")
     office.put("sourcedata/second.csv", make_clients(60, "second", "new"))
     office.do("fullprocess")
-    assert len(registry.names(root / "production_deployment")) == 2
+    assert len(registry.list_names(root / "production_deployment")) == 2
     return root
 
 
@@ -126,9 +126,9 @@ class Days(RuleBasedStateMachine):
         (self.root / "sourcedata" / f"{name}.part").write_text("corporation,acti")
 
     def _good_before_the_deployed(self):
-        deployed = registry.number(registry.current(self.folder) or "")
-        for name in registry.names(self.folder):
-            if registry.number(name) < deployed:
+        deployed = registry.release_number(registry.current(self.folder) or "")
+        for name in registry.list_names(self.folder):
+            if registry.release_number(name) < deployed:
                 with contextlib.suppress(ArtifactError):
                     registry.read(self.folder, name)
                     return True

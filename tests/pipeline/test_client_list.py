@@ -361,7 +361,7 @@ def test_a_table_modified_outside_the_pipeline_is_refused(listed):
 
 
 def test_a_model_of_another_build_is_listed_without_reasons(listed, monkeypatch):
-    monkeypatch.setattr(decomposition, "take_apart", lambda model: model.no_such_part)
+    monkeypatch.setattr(decomposition, "decompose", lambda model: model.no_such_part)
     before = [(line["corporation"], line["probability"]) for line in read(listed)]
     listed.run("diagnostics")
     assert [(line["corporation"], line["probability"]) for line in read(listed)] == before

@@ -44,13 +44,13 @@ def test_a_release_is_seen_through_constant_links_in_a_real_folder(tmp_path):
 
 def test_the_same_files_and_facts_are_the_same_release(tmp_path):
     assert publish(tmp_path, "one") == publish(tmp_path, "one")
-    assert len(registry.names(tmp_path)) == 1
+    assert len(registry.list_names(tmp_path)) == 1
 
 
 @pytest.mark.parametrize("keep", [1, 2, 3])
 def test_exactly_so_many_releases_stay_as_the_config_says(tmp_path, keep):
     made = [publish(tmp_path, str(number), keep=keep) for number in range(5)]
-    assert [registry.release_id(name) for name in registry.names(tmp_path)] == made[-keep:]
+    assert [registry.release_id(name) for name in registry.list_names(tmp_path)] == made[-keep:]
     assert registry.load(tmp_path).id == made[-1]
 
 
@@ -64,11 +64,11 @@ def test_a_release_published_again_after_others_is_not_pruned(tmp_path):
 
 def test_releases_keep_their_order_beyond_the_ten_thousandth(tmp_path):
     first = publish(tmp_path, "0")
-    (name,) = registry.names(tmp_path)
+    (name,) = registry.list_names(tmp_path)
     (tmp_path / name).rename(tmp_path / f"..r9999-{first}")
     publishing.switch(tmp_path, f"..r9999-{first}")
     made = [first, *(publish(tmp_path, str(number)) for number in (1, 2, 3))]
-    names = registry.names(tmp_path)
+    names = registry.list_names(tmp_path)
     assert [registry.release_id(name) for name in names] == made[-3:]
     assert deployment.choose_rollback(names, names[-1], "") == names[-2]
 
@@ -77,7 +77,7 @@ def test_releases_keep_their_order_beyond_the_ten_thousandth(tmp_path):
 def test_rollback_from_a_release_that_is_gone_goes_to_the_newest(tmp_path, gone):
     publish(tmp_path, "0")
     newest = publish(tmp_path, "1")
-    names = registry.names(tmp_path)
+    names = registry.list_names(tmp_path)
     assert registry.release_id(deployment.choose_rollback(names, gone, "")) == newest
 
 
@@ -86,7 +86,7 @@ def test_what_is_no_release_is_left_alone(tmp_path):
     (tmp_path / "notes").mkdir()
     publish(tmp_path, "0", keep=1)
     publish(tmp_path, "1", keep=1)
-    assert len(registry.names(tmp_path)) == 1
+    assert len(registry.list_names(tmp_path)) == 1
     assert (tmp_path / "..r1x-mine").is_dir() and (tmp_path / "notes").is_dir()
 
 
@@ -94,7 +94,7 @@ def test_a_damaged_release_is_replaced_by_a_whole_copy_and_goes(tmp_path):
     made = publish(tmp_path, "0")
     damage_byte(tmp_path)
     assert publish(tmp_path, "0") == publish(tmp_path, "0") == made == registry.load(tmp_path).id
-    assert [registry.release_id(name) for name in registry.names(tmp_path)] == [made]
+    assert [registry.release_id(name) for name in registry.list_names(tmp_path)] == [made]
 
 
 def test_nothing_deployed_says_what_to_run(tmp_path):
@@ -406,7 +406,7 @@ def test_killed_while_it_publishes_the_old_release_is_served_and_the_next_run_en
     files.sweep(folder)
     new = publish(folder, "new")
     assert registry.load(folder).id == new and new != old
-    assert {registry.release_id(name) for name in registry.names(folder)} == {old, new}
+    assert {registry.release_id(name) for name in registry.list_names(folder)} == {old, new}
 
 
 def run_to_death(folder, text, fault):
@@ -443,7 +443,7 @@ def test_killed_while_it_prunes_the_new_release_is_served_and_no_torn_one_is_lis
     run_to_death(folder, "2", IN_THE_MIDDLE_OF_PRUNING)
     served = registry.load(folder)
     assert served.files["metrics.json"] == b"2 metrics.json"
-    names = registry.names(folder)
+    names = registry.list_names(folder)
     assert [registry.read(folder, name).id for name in names] == [kept, served.id]
     files.sweep(folder)
     assert not list(folder.glob(f"{files.TEMPORARY}*"))
@@ -456,7 +456,7 @@ def test_killed_in_the_first_deployment_nothing_is_deployed_and_the_next_run_end
         registry.load(tmp_path)
     files.sweep(tmp_path)
     assert publish(tmp_path, "0") == registry.load(tmp_path).id
-    assert len(registry.names(tmp_path)) == 1
+    assert len(registry.list_names(tmp_path)) == 1
 
 
 @pytest.mark.parametrize("keep", [1, 2])
@@ -503,11 +503,11 @@ def test_a_folder_above_counts_unless_what_lies_in_it_cannot_be_moved(tmp_path):
     folder = tmp_path / "a" / "b"
     folder.mkdir(parents=True)
     (tmp_path / "a").chmod(0o777)
-    assert registry.open_to_all([folder, folder]) == [tmp_path / "a"]
+    assert registry.find_writable_by_all([folder, folder]) == [tmp_path / "a"]
     (tmp_path / "a").chmod(0o1777)
-    assert registry.open_to_all([folder]) == []
+    assert registry.find_writable_by_all([folder]) == []
     folder.chmod(0o1777)
-    assert registry.open_to_all([folder, tmp_path / "none"]) == [folder]
+    assert registry.find_writable_by_all([folder, tmp_path / "none"]) == [folder]
 
 
 def test_idle_ticks_do_not_repeat_the_warning(old_world):
@@ -531,7 +531,7 @@ def load_good(folder, key=None):
 
 def test_the_newest_good_release_below_the_deployed_one_is_loaded_and_none_above(tmp_path):
     first, second, third, fourth = (publish(tmp_path, text, keep=9) for text in "1234")
-    by_id = {registry.release_id(name): name for name in registry.names(tmp_path)}
+    by_id = {registry.release_id(name): name for name in registry.list_names(tmp_path)}
     assert load_good(tmp_path) == (fourth, None)
     publishing.switch(tmp_path, by_id[third])
     damage_byte(tmp_path)
@@ -561,7 +561,7 @@ def test_a_rollback_passes_over_a_damaged_release(old_world):
         old_world.put(f"sourcedata/{seed}.csv", make_clients(60, seed))
         made.append(old_world.walk()["release"])
     folder = old_world.root / "production_deployment"
-    path = folder / registry.names(folder)[1] / "metrics.json"
+    path = folder / registry.list_names(folder)[1] / "metrics.json"
     path.chmod(0o644)
     path.write_bytes(b"{}")
     assert old_world.run("deployment", "--rollback")["release"] == made[0]

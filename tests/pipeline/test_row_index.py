@@ -159,11 +159,11 @@ def test_rows_whose_first_halves_are_equal_are_told_apart(tmp_path, monkeypatch)
     monkeypatch.setattr(row_index, "digest_rows", digests)
     data = tmp_path / "t.csv"
     data.write_bytes(b"a\nb\nc\nd\n")
-    place = row_index.Place(data, tmp_path / ".t.json", tmp_path / "key")
+    place = row_index.IndexFiles(data, tmp_path / ".t.json", tmp_path / "key")
     told = TableDigest()
     told.update(data.read_bytes())
     ledger = Ledger("in", "", length=8, digest=told.hexdigest(), lines=4, rows=3)
-    row_index.keep(place, ledger, least_bytes=0)
+    row_index.update(place, ledger, least_bytes=0)
     found = row_index.load(place)
     assert found.fits(ledger)
     assert found.find([b"d", b"e", b"b", b"a"]) == {b"d", b"b"}  # `a` is the header

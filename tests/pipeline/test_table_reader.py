@@ -177,7 +177,7 @@ def test_the_gate_judges_on_new_rows_that_the_sample_does_not_hold(many):
     behind = ledger.load_ledger(config.ledger).length
     many.put("sourcedata/b.csv", make_clients(300, "b"))
     many.run("ingestion")
-    trained = training.run(config, behind=behind)
+    trained = training.run(config, new_from=behind)
     assert 70 < trained.n_held_back < 130  # a third of 300; of a sample of all it would be fewer
     assert trained.n_samples <= 2000
 

@@ -257,7 +257,7 @@ def grown(old_world):
 
 def test_a_third_of_the_new_rows_is_held_back_and_is_the_third_that_the_gate_finds(grown):
     workspace, mark = grown
-    result = train(workspace, behind=mark)
+    result = train(workspace, new_from=mark)
     X, y = read_rows(workspace, mark)
     held_back = training_rows.hold_back(X[y == y], y[y == y])
     assert 80 < result.n_held_back == held_back.sum() < 160
@@ -268,7 +268,7 @@ def test_a_third_of_the_new_rows_is_held_back_and_is_the_third_that_the_gate_fin
 
 def test_in_a_world_turned_round_the_candidate_is_fitted_on_new_rows_alone_and_refitted_on_all_of_them(grown):
     workspace, mark = grown
-    result = train(workspace, behind=mark)
+    result = train(workspace, new_from=mark)
     card = card_of(workspace)
     assert card["rows"]["used"] == "new" and card["rows"]["gain"] > card["rows"]["standard_error"]
     assert result.n_samples == 360 - result.n_held_back == card["data"]["n_samples"]
@@ -286,7 +286,7 @@ def test_in_the_same_world_the_candidate_is_fitted_on_all_rows_but_the_held_back
     mark = json.loads((old_world.root / "ingesteddata" / ".finaldata.json").read_text())["length"]
     old_world.put("sourcedata/c.csv", make_clients(400, "c"))
     old_world.run("ingestion")
-    result = train(old_world, behind=mark)
+    result = train(old_world, new_from=mark)
     assert card_of(old_world)["rows"]["used"] == "all"
     assert result.n_samples == 700 - result.n_held_back
     assert train(old_world, refit=result.plan).n_samples == 700
@@ -307,7 +307,7 @@ def test_a_row_without_which_nothing_can_be_learned_is_not_held_back(workspace, 
     mark = json.loads((workspace.root / "ingesteddata" / ".finaldata.json").read_text())["length"]
     workspace.put("sourcedata/b.csv", rows[40:])
     workspace.run("ingestion")
-    result = train(workspace, behind=mark)
+    result = train(workspace, new_from=mark)
     assert (result.n_held_back == 0) == needed
     assert (result.n_positive, result.n_samples) == (2, 60 - result.n_held_back)
 
@@ -315,9 +315,9 @@ def test_a_row_without_which_nothing_can_be_learned_is_not_held_back(workspace, 
 def test_a_mark_at_the_end_or_the_beginning_of_the_table_compares_nothing(old_world):
     old_world.run("ingestion")
     length = json.loads((old_world.root / "ingesteddata" / ".finaldata.json").read_text())["length"]
-    assert train(old_world, behind=length).n_held_back == 0
+    assert train(old_world, new_from=length).n_held_back == 0
     assert "too few" in card_of(old_world)["rows"]["reason"]
-    assert 70 < train(old_world, behind=0).n_held_back < 130
+    assert 70 < train(old_world, new_from=0).n_held_back < 130
     assert "no older row" in card_of(old_world)["rows"]["reason"]
 
 

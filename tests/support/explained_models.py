@@ -35,4 +35,4 @@ def fit(X, y, recipe):
 def make_explainer(X, y, recipe, table=None):
     """Fit a model and make its explainer, with the reader's names of columns."""
     model = fit(X, y, recipe)
-    return model, Explainer.from_card(decomposition.take_apart(model), make_card(X, y), Words(table or {}))
+    return model, Explainer.from_card(decomposition.decompose(model), make_card(X, y), Words(table or {}))

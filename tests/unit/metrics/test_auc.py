@@ -43,14 +43,14 @@ def test_auc_is_that_of_scikit_learn_and_its_variance_that_of_delong(ties):
     probability = probability.round(1) if ties else probability
     pairs = kernel(probability[y == 1], probability[y == 0])
     by_hand = sum(pairs.mean(axis=axis).var(ddof=1) / pairs.shape[1 - axis] for axis in (0, 1))
-    found = auc.rank(y, probability)
+    found = auc.compute_ranking(y, probability)
     assert found.auc == pytest.approx(roc_auc_score(y, probability), abs=1e-12)
     assert found.variance == pytest.approx(by_hand, rel=1e-12)
 
 
 def test_the_variance_is_the_one_that_repetition_shows():
     rng = np.random.default_rng(1)
-    found = [auc.rank(*draw(rng, 150)) for _ in range(1_500)]
+    found = [auc.compute_ranking(*draw(rng, 150)) for _ in range(1_500)]
     assert np.mean([one.variance for one in found]) == pytest.approx(
         np.var([one.auc for one in found]), rel=0.1
     )
@@ -58,14 +58,14 @@ def test_the_variance_is_the_one_that_repetition_shows():
 
 @pytest.mark.parametrize("y", [[], [1.0, 1.0], [0.0]])
 def test_without_both_classes_there_is_nothing_to_rank(y):
-    assert auc.rank(np.array(y), np.array(y)) is None
+    assert auc.compute_ranking(np.array(y), np.array(y)) is None
 
 
 def test_a_ranking_comes_back_from_json_as_it_was_and_row_order_is_nothing_to_it():
     y, probability = draw(np.random.default_rng(2), 80)
-    found = auc.rank(y, probability)
+    found = auc.compute_ranking(y, probability)
     assert Ranking.from_json(json.loads(json.dumps(found.to_json()))) == found
-    assert auc.rank(y[::-1], probability[::-1]) == found
+    assert auc.compute_ranking(y[::-1], probability[::-1]) == found
     assert found.counts == (y.sum(), 80 - y.sum())
 
 
@@ -74,8 +74,8 @@ def test_a_ranking_comes_back_from_json_as_it_was_and_row_order_is_nothing_to_it
 
 def test_a_clear_drop_is_found_and_a_rise_is_none():
     rng = np.random.default_rng(3)
-    before = auc.rank(*draw(rng, 1_000, distance=1.5))
-    worse, better = (auc.rank(*draw(rng, 1_000, distance=d)) for d in (0.5, 2.5))
+    before = auc.compute_ranking(*draw(rng, 1_000, distance=1.5))
+    worse, better = (auc.compute_ranking(*draw(rng, 1_000, distance=d)) for d in (0.5, 2.5))
     assert auc.auc_drop_p_value(before, worse) < 1e-6
     assert auc.auc_drop_p_value(before, better) > 0.999
 
@@ -100,13 +100,13 @@ def test_the_p_value_of_a_fall_is_that_of_its_parts_in_scipy(m, n, distance):
     of_both = error**4 / sum(v**2 / f for v, f in zip(variances, freedom, strict=True))
     normal = stats.norm.ppf(stats.t.cdf(z, of_both))
     expected = stats.pearson3.cdf(normal, sum(moments) / error**3)
-    found = auc.auc_drop_p_value(*(auc.rank(*pair) for pair in rows))
+    found = auc.auc_drop_p_value(*(auc.compute_ranking(*pair) for pair in rows))
     assert found == pytest.approx(expected, rel=1e-6)
 
 
 def test_with_many_rows_it_is_the_plain_z_test():
     rng = np.random.default_rng(4)
-    before, now = (auc.rank(*draw(rng, 50_000)) for _ in range(2))
+    before, now = (auc.compute_ranking(*draw(rng, 50_000)) for _ in range(2))
     z = (now.auc - before.auc) / (before.variance + now.variance) ** 0.5
     assert auc.auc_drop_p_value(before, now) == pytest.approx(stats.norm.cdf(z), abs=0.002)
 
@@ -119,7 +119,7 @@ def test_no_more_than_five_percent_of_equal_models_are_said_to_have_fallen(m, n,
     rng = np.random.default_rng(m + n)
     p_values = []
     while len(p_values) < 1_000:
-        pair = [auc.rank(*draw(rng, size, share, distance)) for size in (m, n)]
+        pair = [auc.compute_ranking(*draw(rng, size, share, distance)) for size in (m, n)]
         if all(one and min(one.counts) >= 5 for one in pair):
             p_values.append(auc.auc_drop_p_value(*pair))
     assert sum(p <= 0.05 for p in p_values) <= 67
@@ -128,14 +128,14 @@ def test_no_more_than_five_percent_of_equal_models_are_said_to_have_fallen(m, n,
 
 def test_the_share_of_leavers_alone_is_no_fall():
     rng = np.random.default_rng(5)
-    before = auc.rank(*draw(rng, 20_000, share=0.5))
-    assert auc.auc_drop_p_value(before, auc.rank(*draw(rng, 20_000, share=0.05))) > 0.05
+    before = auc.compute_ranking(*draw(rng, 20_000, share=0.5))
+    assert auc.auc_drop_p_value(before, auc.compute_ranking(*draw(rng, 20_000, share=0.05))) > 0.05
 
 
 def test_few_rows_of_a_class_cannot_be_tested():
     rng = np.random.default_rng(6)
-    whole = auc.rank(*draw(rng, 100))
-    single = auc.rank(np.array([1.0, 0.0, 0.0]), np.array([0.2, 0.1, 0.3]))
+    whole = auc.compute_ranking(*draw(rng, 100))
+    single = auc.compute_ranking(np.array([1.0, 0.0, 0.0]), np.array([0.2, 0.1, 0.3]))
     assert auc.auc_drop_p_value(whole, single) is None
     assert auc.auc_drop_p_value(single, whole) is None
 
@@ -143,7 +143,7 @@ def test_few_rows_of_a_class_cannot_be_tested():
 @pytest.mark.parametrize(("after", "p_value"), [([0.9, 0.8, 0.1, 0.2], 1.0), ([0.5, 0.5, 0.5, 0.5], 0.0)])
 def test_perfect_rankings_have_no_noise(after, p_value):
     y = np.array([1.0, 1.0, 0.0, 0.0])
-    perfect, now = auc.rank(y, y), auc.rank(y, np.array(after))
+    perfect, now = auc.compute_ranking(y, y), auc.compute_ranking(y, np.array(after))
     assert auc.auc_drop_p_value(perfect, now) == p_value
 
 

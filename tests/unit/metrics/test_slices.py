@@ -68,8 +68,8 @@ def test_a_column_that_the_model_leans_on_has_no_worse_slices_for_that():
     probability = expit(2 * x)
     y = (draw.random(5000) < probability).astype(np.int64)
     X = pd.DataFrame({"x": x, "noise": draw.normal(size=5000)})
-    inside = [auc.rank(y[one.rows], probability[one.rows]).auc for one in slices.cut(X["x"])]
-    assert max(inside) < auc.rank(y, probability).auc - slices.MATERIAL
+    inside = [auc.compute_ranking(y[one.rows], probability[one.rows]).auc for one in slices.cut(X["x"])]
+    assert max(inside) < auc.compute_ranking(y, probability).auc - slices.MATERIAL
     assert slices.find_slices(X, y, probability) == []
 
 
@@ -119,6 +119,6 @@ def test_the_promised_auc_is_that_of_labels_drawn_by_the_probabilities():
     draw = np.random.default_rng(2)
     probability = np.round(expit(draw.normal(-1, 1.5, 300)), 2)
     drawn = [(draw.random(300) < probability).astype(np.int64) for _ in range(400)]
-    mean = np.mean([auc.rank(y, probability).auc for y in drawn])
+    mean = np.mean([auc.compute_ranking(y, probability).auc for y in drawn])
     assert slices.expected_auc(probability) == pytest.approx(mean, abs=0.005)
     assert slices.expected_auc(np.full(50, 0.3)) == pytest.approx(0.5)

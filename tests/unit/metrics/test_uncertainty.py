@@ -73,7 +73,7 @@ def test_at_least_95_of_100_auc_intervals_hold_the_true_auc(n_positive, n_negati
     y = np.array([1.0] * n_positive + [0.0] * n_negative)
     held = 0
     for _ in range(600):
-        low, high = uncertainty.auc_interval(auc.rank(y, rng.normal(distance * y, 1)))
+        low, high = uncertainty.auc_interval(auc.compute_ranking(y, rng.normal(distance * y, 1)))
         held += low <= truth <= high
     assert held >= 553  # 95 % of 600 less three standard errors
 
@@ -90,7 +90,7 @@ def test_a_perfect_auc_of_few_rows_is_no_certainty(n_positive):
 
 def test_the_auc_interval_of_many_rows_is_that_of_the_bootstrap():
     y, probability = draw(np.random.default_rng(1), 3_000, 0.3, 1.0)
-    closed = uncertainty.auc_interval(auc.rank(y, probability))
+    closed = uncertainty.auc_interval(auc.compute_ranking(y, probability))
     drawn = auc.resample_auc(y, [probability], n_resamples=1_000, rng=np.random.default_rng(0))
     assert tuple(np.quantile(drawn, [0.025, 0.975])) == pytest.approx(closed, abs=0.004)
 

@@ -84,7 +84,7 @@ def test_auc_is_tested_from_30_rows_of_each_class_on_and_f1_below(n_leavers, n_s
     score = classification.compute_score(y[rows], *(part[rows] for part in predict(X)))
     from risk.metrics import auc
 
-    tested = reference.compare_skill(REFERENCE, score, auc.rank(y[rows], predict(X)[1][rows]))
+    tested = reference.compare_skill(REFERENCE, score, auc.compute_ranking(y[rows], predict(X)[1][rows]))
     assert tested.metric == metric and tested.after == getattr(score, metric.lower())
     assert tested.margin == REFERENCE[metric.lower()] - tested.after
 

@@ -89,7 +89,7 @@ def test_log_odds_are_those_of_the_shown_probability(estimator, calibrated):
     rows = cells_to_explain(X)
     computed = expit(explainer.compute_effects(rows).log_odds)
     assert computed == pytest.approx(model.predict_proba(rows)[:, 1], abs=1e-12)
-    assert expit(explainer.anatomy.log_odds(rows)) == pytest.approx(computed, abs=1e-15)
+    assert expit(explainer.decomposed.log_odds(rows)) == pytest.approx(computed, abs=1e-15)
 
 
 @pytest.mark.parametrize("columns", [("size",), ("plan",)], ids=["numbers alone", "texts alone"])
@@ -146,7 +146,7 @@ def mean_log_odds(explainer, X, subset):
         frame = X.copy()
         for (name, one), (value, _) in zip(others.items(), mix, strict=True):
             frame[name] = baselines.make_column([value] * len(X), is_number=one.is_number).array
-        total += math.prod(share for _, share in mix) * explainer.anatomy.log_odds(frame)
+        total += math.prod(share for _, share in mix) * explainer.decomposed.log_odds(frame)
     return total
 
 
@@ -158,7 +158,7 @@ def test_where_no_more_than_two_columns_act_together_the_effects_are_shapley_val
     recipe = Recipe(estimators.BOOSTED, tuple("abcd"), (), params={"max_depth": 2, "max_iter": 30})
     model = fit(X, y, recipe)
     one = {name: baselines.Baseline(True, (float(X[name].median()),), (1.0,)) for name in X.columns}
-    explainer = Explainer(decomposition.take_apart(model), one)
+    explainer = Explainer(decomposition.decompose(model), one)
     rows = X.iloc[:5]
     effects = explainer.compute_effects(rows)
     assert effects.values == pytest.approx(shapley(explainer, rows), abs=1e-9)
@@ -191,7 +191,7 @@ def test_two_columns_that_say_the_same_both_have_an_effect():
     y = ((X["a"] > 0) | (X["b"] > 0)).astype(np.int64).to_numpy()
     model = fit(X, y, Recipe(estimators.BOOSTED, ("a", "b"), ()))
     low = {name: baselines.Baseline(True, (-1.0,), (1.0,)) for name in "ab"}
-    effects = Explainer(decomposition.take_apart(model), low).compute_effects(
+    effects = Explainer(decomposition.decompose(model), low).compute_effects(
         pd.DataFrame({"a": [2.0], "b": [2.0]})
     )
     assert (effects.values > 1).all()

@@ -84,7 +84,7 @@ def test_columns_are_encoded_to_the_very_numbers_of_the_pipeline():
     recipe = Recipe(estimators.BOOSTED, NUMBERS, TEXTS, logged=("size",), params={"max_iter": 5})
     _, fast = load(X, y, recipe)
     encoded = np.hstack([encoder.encode(X) for encoder in fast.encoders])
-    assert (encoded == fast.anatomy.columns.transform(X)).all()
+    assert (encoded == fast.decomposed.columns.transform(X)).all()
 
 
 def test_a_model_of_another_build_has_no_fast_path():
@@ -159,15 +159,15 @@ def test_trees_that_split_on_sets_of_categories_are_left_to_scikit_learn():
 def test_trees_of_a_layout_that_treelite_does_not_know_are_left_to_scikit_learn():
     X, y = make_rows(300)
     recipe = Recipe(estimators.BOOSTED, NUMBERS, TEXTS, params={"max_iter": 5})
-    anatomy = decomposition.take_apart(fit(X, y, recipe))
+    decomposed = decomposition.decompose(fit(X, y, recipe))
 
     class Later(HistGradientBoostingClassifier):
         is_categorical_ = None
 
     assert fast_path.make_forest(Later()) is None
-    fast = fast_path.FastPath(anatomy, fast_path.take_encoders(anatomy), None)
+    fast = fast_path.FastPath(decomposed, fast_path.take_encoders(decomposed), None)
     assert fast.uses_classifier(1)
-    assert (fast.log_odds(X) == anatomy.log_odds(X)).all()
+    assert (fast.log_odds(X) == decomposed.log_odds(X)).all()
 
 
 @pytest.mark.parametrize("n_rows", [fast_path.FEW_ROWS, fast_path.FEW_ROWS + 1])
@@ -175,4 +175,4 @@ def test_few_and_many_rows_go_two_ways_to_the_same_bits(n_rows):
     X, y = make_rows(300)
     _, fast = load(X, y, Recipe(estimators.BOOSTED, NUMBERS, TEXTS, calibrated=True))
     assert fast.uses_classifier(n_rows) == (n_rows > fast_path.FEW_ROWS)
-    assert (fast.log_odds(X[:n_rows]) == fast.anatomy.log_odds(X)[:n_rows]).all()
+    assert (fast.log_odds(X[:n_rows]) == fast.decomposed.log_odds(X)[:n_rows]).all()

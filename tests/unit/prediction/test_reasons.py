@@ -117,7 +117,7 @@ def test_a_model_card_without_profiles_and_redundancy_still_gives_reasons():
     card = make_card(X, y)
     card = {key: card[key] for key in ("data", "schema", "features")}
     explainer = Explainer.from_card(
-        decomposition.take_apart(fit(X, y, Recipe(estimators.LINEAR, NUMBERS, TEXTS))), card
+        decomposition.decompose(fit(X, y, Recipe(estimators.LINEAR, NUMBERS, TEXTS))), card
     )
     assert any(reasons.find_reasons(explainer, X, explainer.compute_effects(X), y == 1, 3))
     assert explainer.baselines["flag"] == baselines.Baseline(True, (0.0,), (1.0,))
