@@ -5,15 +5,16 @@ Standard library only.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from risk.data import csv_check, validation
+from risk.data import csv_check, cut_rows, validation
 from risk.data.csv_check import Checked
-from risk.data.ledger import Ledger
+from risk.data.ledger import Ledger, OpenEnd
 from risk.data.schema_inference import Roles
 from risk.data.validation import Rejection
 from risk.limits import Limits
@@ -49,6 +50,8 @@ class InputBatch:
         The run in which each file arrived first.
     learn_from : set of int
         The files that shape a first table.
+    open_ends : dict of int to OpenEnd
+        The last lines of files that end without a line end.
     settled : set of int
         Files that hold no good row.
     changed : set of int
@@ -67,6 +70,7 @@ class InputBatch:
     learn_from: set[int] = field(default_factory=set)
     refused: dict[int, str] = field(default_factory=dict)
     rejected: dict[int, list[Rejection]] = field(default_factory=dict)
+    open_ends: dict[int, OpenEnd] = field(default_factory=dict)
     settled: set[int] = field(default_factory=set)
     changed: set[int] = field(default_factory=set)
     left: list[str] = field(default_factory=list)
@@ -82,9 +86,11 @@ class InputBatch:
         """Bytes of the good files."""
         return sum(checked.size for checked in self.good.values())
 
-    def add(self, checked: Checked, arrived: int) -> None:
+    def add(self, checked: Checked, arrived: int, open_end: OpenEnd | None = None) -> None:
         """Add a checked file; one that is no table is refused."""
         number = len(self.files)
+        if open_end is not None:
+            self.open_ends[number] = open_end
         self.files[number], self.batch_of[number] = checked, arrived
         if checked.refusal:
             self.refuse(number, checked.refusal)
@@ -166,13 +172,20 @@ def collect(folder: InputFolder, roles: Roles, ledger: Ledger, before: Ledger) -
         checked = _check(folder, name, wanted)
         if checked is None or (name, checked.sha256) in taken or (name, checked.refusal) in never_digested:
             continue
+        open_end = None if checked.refusal else _read_open_end(checked)
         if csv_check.has_changed(checked):
             batch.leave(name)
             continue
         if name in names:
             LOG.warning("%s: changed since it was ingested; taking up what is new in it", name)
-        batch.add(checked, batch.number if name in names else arrived.get(name, batch.number))
+        batch.add(checked, batch.number if name in names else arrived.get(name, batch.number), open_end)
     return batch
+
+
+def _read_open_end(checked: Checked) -> OpenEnd | None:
+    with contextlib.suppress(csv_check.ChangedError):
+        return cut_rows.read_open_end(checked)
+    return None
 
 
 def _check(folder: InputFolder, name: str, wanted: Sequence[str]) -> Checked | None:

@@ -20,10 +20,18 @@ from risk.files import append, put, put_json, read_json_or_none
 FORMAT = 1
 
 
+class OpenEnd(NamedTuple):
+    """The last line of a file, which has no line end: at which offset it begins, and its text."""
+
+    length: int
+    tail: str
+
+
 class FileEntry(NamedTuple):
     """What one file gave; `refused` says why it gave nothing.
 
-    `batch` numbers the runs that took files up: it is the order of first arrival.
+    `batch` numbers the runs that took files up: it is the order of first arrival. `open_end` is kept where
+    the last line may have been cut off.
     """
 
     name: str
@@ -35,6 +43,7 @@ class FileEntry(NamedTuple):
     rejected: int = 0
     unlabelled: int = 0
     refused: str | None = None
+    open_end: OpenEnd | None = None
 
     @property
     def is_lost(self) -> bool:
@@ -47,7 +56,8 @@ class Ledger:
     """The record of the compiled table; `schema` is None before its first row.
 
     `rebuilding` is set while the table is being compiled again, so that a crash in between is seen.
-    `lines` counts line ends: one more than rows, unless a cell holds some.
+    `lines` counts line ends: one more than rows, unless a cell holds some. `next` is the ledger of a shorter
+    table that is about to take this one's place.
     """
 
     source: str
@@ -62,6 +72,7 @@ class Ledger:
     rows_unlabelled: int = 0
     files: tuple[FileEntry, ...] = field(default=())
     rebuilding: bool = False
+    next: Ledger | None = None
 
     @property
     def mark(self) -> dict[str, Any]:
@@ -76,20 +87,41 @@ def load_ledger(path: Path) -> Ledger | None:
         return None
     if raw.pop("format", None) != FORMAT:
         raise ArtifactError(f"{path}: was written by another version; run ingestion.py --rebuild")
-    files = tuple(FileEntry(**entry) for entry in raw.pop("files"))
-    return Ledger(files=files, blocks=tuple(raw.pop("blocks")), **raw)
+    return _from_json(raw)
+
+
+def _from_json(raw: dict[str, Any]) -> Ledger:
+    entries = (FileEntry(**entry) for entry in raw.pop("files"))
+    files = tuple(e._replace(open_end=OpenEnd(*e.open_end)) if e.open_end else e for e in entries)
+    following = raw.pop("next", None)
+    return Ledger(
+        files=files,
+        blocks=tuple(raw.pop("blocks")),
+        next=_from_json(following) if following else None,
+        **raw,
+    )
 
 
 def put_ledger(path: Path, ledger: Ledger) -> None:
     """Put the ledger."""
-    files = [entry._asdict() for entry in ledger.files]
-    put_json(path, {"format": FORMAT, **vars(ledger), "files": files}, is_long=True)
+    put_json(path, {"format": FORMAT, **_to_json(ledger)}, is_long=True)
+
+
+def _to_json(ledger: Ledger) -> dict[str, Any]:
+    """Give what a ledger holds; what few files and ledgers have is left out of the others."""
+    entries = [entry._asdict() for entry in ledger.files]
+    for entry in entries:
+        if entry["open_end"] is None:
+            del entry["open_end"]
+    raw = {**vars(ledger), "files": entries}
+    following = raw.pop("next")
+    return raw | ({"next": _to_json(following)} if following else {})
 
 
 def load_ready_ledger(path: Path) -> Ledger:
     """Load the ledger of a table that can be used."""
     ledger = load_ledger(path)
-    if ledger is None or ledger.schema is None or ledger.rebuilding:
+    if ledger is None or ledger.schema is None or ledger.rebuilding or ledger.next:
         raise MissingArtifactError(f"{path.parent}: no ingested table; run ingestion.py first")
     return ledger
 

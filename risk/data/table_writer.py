@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from risk import files, text
-from risk.data import csv_check, row_index
+from risk.data import csv_check, cut_rows, row_index
 from risk.data.input_batch import InputBatch
 from risk.data.ledger import (
     FileEntry,
@@ -97,7 +97,9 @@ def open_table(table: TableFiles, source: str, row_key: str) -> Ledger:
             if name_aside(path, source).exists():
                 name_aside(path, source).replace(path)
     files.sync_folder(table.data.parent)
-    return present or Ledger(source, row_key)
+    if present is not None:
+        return cut_rows.settle(table.data, table.ledger, present)
+    return Ledger(source, row_key)
 
 
 def name_aside(path: Path, source: str) -> Path:
@@ -130,6 +132,7 @@ def write_batch(
     if fresh.schema and n_fresh:
         ledger = replace(ledger, schema=fresh.schema.to_json())
         if ledger.length:
+            ledger = cut_rows.give_up(table.data, table.ledger, ledger, batch)
             ledger, n_fresh = append_rows(table, ledger, fresh)
         else:
             ledger = begin_table(table, ledger, fresh.path)
@@ -246,6 +249,7 @@ def _make_entry(batch: InputBatch, number: int, n_good: int, n_new: int, n_unlab
         rejected=n_rejected,
         unlabelled=n_unlabelled,
         refused=batch.refused.get(number),
+        open_end=batch.open_ends.get(number) if n_new else None,
     )
 
 
