@@ -1,7 +1,7 @@
 """The log of requests.
 
-One line a request: when, which route, how it ended, how long it took; never what was in it. Several processes
-write the one file, which stays bounded. Standard library only.
+One line a request: when, which route, how it ended, how long it took; never what was in it. Several
+processes write the one file, which stays bounded. Standard library only.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ import traceback
 from pathlib import Path
 from typing import IO
 
-LOG = logging.getLogger("risk_requests")  # no child of "risk": a tick that serves itself logs no requests
+LOG = logging.getLogger("risk_requests")  # no child of "risk": a run that serves itself logs no requests
 MOST_BYTES = 5_000_000
 FORMAT = "%(asctime)s %(levelname)s app: %(message)s"
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%S%z"
 
 
 class BoundedLog(logging.handlers.WatchedFileHandler):
-    """A log that is put aside, as `.1`, when it is full; one full one is kept.
+    """A log that is rotated to `.1` when it is full; one full one is kept.
 
-    Whichever process finds it full renames it, and the others see that it is another file now. A line that
+    Whichever process finds it full renames it, and the others notice the new file. A line that
     cannot be written is lost: no answer waits for a disk.
     """
 
@@ -34,22 +34,22 @@ class BoundedLog(logging.handlers.WatchedFileHandler):
         try:
             self.reopenIfNeeded()
             if self.stream is not None and os.fstat(self.stream.fileno()).st_size > MOST_BYTES:
-                self._put_aside(self.stream.fileno())
+                self._rotate(self.stream.fileno())
             logging.FileHandler.emit(self, record)
         except OSError:
             self.handleError(record)
 
     def handleError(self, record: logging.LogRecord) -> None:
-        """Give the line up, and the file; a full disk would otherwise be said with every request."""
-        broken: IO[str] | None = self.stream
+        """Drop the line, and the file; a full disk would otherwise be reported with every request."""
+        stream: IO[str] | None = self.stream
         self.stream = None
         with contextlib.suppress(OSError):
-            if broken is not None:
-                broken.close()
+            if stream is not None:
+                stream.close()
 
-    def _put_aside(self, descriptor: int) -> None:
+    def _rotate(self, descriptor: int) -> None:
         path = Path(self.baseFilename)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)  # given up when the stream is closed
+        fcntl.flock(descriptor, fcntl.LOCK_EX)  # released when the stream is closed
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(path.stat(), os.fstat(descriptor)):
                 path.replace(path.with_name(f"{path.name}.1"))
@@ -57,7 +57,7 @@ class BoundedLog(logging.handlers.WatchedFileHandler):
 
 
 def set_up(path: Path, *, interactive: bool) -> None:
-    """Let requests and what else is said go to a file, what is wrong to stderr too; a terminal gets all."""
+    """Log to a file, warnings to stderr too; everything to stderr where it is a terminal."""
     screen = logging.StreamHandler(sys.stderr)
     screen.setFormatter(logging.Formatter("%(levelname)s app: %(message)s"))
     screen.setLevel(logging.INFO if interactive else logging.WARNING)
@@ -77,13 +77,13 @@ def set_up(path: Path, *, interactive: bool) -> None:
         logger.setLevel(logging.INFO)
 
 
-def note(method: str, route: str, status: int, duration_ms: float) -> None:
-    """Log a request that was answered; `route` is ours, never what the client wrote."""
+def log_request(method: str, route: str, status: int, duration_ms: float) -> None:
+    """Log a request that was answered; `route` is a rule of the application, never what the client wrote."""
     LOG.info("method=%s route=%s status=%d duration_ms=%.1f", method, route, status, duration_ms)
 
 
 def note_bug(where: str, error: BaseException) -> None:
-    """Log a bug with its traceback, but without its text, in which there may be a piece of a request."""
+    """Log an internal error with its traceback, but without its text, which may hold data of a request."""
     LOG.error(
         "%s: internal error: %s\n%s",
         where,

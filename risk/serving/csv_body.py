@@ -1,4 +1,4 @@
-"""Parsing of CSV bodies, a chunk at a time: good rows are answered, bad ones listed."""
+"""Parsing of CSV bodies, a chunk at a time: good rows are predicted, bad ones listed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PLAIN = frozenset("0123456789+-.eE")
 
 
 def read_csv(data: bytes, schema: Schema, separator: str | None, max_rows: int) -> requested.RequestedClients:
-    """Read a CSV text: its good rows are answered, its bad ones listed."""
+    """Read a CSV text: its good rows are predicted, its bad ones listed."""
     checked = csv_check.check_open(io.BytesIO(data), Path("body.csv"), schema.columns, separator)
     reason = checked.refusal or validation.refuse_header(checked.header, schema.features)
     if reason:
@@ -48,8 +48,8 @@ def _read_chunks(data: bytes, checked: Checked, schema: Schema) -> Iterator[requ
             n_read += len(plain[0])
         else:
             return
-    found = islice(csv_rows.read_open_rows(io.BytesIO(data), header, separator), n_read, None)
-    while chunk := list(islice(found, CHUNK_ROWS)):
+    rows = islice(csv_rows.read_open_rows(io.BytesIO(data), header, separator), n_read, None)
+    while chunk := list(islice(rows, CHUNK_ROWS)):
         width = len(header)
         cells = [*map(list, zip(*((*row.cells, *[""] * width)[:width] for row in chunk), strict=True))]
         wrong = {k: {"column": None, "reason": row.problem} for k, row in enumerate(chunk) if row.problem}
@@ -83,8 +83,8 @@ def _read_chunk(
         named = {name: texts[k] or None if texts else None for name, texts in ids.items()}
         return {"row": n_before + k + 1, "line": lines[k], **named}
 
-    told = {k: {"row": n_before + k + 1, "line": lines[k], **problems[k]} for k in sorted(problems)}
-    return requested.ClientChunk(columns, label, cells, told)
+    described = {k: {"row": n_before + k + 1, "line": lines[k], **problems[k]} for k in sorted(problems)}
+    return requested.ClientChunk(columns, label, cells, described)
 
 
 def _read_columns(
@@ -104,7 +104,7 @@ def _read_columns(
 
 
 def read_numbers(texts: Sequence[str]) -> np.ndarray | None:
-    """Read a number column as `dataset.parse_number` reads each cell; None when it could not read one.
+    """Read a number column as `schema.parse_number` reads each cell; None when it could not read one.
 
     Plain numbers, which most columns hold alone, are read by the interpreter's own C: of those signs it
     reads what our pattern matches, and nothing else.

@@ -73,22 +73,22 @@ def _finite(text: str) -> float:
     return value
 
 
-def read_rows(found: list[Any], schema: Schema, max_rows: int) -> requested.RequestedClients:
+def read_rows(rows: list[Any], schema: Schema, max_rows: int) -> requested.RequestedClients:
     """Read JSON rows; all are good, or the request is refused with what is wrong in which row."""
-    if len(found) > max_rows:
+    if len(rows) > max_rows:
         raise Refusal(413, f"the request holds over {max_rows:,} rows")
     names = (*schema.ids, *schema.features)
     texts: list[Mapping[str, str]] = []
     malformed: list[dict[str, Any]] = []
     bad: list[dict[str, Any]] = []
-    for number, row in enumerate(found, start=1):
+    for number, row in enumerate(rows, start=1):
         if max(len(malformed), len(bad)) > requested.MAX_PROBLEMS:
             break
         if not isinstance(row, dict):
             malformed.append({"row": number, "reason": "is not an object of columns"})
             continue
-        lacking = [name for name in schema.features if name not in row]
-        malformed += [{"row": number, "column": name, "reason": "is missing"} for name in lacking]
+        missing = [name for name in schema.features if name not in row]
+        malformed += [{"row": number, "column": name, "reason": "is missing"} for name in missing]
         cells = {name: text_of(row.get(name)) for name in names}
         problem = requested.find_problem(cells, schema)
         if problem:
@@ -98,7 +98,7 @@ def read_rows(found: list[Any], schema: Schema, max_rows: int) -> requested.Requ
     refuse_problems(422, bad)
 
     def label(k: int) -> dict[str, Any]:
-        return {"row": k + 1, **{name: found[k].get(name) for name in schema.ids}}
+        return {"row": k + 1, **{name: rows[k].get(name) for name in schema.ids}}
 
     cells_of_all = [[row[name] for row in texts] for name in names]
     return requested.RequestedClients(

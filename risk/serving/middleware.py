@@ -52,7 +52,7 @@ def _check_and_log_requests(app: Flask, settings: ServingSettings) -> None:
         headers.extend([(name, value) for name, value in SAFE_HEADERS if name.lower() not in present])
         headers["X-Release"] = g.get("release") or model_cache.current_id(settings.prod_deployment)
         rule, duration_ms = request.url_rule, 1000 * (time.perf_counter() - g.started)
-        access_log.note(request.method, rule.rule if rule else "-", answer.status_code, duration_ms)
+        access_log.log_request(request.method, rule.rule if rule else "-", answer.status_code, duration_ms)
         return answer
 
 

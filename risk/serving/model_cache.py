@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from threadpoolctl import ThreadpoolController
 
 T = TypeVar("T")
-# Few rows are answered one after the other: threads that compute at once only take the interpreter from each
+# Few rows are predicted one after the other: threads that compute at once only take the interpreter from each
 # other, and all of them wait longer. Many rows have no turn, or few would wait for them.
 _TURN = threading.Lock()
 _PREDICTING = threading.Lock()  # limits on threads hold for the whole process
@@ -53,38 +53,38 @@ class ServedModel:
 
 @contextlib.contextmanager
 def one_thread(threads: ThreadpoolController) -> Iterator[None]:
-    """While scikit-learn is asked, one request at a time: its thread pools have one thread."""
+    """Limit the thread pools of scikit-learn to one thread, for one request at a time."""
     with _PREDICTING, threads.limit(limits=1):
         yield
 
 
 @dataclass(frozen=True)
-class Found(Generic[T]):
-    """What was made of a release, and by which link it was found.
+class CacheEntry(Generic[T]):
+    """What was loaded of a release, and the link that named it.
 
-    `damage` says what is wrong with the deployed release where this is an earlier one in its place;
-    `seen` are the facts of the deployed files then, by which it is noticed that they were mended.
+    `damage` describes what is wrong with the deployed release where this is an earlier one in its place;
+    `file_facts` are those of the deployed files then: they show when the release was repaired.
     """
 
-    made: T
+    value: T
     link: str | None
     damage: str | None
-    seen: list[Any]
+    file_facts: list[Any]
 
 
-class Deployed:
+class DeployedModel:
     """The deployed release: read once, and again only when it changes; safe between threads.
 
-    In place of a damaged one the newest good one before it is served, and `tell` is told so.
+    In place of a damaged one the newest good one before it is served, and `notify` is called with the reason.
     """
 
-    def __init__(self, folder: Path, key: str | None, tell: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(self, folder: Path, key: str | None, notify: Callable[[str], None] = lambda _: None) -> None:
         self._folder = folder
         self._key = key
-        self._tell = tell
+        self._notify = notify
         self._loading = threading.Lock()
-        self._release: Found[Release] | None = None
-        self._served: Found[ServedModel] | None = None
+        self._release: CacheEntry[Release] | None = None
+        self._served: CacheEntry[ServedModel] | None = None
 
     def release(self) -> Release:
         """Give the release deployed now, verified; its model may be of another scikit-learn.
@@ -94,40 +94,40 @@ class Deployed:
         ArtifactError
             When nothing is deployed, or it is damaged and there is no good one before it.
         """
-        found = self._release
-        if not self._is_current(found):
-            found = self._release = self._find(lambda release: release)
-        return found.made
+        entry = self._release
+        if not self._is_current(entry):
+            entry = self._release = self._load(lambda release: release)
+        return entry.value
 
     def get(self) -> ServedModel:
-        """Give the release deployed now, ready to be asked.
+        """Give the release deployed now, ready to predict.
 
         Raises
         ------
         ArtifactError
             As `release`; and when it is of another scikit-learn.
         """
-        found = self._served
-        if self._is_current(found):
-            return found.made
+        entry = self._served
+        if self._is_current(entry):
+            return entry.value
         with self._loading:
-            found = self._served
-            if not self._is_current(found):
-                found = self._served = self._find(self._prepare)
-                if found.damage is not None:
-                    self._tell(f"{found.damage}; release {found.made.release.id} is served in its place")
-            return found.made
+            entry = self._served
+            if not self._is_current(entry):
+                entry = self._served = self._load(self._prepare)
+                if entry.damage is not None:
+                    self._notify(f"{entry.damage}; release {entry.value.release.id} is served in its place")
+            return entry.value
 
     @property
     def damage(self) -> str | None:
-        """Say what is wrong with the deployed release, if another one is served in its place."""
+        """Describe what is wrong with the deployed release, if another one is served in its place."""
         return self._served.damage if self._served else None
 
-    def _find(self, use: Callable[[Release], T]) -> Found[T]:
+    def _load(self, use: Callable[[Release], T]) -> CacheEntry[T]:
         folder, key = self._folder, self._key
-        link, seen = registry.current(folder), registry.list_file_facts(folder)
-        made, damage = read_steadily(folder, lambda: registry.load_good(folder, key, use))
-        return Found(made, link, damage, seen)
+        link, file_facts = registry.current(folder), registry.list_file_facts(folder)
+        value, damage = read_steadily(folder, lambda: registry.load_good(folder, key, use))
+        return CacheEntry(value, link, damage, file_facts)
 
     def _prepare(self, release: Release) -> ServedModel:
         from threadpoolctl import ThreadpoolController
@@ -137,13 +137,13 @@ class Deployed:
             release, replace(predictor, limit_threads=partial(one_thread, ThreadpoolController()))
         )
 
-    def _is_current(self, found: Found[T] | None) -> TypeGuard[Found[T]]:
-        if found is None or found.link is None or found.link != registry.current(self._folder):
+    def _is_current(self, entry: CacheEntry[T] | None) -> TypeGuard[CacheEntry[T]]:
+        if entry is None or entry.link is None or entry.link != registry.current(self._folder):
             return False
-        return found.damage is None or found.seen == registry.list_file_facts(self._folder)
+        return entry.damage is None or entry.file_facts == registry.list_file_facts(self._folder)
 
 
-class Facts:
+class CachedJSON:
     """A JSON artifact that is read again only when it changes."""
 
     def __init__(self, path: Path, remedy: str) -> None:
@@ -152,7 +152,7 @@ class Facts:
         self._known: tuple[tuple[int, ...], dict[str, Any]] | None = None
 
     def read(self) -> dict[str, Any]:
-        """Read what the artifact says now.
+        """Read the artifact as it is now.
 
         Raises
         ------

@@ -41,7 +41,7 @@ class View:
 
     @classmethod
     def of(cls, arguments: Mapping[str, str]) -> View:
-        """Read what a form sent."""
+        """Read the fields of the form."""
         risk, sort, offset = (arguments.get(name, "") for name in ("risk", "sort", "offset"))
         whole = offset.isascii() and offset.isdecimal() and len(offset) < 10
         return cls(
@@ -53,8 +53,8 @@ class View:
 
     def link(self, offset: int) -> str:
         """Give the address of another part of the same list."""
-        wanted = {"search": self.search, "risk": self.risk, "sort": self.sort, "offset": offset}
-        return f"./?{urlencode({name: value for name, value in wanted.items() if value})}#clients"
+        arguments = {"search": self.search, "risk": self.risk, "sort": self.sort, "offset": offset}
+        return f"./?{urlencode({name: value for name, value in arguments.items() if value})}#clients"
 
 
 def render_page(
@@ -70,11 +70,12 @@ def render_page(
     Parameters
     ----------
     report, listed : mapping or str
-        report.json, and some lines of the list as `roster.Page.to_json` gives them; or why there is none.
+        report.json, and some lines of the list as `client_list_reader.Page.to_json` gives them; or why
+        there is none.
     deployment : Path
         The folder of the releases.
     gauges : sequence of Gauge
-        What a monitor is told, too.
+        What a monitoring system is given, too.
     problem : str, optional
         Why an upload was refused.
     """
@@ -87,9 +88,9 @@ def render_page(
             report=report if known else None,
             missing=report,
             problem=problem,
-            asked=view,
+            view=view,
             releases=list_releases(deployment),
-            health=say_health(gauges),
+            health=describe_health(gauges),
             pages=pages,
             most=html.MOST_ROWS,
             **describe_list(listed, view),
@@ -110,13 +111,12 @@ def read_list(clients: ClientListCache, view: View) -> dict[str, Any]:
     """
     order = view.sort or client_list_reader.RANK
     risk, search = view.risk or None, view.search or None
-    found = clients.get()
-    page = found.page(offset=view.offset, limit=PAGE_LINES, risk=risk, search=search, order=order)
+    page = clients.get().page(offset=view.offset, limit=PAGE_LINES, risk=risk, search=search, order=order)
     return page.to_json()
 
 
 def describe_list(listed: Mapping[str, Any] | str, view: View) -> dict[str, Any]:
-    """Say the lines that were asked for, how many were found, and where there are more."""
+    """Describe the lines that were asked for, how many match, and where there are more."""
     if isinstance(listed, str):
         return {"list_problem": listed}
     n_found, first = listed["n_found"], listed["offset"]
@@ -125,13 +125,13 @@ def describe_list(listed: Mapping[str, Any] | str, view: View) -> dict[str, Any]
     return {
         "list_problem": None,
         "lines": lines,
-        "found": _say_found(n_found, listed["n_clients"], first, last),
+        "count": _describe_count(n_found, listed["n_clients"], first, last),
         "previous": view.link(max(first - PAGE_LINES, 0)) if first else None,
         "next": view.link(last) if lines and last < n_found else None,
     }
 
 
-def _say_found(n_found: int, n_clients: int, first: int, last: int) -> str:
+def _describe_count(n_found: int, n_clients: int, first: int, last: int) -> str:
     if not n_found:
         return f"None of {n_clients:,} clients is such."
     of = f"{n_found:,} clients" if n_found == n_clients else f"{n_found:,} found among {n_clients:,} clients"
@@ -162,32 +162,34 @@ def _describe_release(folder: Path, name: str, current: str | None) -> list[str]
     return [registry.release_id(name), served, method, str(facts["deployed_by"]), f"{facts['score']:.3f}"]
 
 
-def say_health(gauges: Sequence[Gauge]) -> list[str]:
-    """Say in words how old and how far behind everything is."""
+def describe_health(gauges: Sequence[Gauge]) -> list[str]:
+    """Describe how old everything is, and what waits."""
     known = {one.name: one.value for one in gauges if not one.labels}
-    told = ["A model is deployed." if known["risk_model_served"] else "No model is deployed."]
+    sentences = ["A model is deployed." if known["risk_model_served"] else "No model is deployed."]
     ages = (
         ("risk_model_age_seconds", "The deployed model was made {} ago."),
         ("risk_last_tick_age_seconds", "The last tick with new data ended {} ago."),
     )
-    told += [said.format(say_age(age)) for name, said in ages if (age := known[name]) is not None]
+    sentences += [
+        sentence.format(format_age(age)) for name, sentence in ages if (age := known[name]) is not None
+    ]
     if known["risk_tick_pending"]:
-        told.append("Steps of a tick failed and will be tried again.")
+        sentences.append("Steps of a tick failed and will be tried again.")
     waiting, refused = known["risk_outbox_waiting"], known["risk_outbox_refused"]
-    told.append(
+    sentences.append(
         f"{waiting:,} batches of records wait for the database." if waiting else "The history is up to date."
     )
-    told += [f"The database refused {refused:,} batches of records for good."] if refused else []
+    sentences += [f"The database refused {refused:,} batches of records for good."] if refused else []
     queued = known["risk_alerts_waiting"]
-    told += [f"{queued:,} alerts could not be sent yet, and will be tried again."] if queued else []
+    sentences += [f"{queued:,} alerts could not be sent yet, and will be tried again."] if queued else []
     unreadable = [
         one.labels["artifact"] for one in gauges if one.name == "risk_artifact_readable" and not one.value
     ]
-    return told + [f"{name} is damaged or cannot be read." for name in unreadable]
+    return sentences + [f"{name} is damaged or cannot be read." for name in unreadable]
 
 
-def say_age(seconds: float) -> str:
-    """Say how long something takes, in its largest unit."""
+def format_age(seconds: float) -> str:
+    """Write a duration in its largest unit."""
     for unit, size in UNITS:
         n = int(seconds // size)
         if n:

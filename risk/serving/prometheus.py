@@ -6,7 +6,7 @@ Nothing is counted in a process: several of them answer, and each says the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,64 +32,63 @@ class Gauge:
 
 def collect(deployment: Path, diagnostics: Path, tick_state: Path, waiting: Path, now: float) -> list[Gauge]:
     """Collect the recorded facts; `now` in seconds since 1970."""
-    facts = _Facts()
-    release = facts.of("release", lambda: registry.current(deployment))
+    reader = _ArtifactReader()
+    release = reader.read("release", lambda: registry.current(deployment))
     folder = deployment / release if release else None
-    metrics = facts.json("metrics.json", folder and folder / "metrics.json")
-    manifest = facts.json("manifest.json", folder and folder / "manifest.json")
-    found = facts.json("diagnostics.json", diagnostics)
-    tick = facts.json("tick.json", tick_state)
+    metrics = reader.read_json("metrics.json", folder and folder / "metrics.json")
+    manifest = reader.read_json("manifest.json", folder and folder / "manifest.json")
+    diagnosed = reader.read_json("diagnostics.json", diagnostics)
+    tick = reader.read_json("tick.json", tick_state)
     verdict = tick.get("verdict") or {}
-    ticked_at, made_at = _moment(tick_state), _moment(folder and folder / "manifest.json")
-    box = outbox.describe(waiting)
-    queued = sum(len(outbox.waiting(waiting / target)) for target in alert_channels.CHANNELS)
+    run_ended_at, deployed_at = _moment(tick_state), _moment(folder and folder / "manifest.json")
+    records = outbox.describe(waiting)
+    alerts = sum(len(outbox.waiting(waiting / target)) for target in alert_channels.CHANNELS)
     return [
         Gauge("risk_model_served", "1 where a release is deployed.", release is not None),
-        Gauge("risk_model_age_seconds", "Since the deployed release was made.", _age(made_at, now)),
+        Gauge("risk_model_age_seconds", "Since the deployed release was made.", _age(deployed_at, now)),
         Gauge("risk_model_score", "F1 of the deployed model on the test data.", metrics.get("f1")),
         Gauge("risk_model_score_low", "Lower end of its 95 % interval.", metrics.get("f1_low")),
         Gauge("risk_model_score_high", "Upper end of its 95 % interval.", metrics.get("f1_high")),
         Gauge("risk_model_score_rows", "Rows it was measured on.", metrics.get("n")),
         Gauge("risk_model_auc", "AUC of the deployed model on the test data.", metrics.get("auc")),
         *_info(release, manifest),
-        Gauge("risk_last_tick_timestamp_seconds", "When the last tick ended.", ticked_at),
-        Gauge("risk_last_tick_age_seconds", "Since the last tick ended.", _age(ticked_at, now)),
+        Gauge("risk_last_tick_timestamp_seconds", "When the last tick ended.", run_ended_at),
+        Gauge("risk_last_tick_age_seconds", "Since the last tick ended.", _age(run_ended_at, now)),
         Gauge("risk_tick_pending", "1 where steps of a tick wait to be tried again.", _pending(tick)),
-        Gauge("risk_rows", "Rows in the table.", found.get("n_rows")),
-        Gauge("risk_rows_unlabelled", "Rows in the table without a label.", found.get("n_unlabelled")),
+        Gauge("risk_rows", "Rows in the table.", diagnosed.get("n_rows")),
+        Gauge("risk_rows_unlabelled", "Rows in the table without a label.", diagnosed.get("n_unlabelled")),
         Gauge("risk_drift", "1 where the last verdict was drift, 0 where not.", verdict.get("drift")),
         Gauge("risk_drift_new_score", "F1 on the new rows of that verdict.", verdict.get("new_score")),
         Gauge("risk_drift_recorded_score", "The F1 it was held against.", verdict.get("recorded_score")),
-        Gauge("risk_outbox_waiting", "Batches of records that wait for the database.", box["waiting"]),
-        Gauge("risk_outbox_refused", "Batches that the database refused.", box["set_aside"]),
-        Gauge("risk_alerts_waiting", "Alerts that wait for the webhook or the command.", queued),
-        *facts.readable,
+        Gauge("risk_outbox_waiting", "Batches of records that wait for the database.", records["waiting"]),
+        Gauge("risk_outbox_refused", "Batches that the database refused.", records["set_aside"]),
+        Gauge("risk_alerts_waiting", "Alerts that wait for the webhook or the command.", alerts),
+        *reader.readable,
     ]
 
 
-class _Facts:
-    """Reads artifacts one by one: a damaged one hides nothing but itself, and is told of."""
+class _ArtifactReader:
+    """Reads artifacts one by one: a damaged one hides nothing but itself, and has a gauge that says so."""
 
     def __init__(self) -> None:
         self.readable: list[Gauge] = []
 
-    def of(self, name: str, read: Any) -> Any:
+    def read(self, name: str, read: Callable[[], Any]) -> Any:
         try:
-            found = read()
+            value = read()
         except (ArtifactError, OSError):
-            found = None
-            self._tell(name, False)
+            value = None
+            self._add_gauge(name, False)
         else:
-            self._tell(name, True)
-        return found
+            self._add_gauge(name, True)
+        return value
 
-    def json(self, name: str, path: Path | None) -> dict[str, Any]:
+    def read_json(self, name: str, path: Path | None) -> dict[str, Any]:
         if path is None or not path.exists():
             return {}
-        found: dict[str, Any] | None = self.of(name, lambda: files.read_json(path, "run it again"))
-        return found or {}
+        return self.read(name, lambda: files.read_json(path, "run it again")) or {}
 
-    def _tell(self, name: str, value: bool) -> None:
+    def _add_gauge(self, name: str, value: bool) -> None:
         meaning = "0 where an artifact is damaged or cannot be read."
         self.readable.append(Gauge("risk_artifact_readable", meaning, value, {"artifact": name}))
 

@@ -17,7 +17,9 @@ from risk.serving.model_cache import ServedModel
 from risk.serving.problems import Refusal
 from risk.serving.requested import ClientChunk, RequestedClients
 
-_SIGN = re.compile("[=+\\-@\t\r\uff1d\uff0b\uff0d\uff20]")  # those of `escapes`
+_SIGN = re.compile(
+    "[=+\\-@\t\r\uff1d\uff0b\uff0d\uff20]"
+)  # those that `text.escape_for_spreadsheet` looks for
 ADDED = ("predicted_class", "predicted_probability", "problem")
 
 
@@ -25,7 +27,7 @@ ADDED = ("predicted_class", "predicted_probability", "problem")
 
 
 def render_json(value: Any) -> str:
-    """Render JSON as its standard has it: no NaN, keys in our order, text as it is."""
+    """Render JSON as its standard has it: no NaN, keys in the order given, text as it is."""
     return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
@@ -83,40 +85,40 @@ def prefers_csv() -> bool:
 # --- predictions ------------------------------------------------------------------------------------------
 
 
-def to_json(served: ServedModel, asked: RequestedClients) -> dict[str, Any]:
+def to_json(served: ServedModel, clients: RequestedClients) -> dict[str, Any]:
     """Write class and probability of every good client in order, and the bad ones where they are listed."""
-    answers: list[dict[str, Any]] = []
+    predicted: list[dict[str, Any]] = []
     rejected: list[dict[str, Any]] = []
-    for clients in asked.chunks:
-        predictions = served.predict(clients.columns)
+    for chunk in clients.chunks:
+        predictions = served.predict(chunk.columns)
         pairs = zip(predictions.classes.tolist(), predictions.probability.tolist(), strict=True)
-        answers += [{**clients.labels(k), "class": c, "probability": p} for k, (c, p) in enumerate(pairs)]
-        rejected += clients.problems.values()
-    return {"predictions": answers, **({"rejected": rejected} if asked.is_partial else {})}
+        predicted += [{**chunk.labels(k), "class": c, "probability": p} for k, (c, p) in enumerate(pairs)]
+        rejected += chunk.problems.values()
+    return {"predictions": predicted, **({"rejected": rejected} if clients.is_partial else {})}
 
 
-def to_csv(served: ServedModel, asked: RequestedClients) -> Iterator[bytes]:
+def to_csv(served: ServedModel, clients: RequestedClients) -> Iterator[bytes]:
     """Write the clients as they came, bad ones too, with three columns more, a chunk at a time.
 
     No cell is such that a spreadsheet would run it. Columns of an earlier answer are replaced.
     """
-    kept = [index for index, name in enumerate(asked.header) if name not in ADDED]
-    yield write_rows([make_safe([*(asked.header[index] for index in kept), *ADDED])])
-    for clients in asked.chunks:
-        columns = [make_safe(clients.cells[index]) for index in kept]
-        yield write_rows(zip(*columns, *_render_columns(served, clients), strict=True))
+    positions = [index for index, name in enumerate(clients.header) if name not in ADDED]
+    yield write_rows([make_safe([*(clients.header[index] for index in positions), *ADDED])])
+    for chunk in clients.chunks:
+        columns = [make_safe(chunk.cells[index]) for index in positions]
+        yield write_rows(zip(*columns, *_render_columns(served, chunk), strict=True))
 
 
-def _render_columns(served: ServedModel, clients: ClientChunk) -> list[list[str]]:
+def _render_columns(served: ServedModel, chunk: ClientChunk) -> list[list[str]]:
     """Render class, probability and problem of every client, good or bad."""
-    predictions = served.predict(clients.columns)
+    predictions = served.predict(chunk.columns)
     classes = list(map(str, predictions.classes.tolist()))
     columns = [classes, list(map(repr, predictions.probability.tolist())), [""] * len(classes)]
-    if not clients.problems:
+    if not chunk.problems:
         return columns
     good, rows = zip(*columns, strict=True), list[tuple[str, ...]]()
-    for k in range(len(classes) + len(clients.problems)):
-        problem = clients.problems.get(k)
+    for k in range(len(classes) + len(chunk.problems)):
+        problem = chunk.problems.get(k)
         rows.append(
             next(good) if problem is None else ("", "", text.escape_for_spreadsheet(_explain(problem)))
         )

@@ -31,11 +31,11 @@ class Artifacts:
 
     def __init__(self, settings: ServingSettings) -> None:
         self.settings = settings
-        self.deployed = model_cache.Deployed(
+        self.deployed = model_cache.DeployedModel(
             settings.prod_deployment, settings.model_key, lambda text: LOG.error("%s", text)
         )
-        self.diagnostics = model_cache.Facts(settings.diagnostics, "run diagnostics.py")
-        self.report = model_cache.Facts(settings.report, "run fullprocess.py, or reporting.py")
+        self.diagnostics = model_cache.CachedJSON(settings.diagnostics, "run diagnostics.py")
+        self.report = model_cache.CachedJSON(settings.report, "run fullprocess.py, or reporting.py")
         self.clients = client_list_reader.ClientListCache(settings.at_risk)
         self.files = DataFiles(
             settings.root, (settings.input_folder, settings.test_data), settings.max_body_bytes
@@ -77,10 +77,10 @@ def _add_predictions(app: Flask, artifacts: Artifacts) -> None:
 
     @app.get("/clients")
     def list_clients() -> Response:
-        found = artifacts.clients.get().page(**parsing.parse_slice(request.args))
+        lines = artifacts.clients.get().page(**parsing.parse_slice(request.args))
         if prefers_csv():
-            return Response(found.to_csv(), mimetype="text/csv")
-        return jsonify(found.to_json())
+            return Response(lines.to_csv(), mimetype="text/csv")
+        return jsonify(lines.to_json())
 
 
 def _add_facts(app: Flask, artifacts: Artifacts) -> None:

@@ -6,7 +6,7 @@ import pytest
 from report_kit import make_line
 
 from risk.model import publishing, registry
-from risk.serving.page import LONGEST_SEARCH, View, describe_list, list_releases, render_page, say_health
+from risk.serving.page import LONGEST_SEARCH, View, describe_health, describe_list, list_releases, render_page
 from risk.serving.prometheus import Gauge
 
 FACTS = {
@@ -51,7 +51,7 @@ def test_what_makes_no_sense_is_as_if_it_was_not_asked(arguments, view):
 def test_the_next_page_is_of_the_same_list():
     view = View("a&b", "high", "", 0)
     told = describe_list(listed(), view)
-    assert told["found"] == "1 to 25 of 60 found among 1,234 clients."
+    assert told["count"] == "1 to 25 of 60 found among 1,234 clients."
     assert told["previous"] is None and told["next"] == "./?search=a%26b&risk=high&offset=25#clients"
     told = describe_list(listed(offset=50, n=10), view)
     assert told["previous"].endswith("offset=25#clients") and told["next"] is None
@@ -67,7 +67,7 @@ def test_the_next_page_is_of_the_same_list():
     ids=["none", "all", "beyond"],
 )
 def test_it_says_how_many_were_found(page, found):
-    assert describe_list(page, View())["found"] == found
+    assert describe_list(page, View())["count"] == found
 
 
 def test_the_first_page_before_a_short_step_is_the_first():
@@ -90,13 +90,13 @@ def test_the_first_page_before_a_short_step_is_the_first():
     ids=str,
 )
 def test_health_is_said_in_words(changes, said):
-    assert said in " ".join(say_health(gauges(**changes)))
+    assert said in " ".join(describe_health(gauges(**changes)))
 
 
 def test_a_damaged_artifact_is_named():
     damaged = Gauge("risk_artifact_readable", "", False, {"artifact": "tick.json"})
     fine = Gauge("risk_artifact_readable", "", True, {"artifact": "metrics.json"})
-    told = " ".join(say_health([*gauges(), damaged, fine]))
+    told = " ".join(describe_health([*gauges(), damaged, fine]))
     assert "tick.json is damaged" in told and "metrics.json" not in told
 
 

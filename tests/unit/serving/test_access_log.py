@@ -23,7 +23,7 @@ def log(tmp_path):
 
 def test_a_request_is_a_line_and_says_nothing_on_a_screen(log, capsys):
     access_log.set_up(log, interactive=False)
-    access_log.note("POST", "/prediction", 200, 1.26)
+    access_log.log_request("POST", "/prediction", 200, 1.26)
     assert log.read_text().endswith("INFO app: method=POST route=/prediction status=200 duration_ms=1.3\n")
     assert capsys.readouterr() == ("", "")
 
@@ -38,15 +38,15 @@ def test_what_else_is_said_goes_there_too(log, capsys):
 def test_a_log_that_cannot_be_written_stops_nothing_and_goes_on_when_it_can(log, capsys):
     access_log.set_up(log, interactive=False)
     shutil.rmtree(log.parent)
-    access_log.note("GET", "/health", 200, 1.0)
+    access_log.log_request("GET", "/health", 200, 1.0)
     log.parent.mkdir()
-    access_log.note("GET", "/ready", 200, 1.0)
+    access_log.log_request("GET", "/ready", 200, 1.0)
     log.unlink()
     log.symlink_to("/dev/full")
-    access_log.note("GET", "/scoring", 200, 1.0)
+    access_log.log_request("GET", "/scoring", 200, 1.0)
     assert capsys.readouterr() == ("", "")
     log.unlink()
-    access_log.note("GET", "/metrics", 200, 1.0)
+    access_log.log_request("GET", "/metrics", 200, 1.0)
     assert "route=/metrics" in log.read_text()
 
 
@@ -68,7 +68,7 @@ def test_a_bug_keeps_its_traceback_and_loses_its_text(log, capsys):
 def write_many(path, n):
     access_log.set_up(path, interactive=False)
     for number in range(n):
-        access_log.note("GET", "/health", 200, number)
+        access_log.log_request("GET", "/health", 200, number)
 
 
 def test_a_full_log_is_put_aside_once_by_whichever_process_finds_it(log, monkeypatch):
