@@ -196,7 +196,7 @@ def list_clients(config: Config, ledger: Ledger, deployed: Predictor) -> dict[st
     except DatasetError as error:
         LOG.warning("%s is as it was: %s", config.at_risk.name, error)
         return None
-    deliveries.remember(config, "diagnostics", {"client_lists": [client_list.history_row(summary)]})
+    deliveries.record(config, "diagnostics", {"client_lists": [client_list.history_row(summary)]})
     return summary
 
 

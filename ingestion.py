@@ -129,13 +129,13 @@ def run(
     if rebuild or ledger.rebuilding or ledger.row_key != config.row_key():
         ledger = Ledger(source, config.row_key())
     if digests is None:
-        digests = state.known_digests(config.input_digests, source, listing)
+        digests = state.load_digests(config.input_digests, source, listing)
     folder = InputFolder(config.input_folder, listing, digests, config.separator, config.limits)
     batch = check_files(config, folder, ledger, before)
     ledger = take_up(config, ledger, before, batch, small_bytes) if batch.files else before
     table_writer.write_ingested_files(config.table_files, ledger)
     taken_up = {entry.name: entry.sha256 for entry in ledger.files if entry.name not in batch.left}
-    state.keep_digests(config.input_digests, source, listing, taken_up)
+    state.save_digests(config.input_digests, source, listing, taken_up)
     return summarize(ledger, batch, source, since)
 
 

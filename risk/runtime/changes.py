@@ -11,7 +11,15 @@ from typing import NamedTuple
 from risk.errors import ArtifactError, MissingArtifactError
 from risk.model import registry
 from risk.runtime.settings import Config
-from risk.runtime.state import State, content, find_library, find_new, is_due, list_files, load_state
+from risk.runtime.state import (
+    State,
+    find_new,
+    is_due,
+    list_digests,
+    list_files,
+    list_library_facts,
+    load_state,
+)
 
 
 class Changes(NamedTuple):
@@ -55,7 +63,7 @@ def take_snapshot(config: Config, before: State) -> State:
         else {},
         row_key=config.row_key(),
         other_key=config.other_key(),
-        library=find_library(),
+        library=list_library_facts(),
         release=find_deployed_folder(config),
         release_files=registry.list_file_facts(config.prod_deployment),
     )
@@ -71,7 +79,7 @@ def list_changes(config: Config, before: State, seen: State, n_new: int) -> list
         (before.source != seen.source, f"the input folder is now {seen.source}"),
         (before.row_key != seen.row_key, "config.json now reads rows differently"),
         (is_other_model, "config.json asks for another model than the one that could not be trained"),
-        (content(before.test_files) != content(seen.test_files), "the test data changed"),
+        (list_digests(before.test_files) != list_digests(seen.test_files), "the test data changed"),
         (before.library != seen.library, "scikit-learn was reinstalled"),
         (not is_same_release, "another release is deployed"),
         (are_files_touched and is_damaged(config), "the deployed release is damaged"),

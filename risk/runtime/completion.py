@@ -138,4 +138,4 @@ def remember_run(run: PipelineRun, release: str | None) -> None:
         "reason": run.result.reason,
         "gate": run.result.gate,
     }
-    deliveries.remember(run.config, "fullprocess", {"ticks": [row]})
+    deliveries.record(run.config, "fullprocess", {"ticks": [row]})

@@ -1,7 +1,7 @@
 """The packages that the pipeline depends on, with their installed and latest versions.
 
-The latest is asked of pip, so the user's own configuration counts; side by side, within a few
-seconds, and once a day. What pip says on stderr is never shown: it may hold the credentials of an index.
+The latest is asked of pip, so the user's own configuration counts; in parallel, within a few seconds, and
+once a day. What pip writes to stderr is never shown: it may hold the credentials of an index.
 Standard library only.
 """
 
@@ -23,20 +23,20 @@ from risk import files
 from risk.errors import ArtifactError
 
 UNKNOWN = "unknown"
-FRESH_S, ASK_AGAIN_S = 86_400.0, 3_600.0
-BUDGET_S, N_AT_ONCE = 5.0, 4
+FRESH_S, RETRY_AFTER_S = 86_400.0, 3_600.0
+BUDGET_S, N_PARALLEL = 5.0, 4
 _VERSION = re.compile(r"^\S+ \(([^)]+)\)")
 
 
 def read_names(requirements: Path) -> list[str]:
     """Read the names in a requirements file."""
     lines = (line.strip() for line in requirements.read_text(encoding="utf-8").splitlines())
-    found = (re.match(r"[A-Za-z0-9][A-Za-z0-9._-]*", line) for line in lines)
-    return [match.group() for match in found if match]
+    matches = (re.match(r"[A-Za-z0-9][A-Za-z0-9._-]*", line) for line in lines)
+    return [match.group() for match in matches if match]
 
 
 def find_installed(name: str) -> str:
-    """Name the installed version."""
+    """Find the installed version."""
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
@@ -53,8 +53,8 @@ def list_packages(
     requirements : Path
         A pip requirements file.
     cache : Path
-        Where answers are kept for a day. A silent index is asked again after an hour, one that ran out
-        of time at the next run.
+        Where answers are kept for a day. An index that did not answer is asked again after an hour, one
+        that ran out of time at the next run.
     budget_s : float, default=5.0
         Seconds after which unanswered questions become "unknown".
 
@@ -70,10 +70,13 @@ def list_packages(
     stale = [name for name in names if not is_fresh(known.get(name), now)]
     if stale:
         latest = ask_latest(stale, budget_s)
-        silent = set(latest.values()) <= {None, UNKNOWN}
-        answers = {name: {"latest": found or UNKNOWN, "at": now} for name, found in latest.items()}
-        kept = known | {name: answers[name] for name, found in latest.items() if silent or found is not None}
-        files.put_json(cache, {name: kept[name] for name in names if name in kept})
+        is_silent = set(latest.values()) <= {None, UNKNOWN}
+        answers = {name: {"latest": version or UNKNOWN, "at": now} for name, version in latest.items()}
+        to_cache = {
+            name: answers[name] for name, version in latest.items() if is_silent or version is not None
+        }
+        cached = known | to_cache
+        files.put_json(cache, {name: cached[name] for name in names if name in cached})
         known |= answers
     packages = [
         {"module": name, "installed": find_installed(name), "latest": known[name]["latest"]} for name in names
@@ -99,39 +102,39 @@ def _is_answer(entry: Any) -> bool:
 
 
 def is_fresh(entry: Mapping[str, Any] | None, now: float) -> bool:
-    """Say whether an answer still counts; one from the future does not."""
+    """Report whether an answer is recent enough; one from the future is not."""
     if entry is None:
         return False
-    return bool(0 <= now - entry["at"] < (ASK_AGAIN_S if entry["latest"] == UNKNOWN else FRESH_S))
+    return bool(0 <= now - entry["at"] < (RETRY_AFTER_S if entry["latest"] == UNKNOWN else FRESH_S))
 
 
 def ask_latest(names: Iterable[str], budget_s: float) -> dict[str, str | None]:
-    """Ask pip for the latest version of each, a few side by side.
+    """Ask pip for the latest version of each, a few in parallel.
 
-    "unknown" where pip could not say, None where it did not answer in time.
+    "unknown" where pip knows none, None where it did not answer in time.
     """
     deadline = time.monotonic() + budget_s
-    with ThreadPoolExecutor(max_workers=N_AT_ONCE) as pool:
-        asked = {name: pool.submit(_ask, name, deadline) for name in names}
-        return {name: answer.result() for name, answer in asked.items()}
+    with ThreadPoolExecutor(max_workers=N_PARALLEL) as pool:
+        pending = {name: pool.submit(_ask, name, deadline) for name in names}
+        return {name: answer.result() for name, answer in pending.items()}
 
 
 def _ask(name: str, deadline: float) -> str | None:
     left_s = deadline - time.monotonic()
     if left_s <= 0:
         return None
-    quiet = {
+    settings = {
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
         "PIP_NO_INPUT": "1",
         "PIP_RETRIES": "0",
         "PIP_QUIET": "0",
         "PIP_VERBOSE": "0",
-        "PYTHONWARNINGS": "",  # those of pip are not ours to end it
+        "PYTHONWARNINGS": "",  # a warning of pip must not end it
     }
     try:
-        done = subprocess.run(  # noqa: S603  (names come from our own requirements file)
+        process = subprocess.run(  # noqa: S603  (names come from requirements.txt)
             [sys.executable, "-m", "pip", "index", "versions", name],
-            env=os.environ | quiet,
+            env=os.environ | settings,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -141,5 +144,5 @@ def _ask(name: str, deadline: float) -> str | None:
         )
     except subprocess.TimeoutExpired:
         return None
-    match = _VERSION.match(done.stdout)
-    return match.group(1) if done.returncode == 0 and match else UNKNOWN
+    match = _VERSION.match(process.stdout)
+    return match.group(1) if process.returncode == 0 and match else UNKNOWN

@@ -79,7 +79,7 @@ def judge(run: PipelineRun, release: Release) -> Verdict | None:
     if start >= ledger.length:
         return None
     verdict: Verdict = run.stages.judge(run.config, ledger, start)
-    deliveries.remember(run.config, "fullprocess", _list_evidence(run, verdict, ledger.digest))
+    deliveries.record(run.config, "fullprocess", _list_evidence(run, verdict, ledger.digest))
     return verdict
 
 
@@ -112,7 +112,7 @@ def report_verdict(run: PipelineRun, verdict: Verdict) -> None:
         log.log(logging.INFO if verdict.drift else logging.WARNING, "%s", verdict.advice)
     if verdict.drift is not None:
         row = {"key": run.row_key, **verdict.record()}
-        deliveries.remember(run.config, "fullprocess", {"drift": [row]})
+        deliveries.record(run.config, "fullprocess", {"drift": [row]})
 
 
 def resume_deployment(run: PipelineRun, release: Release) -> PipelineRun:
@@ -124,7 +124,7 @@ def resume_deployment(run: PipelineRun, release: Release) -> PipelineRun:
     publishing.prune(run.config.prod_deployment, keep=run.config.keep_releases)
     model = release.manifest["files"][run.config.trained_model.name]
     row = publishing.describe_release(release.id, release.manifest, publishing.DEPLOYED, model)
-    deliveries.remember(run.config, "deployment", {"releases": [row]})
+    deliveries.record(run.config, "deployment", {"releases": [row]})
     verdict = begun["verdict"]
     return run.update_result(
         deployed=True,

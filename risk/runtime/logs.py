@@ -17,52 +17,50 @@ from risk import errors
 LOG_BYTES, LOG_FILES = 5_000_000, 5
 
 
-class Logging:
-    """Logging is set up at the first line that is said: an idle tick says none and imports nothing."""
+# What sets logging up at the first line that is logged: an idle run logs none, and imports nothing for it.
+_pending: list[Callable[[], None]] = []
 
-    wanted: Callable[[], None] | None = None
 
-    @classmethod
-    def prepare(cls, config: Config, verbosity: int, *, rotates: bool) -> None:
-        cls.wanted = lambda: set_up_logging(config, verbosity, rotates=rotates)
+def set_up_later(set_up: Callable[[], None]) -> None:
+    """Call `set_up` before the first line, in place of what was to be called then."""
+    _pending[:] = [set_up]
 
 
 def log(name: str) -> logging.Logger:
     """Give the logger of a stage."""
     import logging
 
-    if Logging.wanted is not None:
-        wanted, Logging.wanted = Logging.wanted, None
-        wanted()
+    if _pending:
+        _pending.pop()()
     return logging.getLogger(f"risk.{name}")
 
 
 def set_up_logging(config: Config, verbosity: int, *, rotates: bool) -> None:
-    """Terminal: all to stderr. Otherwise INFO to the log file, warnings also to stderr.
+    """On a terminal log to stderr; otherwise INFO to the log file, warnings to stderr too.
 
     Only the process that holds the lock rotates the file.
     """
     import logging
 
-    set_up_screen(verbosity)
+    set_up_stderr(verbosity)
     if sys.stderr.isatty():
         return
     root = logging.getLogger("risk")
     try:
         config.log_file.parent.mkdir(parents=True, exist_ok=True)
-        full = _log_file()(
+        log_file = _log_file()(
             config.log_file, maxBytes=LOG_BYTES if rotates else 0, backupCount=LOG_FILES, encoding="utf-8"
         )
     except OSError as error:
         root.warning("%s", errors.from_os_error(error))
         return
-    full.setFormatter(_plain("%(asctime)s %(levelname)s %(stage)s: %(message)s", "%Y-%m-%dT%H:%M:%S%z"))
-    full.addFilter(_name_stage)
-    root.addHandler(full)
+    log_file.setFormatter(_plain("%(asctime)s %(levelname)s %(stage)s: %(message)s", "%Y-%m-%dT%H:%M:%S%z"))
+    log_file.addFilter(_name_stage)
+    root.addHandler(log_file)
 
 
-def set_up_screen(verbosity: int = 0) -> None:
-    """Say on stderr what there is to say, and nowhere else."""
+def set_up_stderr(verbosity: int = 0) -> None:
+    """Log to stderr and nowhere else."""
     import logging
 
     root = logging.getLogger("risk")
@@ -74,15 +72,15 @@ def set_up_screen(verbosity: int = 0) -> None:
     screen = logging.StreamHandler(sys.stderr)
     screen.setFormatter(_plain("%(levelname)s %(stage)s: %(message)s"))
     screen.addFilter(_name_stage)
-    everything = sys.stderr.isatty() or verbosity > 0
-    screen.setLevel(logging.ERROR if verbosity < 0 else root.level if everything else logging.WARNING)
+    is_verbose = sys.stderr.isatty() or verbosity > 0
+    screen.setLevel(logging.ERROR if verbosity < 0 else root.level if is_verbose else logging.WARNING)
     root.addHandler(screen)
 
 
 def _plain(line: str, date: str | None = None) -> logging.Formatter:
-    """Make a formatter that lets nothing from outside through but what can be read.
+    """Make a formatter that escapes what is not printable.
 
-    A message is one line, whatever is in it; details and tracebacks stand below it, set in, so that
+    A message is one line, whatever is in it; details and tracebacks stand below it, indented, so that
     no line of theirs looks like one of the log.
     """
     import logging
@@ -108,7 +106,7 @@ def _log_file() -> type[logging.handlers.RotatingFileHandler]:
     import logging.handlers
 
     class LogFile(logging.handlers.RotatingFileHandler):
-        """A log file that stops nothing: when it cannot be written, that is said, once."""
+        """A log file that stops nothing: when it cannot be written, that is reported, once."""
 
         def handleError(self, record: logging.LogRecord) -> None:
             error = sys.exception()

@@ -88,7 +88,7 @@ def ask_gate(run: PipelineRun, trained: Any) -> dict[str, Any]:
         "rows_trained_on": trained.plan.rows,
         **decision.record(),
     }
-    deliveries.remember(config, "fullprocess", {"gates": [row]})
+    deliveries.record(config, "fullprocess", {"gates": [row]})
     return answer
 
 

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +37,13 @@ def main(
     """Run one stage as a shell command and return its exit code.
 
     The only place that turns an error into an exit code. A bug keeps its traceback (70). `by_cron`
-    marks the script that cron fires: it never waits for the lock, and says the same trouble once a
+    marks the script that cron fires: it never waits for the lock, and reports the same error once a
     day, not every ten minutes.
     """
-    end = deliveries.Ending()
+    end = deliveries.RunEnd()
     end.exit_code = _run_script(name, run, argv, description, options, locks, by_cron, end)
     if by_cron and end.counts:
-        deliveries.alert(end)
+        deliveries.send_alerts(end)
     return end.exit_code
 
 
@@ -54,10 +55,10 @@ def _run_script(
     options: arguments.Options | None,
     locks: bool,
     by_cron: bool,
-    end: deliveries.Ending,
+    end: deliveries.RunEnd,
 ) -> int:
     """Run one stage, and turn what ends it into an exit code."""
-    logs.Logging.wanted = logs.set_up_screen  # until config.json is read
+    logs.set_up_later(logs.set_up_stderr)  # until config.json is read
     try:
         given = arguments.parse(name, argv, description, options)
         return _run_as_asked(name, run, given, locks, by_cron, end)
@@ -66,22 +67,22 @@ def _run_script(
     except BusyError as error:
         return os.EX_OK if by_cron else _fail(name, error)
     except PipelineError as error:
-        end.by(error)
+        end.fail(error)
         return _fail(name, error, end.settings if by_cron else None)
     except OSError as error:
         failure = errors.from_os_error(error)
-        end.by(failure)
+        end.fail(failure)
         return _fail(name, failure, end.settings if by_cron else None)
     except KeyboardInterrupt:
         end.result = None
         print(f"ERROR {name}: interrupted", file=sys.stderr)
         return 130
     except signals.Terminated as error:
-        end.by(error)
+        end.fail(error)
         print(f"ERROR {name}: terminated", file=sys.stderr)
         return 143
     except Exception as error:  # noqa: BLE001  (the one place where a bug ends: its traceback and its code)
-        end.by(error)
+        end.fail(error)
         logs.log(name).exception("internal error; nothing was partially deployed")
         return os.EX_SOFTWARE
 
@@ -92,18 +93,18 @@ def _run_as_asked(
     given: dict[str, Any],
     locks: bool,
     by_cron: bool,
-    end: deliveries.Ending,
+    end: deliveries.RunEnd,
 ) -> int:
     """Read config.json, run under the lock where something changes, and print the result."""
-    looks = any(given.get(option) for option in READS)
-    end.path = None if looks else Path(given["config"])
+    reads_only = any(given.get(option) for option in READS)
+    end.path = None if reads_only else Path(given["config"])
     end.settings = settings = load_config(given.pop("config"))
     as_json, verbosity = given.pop("json"), given.pop("verbosity")
-    changes = locks and not looks
-    logs.Logging.prepare(settings, verbosity, rotates=changes)
-    with signals.terminable(), _hold(settings, by_cron) if changes else nullcontext() as died:
-        if died and by_cron:
-            deliveries.alert_of_death(settings)
+    changes = locks and not reads_only
+    logs.set_up_later(partial(logs.set_up_logging, settings, verbosity, rotates=changes))
+    with signals.terminable(), _hold(settings, by_cron) if changes else nullcontext() as was_killed:
+        if was_killed and by_cron:
+            deliveries.alert_of_killed_run(settings)
         if changes and not by_cron:
             permissions.warn_of_open_folders(settings)
         try:
@@ -115,7 +116,7 @@ def _run_as_asked(
                 deliveries.copy_datasets(settings, name)
     _print_result(settings, result, as_json, by_cron)
     if by_cron and changes:
-        said_file(settings).unlink(missing_ok=True)
+        reported_file(settings).unlink(missing_ok=True)
     return int(getattr(result, "exit_code", os.EX_OK))
 
 
@@ -131,8 +132,8 @@ def _print_result(config: Config, result: Any, as_json: bool, by_cron: bool) -> 
 
 @contextmanager
 def _hold(config: Config, by_cron: bool) -> Iterator[bool]:
-    """Hold the workspace and clear away what a dead run left in it; yields whether there was one."""
-    with lock(config.lock, wait_s=0 if by_cron else WAIT_S) as died:
+    """Hold the workspace and remove what a killed run left in it; yields whether there was one."""
+    with lock(config.lock, wait_s=0 if by_cron else WAIT_S) as was_killed:
         files.sweep(
             config.output_folder,
             config.output_model,
@@ -143,30 +144,30 @@ def _hold(config: Config, by_cron: bool) -> Iterator[bool]:
             config.spill_folder,
         )
         files.sweep_readers(config.spill_folder)
-        yield died
+        yield was_killed
 
 
 def _fail(name: str, error: PipelineError, config: Config | None = None) -> int:
-    """Report an error once; what cron has been told within a day goes to the log alone."""
-    again = config is not None and _was_said(config, str(error))
-    logs.log(name).log(20 if again else 40, "%s", error.text, extra={"details": error.details})
+    """Report an error once; what cron reported within a day goes to the log alone."""
+    is_repeated = config is not None and _was_reported(config, str(error))
+    logs.log(name).log(20 if is_repeated else 40, "%s", error.text, extra={"details": error.details})
     return error.exit_code
 
 
-def said_file(config: Config) -> Path:
-    """Name the file that remembers what cron was told last."""
+def reported_file(config: Config) -> Path:
+    """Name the file that holds the last error that cron reported."""
     return config.state_folder / "said.json"
 
 
-def _was_said(config: Config, text: str) -> bool:
+def _was_reported(config: Config, text: str) -> bool:
     now = time.time()
-    text = re.sub(r"\d[\d,.]*", "0", text)  # of the same trouble the figures move, such as what is free
+    text = re.sub(r"\d[\d,.]*", "0", text)  # figures of the same error change, such as free disk space
     try:
-        last = files.read_json_or_none(said_file(config)) or {}
-        if last.get("text") == text and 0 <= now - last["at"] < deliveries.SAY_AGAIN_S:
+        last = files.read_json_or_none(reported_file(config)) or {}
+        if last.get("text") == text and 0 <= now - last["at"] < deliveries.REPEAT_AFTER_S:
             return True
-        files.put_json(said_file(config), {"text": text, "at": now})
-    except (OSError, PipelineError):  # a disk that cannot note it: say it again rather than never
+        files.put_json(reported_file(config), {"text": text, "at": now})
+    except (OSError, PipelineError):  # a disk that cannot note it: report it again rather than never
         return False
     return False
 
@@ -190,5 +191,5 @@ def perform(config: Config, name: str, run: Callable[..., Any], **arguments: Any
     if rows is not None:
         n_rows = next((value for key, value in facts if key in ("rows_read", "n_samples", "n")), None)
         timing = {"stage": name, "duration_s": duration_s, "n_rows": n_rows}
-        deliveries.remember(config, name, {**rows, "timings": [*rows.get("timings", ()), timing]})
+        deliveries.record(config, name, {**rows, "timings": [*rows.get("timings", ()), timing]})
     return result

@@ -1,6 +1,6 @@
 """The state of the last completed run, and what is new since.
 
-tick.json is written last: it is the commit of a run. Standard library only: an idle run ends in here.
+tick.json is written last: it is the commit of a run. Standard library only: an idle run ends here.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ Listing = Mapping[str, list[Any]]
 
 
 class State(NamedTuple):
-    """What a tick saw, and what it left to do.
+    """What a run processed, and what it left to do.
 
-    `files` and `test_files` hold [size, mtime_ns, ctime_ns, inode, sha256] by name; `marks` the tick
-    mark of each input folder, `batches` the last batch of files taken up from it; `release_files` the
+    `files` and `test_files` hold [size, mtime_ns, ctime_ns, inode, sha256] by name; `marks` the state of the
+    table after each input folder, `batches` the last batch of files ingested from it; `release_files` the
     facts of the deployed files; `impossible` why no model could be trained; `pending` the steps behind a
     decision that failed, how often, and when they are due; `alarms` what is wrong, by topic of `alerts`.
     """
@@ -49,7 +49,7 @@ class State(NamedTuple):
 
 
 def load_state(path: Path) -> State | None:
-    """Load tick.json; None when there was no tick, or another version wrote it."""
+    """Load tick.json; None when there was no run, or another version wrote it."""
     raw = read_json_or_none(path)
     if raw is None or raw.pop("format", None) != FORMAT:
         return None
@@ -57,29 +57,29 @@ def load_state(path: Path) -> State | None:
 
 
 def last_verdict(path: Path) -> dict[str, Any] | None:
-    """Give what the last drift check found."""
+    """Load the verdict of the last drift check."""
     state = load_state(path)
     return state.verdict if state else None
 
 
 def save_state(path: Path, state: State) -> None:
-    """Put tick.json."""
+    """Write tick.json."""
     put_json(path, {"format": FORMAT, **state._asdict()}, is_long=True)
 
 
 def list_files(folder: Path, known: Listing, max_bytes: int) -> Listing:
-    """List the CSV files of a folder; one whose facts are as they were keeps its digest unread.
+    """List the CSV files of a folder; a file whose facts did not change keeps its digest unread.
 
-    One that may not be read has no digest: it is met again when its mode changes. Neither has one that
+    A file that may not be read has no digest: it is listed as new when its mode changes. Neither has one that
     is too large to be read at all.
     """
     if known and is_as_listed(folder, known):
         return known
     listing: dict[str, list[Any]] = {}
     for name, facts in list_inputs(folder).items():
-        old = known.get(name)
-        if old and old[:4] == facts:
-            listing[name] = old
+        before = known.get(name)
+        if before and before[:4] == facts:
+            listing[name] = before
             continue
         try:
             digest = digest_input(folder / name, max_bytes)
@@ -94,7 +94,7 @@ def list_files(folder: Path, known: Listing, max_bytes: int) -> Listing:
 
 
 def digest_input(path: Path, max_bytes: int) -> str:
-    """Digest a regular file, opened as itself; what took its place meanwhile is an OSError."""
+    """Digest a regular file, opened without following links; anything else in its place is an OSError."""
     import hashlib
 
     from risk.data import csv_check
@@ -105,8 +105,8 @@ def digest_input(path: Path, max_bytes: int) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def known_digests(path: Path, source: str, listing: Mapping[str, list[int]]) -> dict[str, str]:
-    """Give the sha256 of files that are as they were when `keep_digests` noted them."""
+def load_digests(path: Path, source: str, listing: Mapping[str, list[int]]) -> dict[str, str]:
+    """Load the sha256 of files that did not change since `save_digests` wrote them."""
     raw = read_json_or_none(path) or {}
     files = raw.get("files", {}) if raw.get("source") == source else {}
     return {
@@ -114,36 +114,36 @@ def known_digests(path: Path, source: str, listing: Mapping[str, list[int]]) -> 
     }
 
 
-def keep_digests(
+def save_digests(
     path: Path, source: str, listing: Mapping[str, list[int]], digests: Mapping[str, str]
 ) -> None:
-    """Note the sha256 of files, so that the next run by hand need not read them again."""
+    """Note the sha256 of files, so that the next run of a single script need not read them again."""
     files = {name: [*facts, digests[name]] for name, facts in listing.items() if name in digests}
-    noted = {"source": source, "files": files}
-    if read_json_or_none(path) != noted:
-        put_json(path, noted, is_long=True)
+    content = {"source": source, "files": files}
+    if read_json_or_none(path) != content:
+        put_json(path, content, is_long=True)
 
 
-def content(files: Listing) -> dict[str, str]:
-    """Give the sha256 of each file."""
+def list_digests(files: Listing) -> dict[str, str]:
+    """List the sha256 of each file."""
     return {name: facts[4] for name, facts in files.items()}
 
 
 def find_new(old: Listing, files: Listing) -> tuple[str, ...]:
     """Name the files whose content was not there under that name."""
-    if files == old:  # mostly, and quickly said: what did not change is the same list
+    if files == old:  # the usual case: what did not change is the same list
         return ()
     nothing = [None] * 5
     return tuple(name for name, facts in files.items() if old.get(name, nothing)[4] != facts[4])
 
 
-def newest(files: Listing) -> float | None:
-    """Say when the newest file came, in seconds since 1970: its inode cannot be older, its mtime can."""
+def newest_time(files: Listing) -> float | None:
+    """Give the time, in seconds since 1970, at which the newest file came: its ctime; mtime may be older."""
     return max(map(itemgetter(2), files.values())) / 1e9 if files else None
 
 
-def find_library() -> list[int] | None:
-    """Tell the installed scikit-learn from another one, without importing it."""
+def list_library_facts() -> list[int] | None:
+    """List what changes when another scikit-learn is installed, without importing it."""
     from importlib.util import find_spec
 
     spec = find_spec("sklearn")
@@ -154,10 +154,10 @@ def find_library() -> list[int] | None:
 
 
 def is_due(pending: Mapping[str, Any]) -> bool:
-    """Say whether it is time for steps left from before; a clock that was ahead delays none for ever."""
+    """Report whether steps that failed before are due; a clock that was ahead delays none for ever."""
     return not 0 < pending["next_at"] - time.time() <= LONGEST_PAUSE_S
 
 
-def next_pause(tries: int) -> float:
-    """Wait 10 minutes after the first failure, then twice as long each time, up to a day."""
-    return float(min(FIRST_PAUSE_S * 2**tries, LONGEST_PAUSE_S))
+def next_pause(n_failures: int) -> float:
+    """Compute the pause: 10 minutes after the first failure, then twice as long each time, up to a day."""
+    return float(min(FIRST_PAUSE_S * 2**n_failures, LONGEST_PAUSE_S))

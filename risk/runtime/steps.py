@@ -19,7 +19,7 @@ from risk.monitoring.alerts import RunOutcome
 from risk.runtime import logs, permissions, runner
 from risk.runtime.changes import Changes, id_of
 from risk.runtime.settings import Config
-from risk.runtime.state import State, content, find_new, newest
+from risk.runtime.state import State, find_new, list_digests, newest_time
 
 if TYPE_CHECKING:
     from risk.data.ledger import Ledger
@@ -80,7 +80,7 @@ class RunResult(NamedTuple):
         if pending is not None and pending["tries"] >= TRIES_BEFORE_ALARM:
             alarm = alarms.alarm_of_pending_steps(pending["steps"], pending["tries"])
             current.setdefault(alarms.FAILED, alarm.to_json())
-        return RunOutcome(current, newest(self.state.files), self.has_new_files)
+        return RunOutcome(current, newest_time(self.state.files), self.has_new_files)
 
 
 class DeployedRelease(NamedTuple):
@@ -146,7 +146,7 @@ class PipelineRun(NamedTuple):
     @property
     def row_key(self) -> list[str | None]:
         """The name of this run; the same run, repeated after a crash, has the same name."""
-        files = [content(self.seen.files), content(self.seen.test_files)]
+        files = [list_digests(self.seen.files), list_digests(self.seen.test_files)]
         listing = sha256(json.dumps(files).encode())
         config = sha256(json.dumps([self.seen.row_key, self.seen.other_key]).encode())
         return [listing, self.release_before, config]
@@ -168,7 +168,7 @@ def as_read_back(facts: Mapping[str, Any]) -> dict[str, Any]:
 def read_new_data(run: PipelineRun) -> PipelineRun:
     """Check the new files and add their rows; a folder that makes no table is reported once and left."""
     permissions.warn_of_open_folders(run.config)
-    digests, since = content(run.seen.files), run.seen.batches.get(run.seen.source, 0)
+    digests, since = list_digests(run.seen.files), run.seen.batches.get(run.seen.source, 0)
     try:
         batch = runner.perform(run.config, "ingestion", run.stages.ingest, digests=digests, since=since)
     except DatasetError as error:
