@@ -166,20 +166,27 @@ def _judge_warnings(metrics: Facts, card: Facts) -> list[tuple[str, str]]:
 def _judge_verdict(verdict: Facts | None, release: str) -> list[tuple[str, str]]:
     if verdict is None or verdict["release"] != release:
         return [(YES, "no newer rows have come yet to check it on")]
-    evidence = verdict.get("evidence")  # an earlier version kept none
-    if not evidence:
-        return []
-    rules, reasons = evidence["rules"], []
-    auto, drifted = rules["auto"]["drift"], evidence["moved"]
-    if rules["score_margin"]["drift"] or (auto and not drifted):
-        reasons.append((NO, f"about the newest {verdict['n']:,} rows it was right less often than before, "
-                          "by more than chance explains"))  # fmt: skip
-    if auto and drifted:
-        reasons.append((UNKNOWN, f"the newest {evidence['n']:,} rows differ from those it learned from, in "
-                               f"{name_columns(drifted)}"))  # fmt: skip
-    if auto is None and not reasons:
-        reasons.append((UNKNOWN, "whether it is right about the newest rows is not known yet"))
-    return reasons or [(YES, f"the newest {evidence['n']:,} rows are as it expected them")]
+    return [judge_newest_rows(verdict)]
+
+
+def judge_newest_rows(verdict: Facts) -> tuple[str, str]:
+    """Judge what the last check found on the newest rows: the answer that it forces, and the finding."""
+    evidence = verdict.get("evidence") or {}  # an earlier version kept none
+    rules = {name: rule["drift"] for name, rule in evidence.get("rules", {}).items()}
+    n, worse = evidence.get("n", verdict["n"]), "the model was right less often than before"
+    auto, drifted = rules.get("auto", False), evidence.get("moved", ())
+    if rules.get("score_margin") or (auto and not drifted):
+        return NO, f"about the newest {verdict['n']:,} rows {worse}, by more than chance explains"
+    if auto:
+        return UNKNOWN, f"the newest {n:,} rows differ from those it learned from, in {name_columns(drifted)}"
+    if auto is None and verdict["drift"]:
+        return UNKNOWN, f"about the newest {verdict['n']:,} rows {worse}, perhaps by chance"
+    if auto is None:
+        return UNKNOWN, "whether the model is right about the newest rows is not known yet"
+    if verdict["drift"]:
+        chance = ", but by no more than chance explains" if rules else ""
+        return YES, f"about the newest {verdict['n']:,} rows {worse}{chance}"
+    return YES, f"the newest {n:,} rows are as the model expected them"
 
 
 def name_columns(columns: Sequence[str]) -> str:
@@ -195,19 +202,21 @@ def name_columns(columns: Sequence[str]) -> str:
 
 
 def describe_news(verdict: Facts | None, release: str, why: Facts) -> str:
-    """Describe the last check and what became of the model."""
+    """Describe the last check, in the words of `judge_newest_rows`, and what became of the model."""
     if verdict is None:
         return "The model is new: no rows have come since to check it on."
-    n = (verdict.get("evidence") or verdict)["n"]
-    if verdict["drift"] is None:
-        return "The newest rows could not be checked yet: too little is known of them."
-    if not verdict["drift"]:
-        return f"The newest {n:,} rows were checked, and the model did as well as expected."
-    seen = f"The newest {n:,} rows were not as the model expected them"
-    if why.get("verdict") == verdict:
-        return f"{seen}; a retrained model took its place."
-    if (verdict.get("gate") or {}).get("decision") == "HOLD":
-        return f"{seen}; a retrained model was not shown to be better and was held back."
-    if verdict["release"] == release:
-        return f"{seen}; it could not be retrained yet."
-    return f"{seen}; since then another model was put in its place by hand."
+    _, finding = judge_newest_rows(verdict)
+    return to_sentence(f"{finding}; {_describe_outcome(verdict, release, why)}")
+
+
+def _describe_outcome(verdict: Facts, release: str, why: Facts) -> str:
+    decision = (verdict.get("gate") or {}).get("decision")
+    if verdict["drift"] and why.get("verdict") == verdict:
+        return "a retrained model took its place"
+    if decision == "HOLD":
+        return "a retrained model was not shown to be better and was held back"
+    if verdict["release"] != release:
+        return "since then another model has taken its place"
+    if decision == "PROMOTE":
+        return "a retrained model took its place and was taken back"
+    return "no retrained model is in its place" if verdict["drift"] else "the model stays"

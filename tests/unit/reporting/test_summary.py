@@ -68,14 +68,14 @@ def test_a_value_that_nobody_named_is_not_known_and_not_0():
     ("metrics", "card", "found", "answer", "because"),
     [
         ({}, {}, None, summary.YES, "84 times in 100"),
-        ({}, {}, verdict(), summary.YES, "newest 60 rows are as it expected"),
+        ({}, {}, verdict(), summary.YES, "newest 60 rows are as the model expected"),
         ({}, {}, verdict(release="other"), summary.YES, "no newer rows"),
-        ({}, {}, verdict(drift=True), summary.YES, "newest 60 rows are as it expected"),
+        ({}, {}, verdict(drift=True), summary.YES, "newest 50 rows .* less often .* no more than chance"),
         ({"f1": 0.5}, {}, None, summary.NO, "no better than predicting everyone to leave"),
         ({}, warning("no_signal"), None, summary.NO, "no better than guessing"),
         ({}, warning("leak", "code"), None, summary.NO, "Code seems to know the answer"),
-        ({}, {}, verdict(margin=True), summary.NO, "newest 50 rows it was right less often"),
-        ({}, {}, verdict(auto=True), summary.NO, "newest 50 rows it was right less often"),
+        ({}, {}, verdict(margin=True), summary.NO, "newest 50 rows the model was right less often"),
+        ({}, {}, verdict(auto=True), summary.NO, "newest 50 rows the model was right less often"),
         (
             {},
             {},
@@ -84,6 +84,7 @@ def test_a_value_that_nobody_named_is_not_known_and_not_0():
             "newest 60 rows differ .* in a and b",
         ),
         ({}, {}, verdict(auto=None), summary.UNKNOWN, "is not known yet"),
+        ({}, {}, verdict(drift=True, auto=None), summary.UNKNOWN, "perhaps by chance"),
         ({"n": 12, **warning("few_test_rows")}, {}, None, summary.UNKNOWN, "only 12 rows"),
         (warning("test_rows_in_training"), {}, None, summary.UNKNOWN, "had learned from"),
         ({"auc": None}, {}, None, summary.UNKNOWN, "all left"),
@@ -108,25 +109,39 @@ def test_a_verdict_of_an_earlier_version_has_no_evidence_and_forces_nothing():
     assert "newest 5 rows" in summary.describe_news(old, "r", {})
 
 
-DRIFTED = verdict(drift=True)
+DRIFTED = verdict(drift=True, auto=True)
 HELD = verdict(drift=True, gate={"decision": "HOLD"})
+REPLACED = verdict(drift=True, gate={"decision": "PROMOTE"})
 
 
 @pytest.mark.parametrize(
     ("found", "release", "why", "said"),
     [
         (None, "r", {}, "is new"),
-        (verdict(drift=None), "r", {}, "could not be checked yet"),
-        (verdict(), "r", {}, "did as well as expected"),
+        (verdict(drift=None, auto=None), "r", {}, "is not known yet; the model stays"),
+        (verdict(), "r", {}, "as the model expected them; the model stays"),
+        (verdict(), "other", {}, "another model has taken its place"),
         (DRIFTED, "new", {"verdict": DRIFTED}, "took its place"),
         (HELD, "r", {}, "was held back"),
-        (DRIFTED, "r", {}, "could not be retrained yet"),
-        (DRIFTED, "other", {}, "by hand"),
+        (DRIFTED, "r", {}, "no retrained model is in its place"),
+        (REPLACED, "r", {}, "took its place and was taken back"),
+        (DRIFTED, "other", {}, "another model has taken its place"),
     ],
-    ids=["new", "unjudged", "fine", "replaced", "held", "unlearnable", "by hand"],
+    ids=["new", "unjudged", "fine", "left", "replaced", "held", "unlearnable", "rolled back", "by hand"],
 )
 def test_the_news_say_what_became_of_the_model(found, release, why, said):
     assert said in summary.describe_news(found, release, why)
+
+
+@pytest.mark.parametrize("drift", [True, False, None])
+@pytest.mark.parametrize("auto", [True, False, None])
+@pytest.mark.parametrize("margin", [True, False])
+@pytest.mark.parametrize("moved", [(), ("a",)])
+@pytest.mark.parametrize("gate", [None, {"decision": "HOLD"}, {"decision": "PROMOTE"}])
+def test_trust_and_news_state_the_same_of_the_newest_rows(drift, auto, margin, moved, gate):
+    check = verdict(drift=drift, auto=auto, margin=margin, moved=moved, gate=gate)
+    page = summary.make_summary(LISTED, METRICS, {}, check, "r", {})
+    assert page["trust"]["because"][-1].removesuffix(".") == page["news"].split("; ")[0]
 
 
 def test_many_columns_are_named_in_part_and_long_ones_cut():
