@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from risk.reporting import summary
+from risk.reporting import summary, trend_scale
 
 Report = Mapping[str, Any]
 
@@ -43,12 +43,21 @@ def make_front(report: Report) -> Page:
         Block("date", report["date"]),
         Block("headline", content["headline"]),
         Block("tiles", content["figures"]),
-        Block("trend", report["trends"], f"{summary.TREND_NAME} over time", summary.TREND_NOTE),
+        Block("trend", report["trends"], f"{summary.TREND_NAME} over time", describe_trend(report)),
         Block("trust", content["trust"], "Can the model be trusted?"),
         Block("text", [content["news"]], "Latest check"),
         Block("guide", summary.READING),
     ]
     return Page("state", "Attrition risk", tuple(blocks))
+
+
+def describe_trend(report: Report) -> str:
+    """Describe the dashed lines of the trend; nothing where none is drawn."""
+    series = report["trends"]["series"].get(summary.TREND)
+    if not series or not series["points"]:
+        return ""
+    trace = trend_scale.make_trace(summary.TREND, series)
+    return summary.TREND_NOTE if trend_scale.list_deployments(report["trends"], trace) else ""
 
 
 def make_clients(report: Report) -> Page:

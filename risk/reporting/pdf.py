@@ -199,7 +199,8 @@ def draw_trend(block: Block, _: Pictures) -> list[Flowable]:
     chart = small_charts.draw_trend(block.content, summary.TREND, summary.TREND_NAME)
     if chart is None:
         return []
-    return chapter(block.title, pdf_layout.draw(chart), make_paragraph(block.note, NOTE()))
+    note = [make_paragraph(block.note, NOTE())] if block.note else []
+    return chapter(block.title, pdf_layout.draw(chart), *note)
 
 
 def draw_matrix(block: Block, pictures: Pictures) -> list[Flowable]:

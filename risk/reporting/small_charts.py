@@ -125,10 +125,8 @@ def _draw_levels(plot: _Plot, panel: str) -> list[Line | Dot | Text]:
 
 def _draw_releases(plot: _Plot, trends: Mapping[str, Any], trace: Trace) -> list[Line]:
     """Draw a line at each deployment that may have changed the series."""
-    first, last = trace.points[0][0], trace.points[-1][0]
-    moments = [x for x in trend_scale.list_events(trends, "deployed") if first < x <= last]
-    shown = moments if len(moments) <= trend_scale.MOST_DOTS else ()
-    return [Line([plot.at(x, plot.y[0]), plot.at(x, plot.y[1])], "mark") for x in shown]
+    moments = trend_scale.list_deployments(trends, trace)
+    return [Line([plot.at(x, plot.y[0]), plot.at(x, plot.y[1])], "mark") for x in moments]
 
 
 def _draw_trace(plot: _Plot, trace: Trace) -> list[Line | Dot | Text]:

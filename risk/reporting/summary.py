@@ -73,17 +73,17 @@ def describe_headline(listed: Facts | None) -> str:
     if not n:
         return "There is no client to look after: all in the table have left."
     verb = "is" if n_at_risk == 1 else "are"
-    return f"{n_at_risk:,} of {n:,} clients {verb} at risk of leaving, {_describe_change(listed)}."
+    return f"{n_at_risk:,} of {n:,} clients {verb} at risk of leaving{_describe_change(listed)}."
 
 
 def _describe_change(listed: Facts) -> str:
     before = (listed["before"] or {}).get("n_at_risk")
     if before is None:
-        return "the first time they are counted"
+        return "; this is the first count"
     change = listed["n_at_risk"] - before
     if not change:
-        return "as many as last time"
-    return f"{abs(change):,} {'more' if change > 0 else 'fewer'} than last time"
+        return ", as many as last time"
+    return f", {abs(change):,} {'more' if change > 0 else 'fewer'} than last time"
 
 
 def make_figures(listed: Facts) -> list[dict[str, Any]]:
@@ -109,13 +109,16 @@ def make_figures(listed: Facts) -> list[dict[str, Any]]:
 def _value(listed: Facts, before: Facts) -> tuple[float | None, float | None, str, str]:
     value, value_before = listed["value_at_risk"], before.get("value_at_risk")
     if value is None:
-        return None, None, "not known", "no column with the value of a client is named"
-    note = f"expected loss, by {formats.shorten(listed['value_column'])}"
-    return value, value_before, f"{value:,.0f}", f"{note}; {_last_time(value_before, '{:,.0f}')}"
+        return None, None, "not known", "no column gives the value of a client"
+    notes = (
+        f"expected loss, by {formats.shorten(listed['value_column'])}",
+        _last_time(value_before, "{:,.0f}"),
+    )
+    return value, value_before, f"{value:,.0f}", "; ".join(filter(None, notes))
 
 
 def _last_time(value: float | None, how: str) -> str:
-    return "not counted before" if value is None else f"{how.format(value)} last time"
+    return "" if value is None else f"{how.format(value)} last time"
 
 
 # --- trust -------------------------------------------------------------------------------------------------

@@ -131,6 +131,13 @@ def list_events(trends: Trends, kind: str) -> list[float]:
     return [seconds(mark["at"]) for mark in trends["marks"] if mark["kind"] == kind]
 
 
+def list_deployments(trends: Trends, trace: Trace) -> list[float]:
+    """List the deployments that may have changed a series; none when they are too many to be told apart."""
+    first, last = trace.points[0][0], trace.points[-1][0]
+    moments = [moment for moment in list_events(trends, "deployed") if first < moment <= last]
+    return moments if len(moments) <= MOST_DOTS else []
+
+
 def make_scale(panel: str, points: Sequence[Point]) -> Scale:
     """Choose range and ticks of the values: from 0 up, or close to where the scores are.
 

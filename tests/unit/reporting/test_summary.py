@@ -34,7 +34,7 @@ def warning(code, *columns):
         ({}, "119 of 850 clients are at risk of leaving, 12 more than last time."),
         ({"n_at_risk": 1}, "1 of 850 clients is at risk of leaving, 106 fewer than last time."),
         ({"n_at_risk": 107}, "107 of 850 clients are at risk of leaving, as many as last time."),
-        ({"before": None}, "119 of 850 clients are at risk of leaving, the first time they are counted."),
+        ({"before": None}, "119 of 850 clients are at risk of leaving; this is the first count."),
         ({"n_clients": 12_345}, "119 of 12,345 clients are at risk of leaving, 12 more than last time."),
         ({"n_clients": 0, "n_at_risk": 0}, "There is no client to look after: all in the table have left."),
     ],
@@ -62,6 +62,12 @@ def test_a_value_that_nobody_named_is_not_known_and_not_0():
     unnamed = LISTED | {"value_at_risk": None, "value_column": None, "before": None}
     *_, value = summary.make_figures(unnamed)
     assert value["shown"] == "not known" and value["value"] is None
+    assert value["note"] == "no column gives the value of a client"
+
+
+def test_figures_without_an_earlier_count_are_shown_alone():
+    notes = [one["note"] for one in summary.make_figures(LISTED | {"before": None})]
+    assert notes == ["", "", "expected loss, by revenue"]
 
 
 @pytest.mark.parametrize(
