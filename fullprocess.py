@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import argparse
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from config import Config
 from risk.errors import DatasetError, MissingArtifactError
 from risk.runtime import logs, runner
 from risk.runtime.changes import Changes, describe_plan, find_changes
-from risk.runtime.state import save_state
-from risk.runtime.steps import PipelineRun, RunResult, Stages, read_new_data
+from risk.runtime.state import RunResult, save_state
+
+if TYPE_CHECKING:
+    from risk.runtime.steps import PipelineRun, Stages
 
 
 def run(config: Config, *, dry_run: bool = False) -> RunResult:
@@ -36,6 +38,8 @@ def run(config: Config, *, dry_run: bool = False) -> RunResult:
         from risk.runtime.completion import retry_pending_steps
 
         return retry_pending_steps(config, load_stages(), changes)
+    from risk.runtime.steps import PipelineRun
+
     return run_steps(PipelineRun.begin(config, load_stages(), changes))
 
 
@@ -53,6 +57,7 @@ def run_steps(run: PipelineRun) -> RunResult:
     from risk.runtime.completion import diagnose_and_report
     from risk.runtime.drift_check import check_for_drift
     from risk.runtime.retraining import decide_on_retraining
+    from risk.runtime.steps import read_new_data
 
     run = read_new_data(run)
     if run.has_rows:
@@ -82,6 +87,7 @@ def load_stages() -> Stages:
     import reporting
     import scoring
     import training
+    from risk.runtime.steps import Stages
 
     return Stages(
         ingest=ingestion.run,

@@ -181,6 +181,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--only", choices=MEASURES)
     arguments = parser.parse_args(argv)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # cron has none: modules are compiled once, not each time
     with tempfile.TemporaryDirectory(prefix="risk-sides-") as scratch:
         for name, measure in MEASURES.items():
             if arguments.only in (None, name):

@@ -1,7 +1,5 @@
 """Limits on input files, and on the memory used for tables."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import NamedTuple
 

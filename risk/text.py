@@ -7,7 +7,6 @@ of our own, whose bytes are the truth, is not changed. Standard library only.
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Sequence
 
 WIDTH = 80
@@ -121,6 +120,8 @@ def fit(text: str, width: int) -> str:
 
 
 def _cells(sign: str) -> tuple[str, int]:
+    import unicodedata  # an idle run writes no table
+
     if unicodedata.combining(sign):
         return sign, 0
     return sign, 2 if unicodedata.east_asian_width(sign) in ("W", "F") else 1

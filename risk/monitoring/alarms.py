@@ -3,8 +3,6 @@
 Texts hold counts, names of files and columns, and scores, never the contents of a row. Standard library only.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Mapping, Sequence

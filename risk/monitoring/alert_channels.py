@@ -5,8 +5,6 @@ then checked, its secret is read, and it has a queue of its own. Standard librar
 send is imported when there is something to send.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

@@ -3,8 +3,6 @@
 What has been reported is remembered in `alerts.json`. Standard library only: an idle run looks in here.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -4,8 +4,6 @@ To add a rule, write a function of `RuleInputs` and give it a row in `RULES`. St
 the check of config.json reads the names.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -27,10 +25,10 @@ class RuleInputs(NamedTuple):
     """
 
     recorded_score: float
-    score: Score | None
-    f1_test: ScoreTest | None
-    auc_or_f1_test: ScoreTest | None
-    shifts: Sequence[ColumnShift]
+    score: "Score | None"
+    f1_test: "ScoreTest | None"
+    auc_or_f1_test: "ScoreTest | None"
+    shifts: "Sequence[ColumnShift]"
     alpha: float
 
 
@@ -108,14 +106,14 @@ RULES: dict[str, Callable[[RuleInputs], RuleResult]] = {
 }
 
 
-def compute_shift_p_value(shifts: Sequence[ColumnShift]) -> float | None:
+def compute_shift_p_value(shifts: "Sequence[ColumnShift]") -> float | None:
     """Give the smallest p-value of a column that shifted materially; None when none could be tested."""
     if all(shift.p_adjusted is None for shift in shifts):
         return None
     return min((s.p_adjusted for s in shifts if s.material and s.p_adjusted is not None), default=1.0)
 
 
-def select_shifted(inputs: RuleInputs) -> list[ColumnShift]:
+def select_shifted(inputs: RuleInputs) -> "list[ColumnShift]":
     """Select the columns that shifted significantly among all, and materially; most surprising first.
 
     They have half of alpha, and all of it where no score is tested, or its drop is significant at half.
@@ -130,7 +128,7 @@ def select_shifted(inputs: RuleInputs) -> list[ColumnShift]:
 # --- sentences ---------------------------------------------------------------------------------------------
 
 
-def describe_unjudged(score: Score | None) -> str:
+def describe_unjudged(score: "Score | None") -> str:
     """Describe why rows cannot be judged yet."""
     if score is None:
         return "no new row has a label; the rows are judged with the next batch"
@@ -140,7 +138,7 @@ def describe_unjudged(score: Score | None) -> str:
     )
 
 
-def _describe_test(test: ScoreTest, drift: bool) -> str:
+def _describe_test(test: "ScoreTest", drift: bool) -> str:
     if test.margin <= 0:
         return f"{test.metric} {test.after:.3f} is not lower than the {test.before:.3f} before"
     how = "by more than chance explains" if drift else "by no more than chance explains"
@@ -148,7 +146,7 @@ def _describe_test(test: ScoreTest, drift: bool) -> str:
     return f"{lower} {how} ({format_p_value(test.p_value)})"
 
 
-def _describe_shifted(shifted: Sequence[ColumnShift], n_columns: int) -> str:
+def _describe_shifted(shifted: "Sequence[ColumnShift]", n_columns: int) -> str:
     if not shifted:
         return f"none of {n_columns} columns shifted" if n_columns != 1 else "the one column did not shift"
     named = ", ".join(f"{shift.column} ({shift.change})" for shift in shifted[:N_NAMED])

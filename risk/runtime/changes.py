@@ -3,8 +3,6 @@
 Standard library only: an idle run ends in here.
 """
 
-from __future__ import annotations
-
 import os
 from typing import NamedTuple
 

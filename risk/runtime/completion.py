@@ -14,8 +14,8 @@ from risk.monitoring.alarms import Alarm
 from risk.runtime import deliveries, logs, runner
 from risk.runtime.changes import Changes, find_deployed_folder, id_of
 from risk.runtime.settings import Config
-from risk.runtime.state import State, next_pause, save_state
-from risk.runtime.steps import PipelineRun, RunResult, Stages
+from risk.runtime.state import RunResult, State, next_pause, save_state
+from risk.runtime.steps import PipelineRun, Stages
 
 DIAGNOSTICS, REPORTING, API_CALLS = STEPS = ("diagnostics", "reporting", "apicalls")
 

@@ -1,7 +1,5 @@
 """The typed, checked reading of config.json: values, folders and files."""
 
-from __future__ import annotations
-
 import json
 import os
 import stat
@@ -132,7 +130,7 @@ class Config(ConfigValues):
         return Path(__file__).resolve().parents[2] / "requirements.txt"
 
     @property
-    def known_rows(self) -> IndexFiles:
+    def known_rows(self) -> "IndexFiles":
         from risk.data.row_index import IndexFiles
 
         index = self.output_folder / ".finaldata.known.json"
@@ -143,7 +141,7 @@ class Config(ConfigValues):
         return Room(self.spill_folder, self.memory_limit)
 
     @property
-    def roles(self) -> Roles:
+    def roles(self) -> "Roles":
         from risk.data.schema_inference import Roles
 
         return Roles(
@@ -155,7 +153,7 @@ class Config(ConfigValues):
         )
 
     @property
-    def table_files(self) -> TableFiles:
+    def table_files(self) -> "TableFiles":
         from risk.data.table_writer import TableFiles
 
         return TableFiles(
@@ -163,7 +161,7 @@ class Config(ConfigValues):
         )
 
     @property
-    def engine_settings(self) -> EngineSettings:
+    def engine_settings(self) -> "EngineSettings":
         from risk.engines.base import EngineSettings
 
         return EngineSettings(

@@ -1,7 +1,5 @@
 """The keys of config.json: their defaults, the fields they fill, and the checks of their values."""
 
-from __future__ import annotations
-
 import math
 import os
 import re

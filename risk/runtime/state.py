@@ -1,9 +1,7 @@
-"""The state of the last completed run, and what is new since.
+"""The state of the last completed run, what is new since, and what a run gives back.
 
 tick.json is written last: it is the commit of a run. Standard library only: an idle run ends here.
 """
-
-from __future__ import annotations
 
 import errno
 import os
@@ -11,15 +9,20 @@ import time
 from collections.abc import Mapping
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from risk.data.inputs import is_as_listed, list_inputs
 from risk.files import put_json, read_json_or_none
+
+if TYPE_CHECKING:
+    from risk.monitoring.alerts import RunOutcome
 
 FORMAT = 1
 UNREADABLE, TOO_LARGE = "unreadable", "too large"
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 600.0, 86_400.0
 NOT_THERE = (errno.ENOENT, errno.ELOOP, errno.EINVAL)  # gone, or a link or a pipe in its place
+TRIES_BEFORE_ALARM = 2
+HIDDEN = ("exit_code", "description", "state", "has_new_files")
 Listing = Mapping[str, list[Any]]
 
 
@@ -46,6 +49,48 @@ class State(NamedTuple):
     impossible: str | None = None
     pending: dict[str, Any] | None = None
     alarms: Mapping[str, dict[str, str]] = {}
+
+
+class RunResult(NamedTuple):
+    """What one run did; None where it did not get that far.
+
+    `state` is what it left for the next run, None when it only looked.
+    """
+
+    new_data: bool = False
+    files_new: int | None = None
+    rows_new: int | None = None
+    drift: bool | None = None
+    gate: str | None = None
+    deployed: bool | None = None
+    release: str | None = None
+    reason: str | None = None
+    verdict: dict[str, Any] | None = None
+    exit_code: int = os.EX_OK
+    description: str = ""
+    state: State | None = None
+    has_new_files: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        facts = {name: value for name, value in self._asdict().items() if name not in HIDDEN}
+        scores = {name: (self.verdict or {}).get(name) for name in ("recorded_score", "new_score")}
+        return facts | scores
+
+    def text(self) -> str:
+        return self.description
+
+    def outcome(self) -> "RunOutcome | None":
+        """Give what is wrong after this run, for alerts; None when it only looked."""
+        from risk.monitoring import alarms
+        from risk.monitoring.alerts import RunOutcome
+
+        if self.state is None:
+            return None
+        current, pending = dict(self.state.alarms), self.state.pending
+        if pending is not None and pending["tries"] >= TRIES_BEFORE_ALARM:
+            alarm = alarms.alarm_of_pending_steps(pending["steps"], pending["tries"])
+            current.setdefault(alarms.FAILED, alarm.to_json())
+        return RunOutcome(current, newest_time(self.state.files), self.has_new_files)
 
 
 def load_state(path: Path) -> State | None:

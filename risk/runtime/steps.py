@@ -14,20 +14,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from risk.digests import sha256
 from risk.errors import DatasetError
 from risk.files import render_json
-from risk.monitoring import alarms
-from risk.monitoring.alerts import RunOutcome
 from risk.runtime import logs, permissions, runner
 from risk.runtime.changes import Changes, id_of
 from risk.runtime.settings import Config
-from risk.runtime.state import State, find_new, list_digests, newest_time
+from risk.runtime.state import RunResult, State, find_new, list_digests
 
 if TYPE_CHECKING:
     from risk.data.ledger import Ledger
     from risk.model.registry import Release
     from risk.monitoring.verdict import Verdict
-
-TRIES_BEFORE_ALARM = 2
-HIDDEN = ("exit_code", "description", "state", "has_new_files")
 
 
 class Stages(NamedTuple):
@@ -42,45 +37,6 @@ class Stages(NamedTuple):
     diagnose: Callable[..., Any]
     report: Callable[..., Any]
     call_api: Callable[..., Any]
-
-
-class RunResult(NamedTuple):
-    """What one run did; None where it did not get that far.
-
-    `state` is what it left for the next run, None when it only looked.
-    """
-
-    new_data: bool = False
-    files_new: int | None = None
-    rows_new: int | None = None
-    drift: bool | None = None
-    gate: str | None = None
-    deployed: bool | None = None
-    release: str | None = None
-    reason: str | None = None
-    verdict: dict[str, Any] | None = None
-    exit_code: int = os.EX_OK
-    description: str = ""
-    state: State | None = None
-    has_new_files: bool = False
-
-    def to_json(self) -> dict[str, Any]:
-        facts = {name: value for name, value in self._asdict().items() if name not in HIDDEN}
-        scores = {name: (self.verdict or {}).get(name) for name in ("recorded_score", "new_score")}
-        return facts | scores
-
-    def text(self) -> str:
-        return self.description
-
-    def outcome(self) -> RunOutcome | None:
-        """Give what is wrong after this run, for alerts; None when it only looked."""
-        if self.state is None:
-            return None
-        current, pending = dict(self.state.alarms), self.state.pending
-        if pending is not None and pending["tries"] >= TRIES_BEFORE_ALARM:
-            alarm = alarms.alarm_of_pending_steps(pending["steps"], pending["tries"])
-            current.setdefault(alarms.FAILED, alarm.to_json())
-        return RunOutcome(current, newest_time(self.state.files), self.has_new_files)
 
 
 class DeployedRelease(NamedTuple):
