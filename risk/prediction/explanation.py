@@ -30,6 +30,7 @@ from risk.prediction import client_ranking
 from risk.prediction.effects import Explainer
 from risk.prediction.file_prediction import open_scratch
 from risk.prediction.predictor import Predictor
+from risk.prediction.reasons import find_contrasts
 from risk.text import WIDTH, fit
 
 MAX_SUGGESTIONS, MAX_FILES = 3, 20
@@ -174,7 +175,7 @@ def describe_effects(explainer: Explainer, row: Rows) -> dict[str, Any]:
         {
             "column": name,
             "value": row.texts[name][0],
-            "usual": explainer.words.describe_baseline(name, explainer.baselines[name]),
+            "usual": _describe_baseline(explainer, name, row.X[name].iloc[0], by_name[name]),
             "effect": by_name[name],
         }
         for name in sorted(by_name, key=lambda name: -abs(by_name[name]))
@@ -182,6 +183,16 @@ def describe_effects(explainer: Explainer, row: Rows) -> dict[str, Any]:
     total = effects.base + float(effects.values[0].sum())
     log_odds = float(effects.log_odds[0])
     return {"base": effects.base, "columns": columns, "rest": log_odds - total, "log_odds": log_odds}
+
+
+def _describe_baseline(explainer: Explainer, column: str, cell: Any, effect: float) -> str:
+    """Describe what a cell is compared with, as its reason does; the most frequent value without one."""
+    value = None if cell != cell else cell
+    baseline = explainer.baselines[column]
+    (contrast,) = find_contrasts(explainer, column, [value], raises=effect > 0)
+    return explainer.words.describe_baseline(
+        column, baseline, baseline.values[0] if contrast == value else contrast
+    )
 
 
 def describe_release(release: Release) -> dict[str, Any]:
@@ -251,8 +262,8 @@ def render_client(facts: Mapping[str, Any]) -> list[str]:
 def render_effects(effects: Mapping[str, Any] | None) -> list[str]:
     if effects is None:
         return ["The model was not built by training.py: the effects of its columns are not known."]
-    rows = [("log-odds", "column", "this client", "baseline")]
-    rows.append((_signed(effects["base"]), "a client with the baseline in every column", "", ""))
+    rows = [("log-odds", "column", "this client", "compared with")]
+    rows.append((_signed(effects["base"]), "baseline: the median or the mix of every column", "", ""))
     rows += [
         (_signed(one["effect"]), one["column"], one["value"] or "missing", one["usual"])
         for one in effects["columns"]

@@ -59,10 +59,11 @@ class Words:
             described = f"{name} {format_value(value, contrast)}{unit}"
         return described + _format_contrast(baseline, value, contrast, unit if value is None else "")
 
-    def describe_baseline(self, column: str, baseline: Baseline) -> str:
-        """Describe the baseline of a column: its median, or the most frequent value with its share."""
-        value = f"{format_value(baseline.values[0])}{self.unit(column) if baseline.is_number else ''}"
-        return value if baseline.is_graded else f"{value} ({100 * baseline.shares[0]:.0f} %)"
+    def describe_baseline(self, column: str, baseline: Baseline, value: Value) -> str:
+        """Describe a value of the baseline of a column: its median, or another value with its share."""
+        described = f"{format_value(value)}{self.unit(column) if baseline.is_number else ''}"
+        share = baseline.shares[baseline.values.index(value)]
+        return described if baseline.is_graded else f"{described} ({100 * share:.0f} %)"
 
 
 def _format_contrast(baseline: Baseline, value: Value, contrast: Value, unit: str) -> str:

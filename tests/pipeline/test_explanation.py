@@ -106,6 +106,7 @@ def test_it_is_told_in_80_columns_with_every_link(deployed):
         manifest["files"]["trainedmodel.pkl"],
         "b.csv",
         "baseline",
+        "compared with",
     ):
         assert word in told
 
