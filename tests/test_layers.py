@@ -41,6 +41,7 @@ IDLE = (
     "risk/locks.py",
     "risk/digests.py",
     "risk/data/inputs.py",
+    "risk/data/label_words.py",
     "risk/engines/base.py",
     "risk/model/estimators.py",
     "risk/model/publishing.py",

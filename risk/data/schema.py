@@ -6,19 +6,22 @@ together. No library is needed.
 
 from __future__ import annotations
 
+import difflib
+import json
 import math
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from risk.data.label_words import REST, Label, name_words
 from risk.errors import DatasetError
-
-if TYPE_CHECKING:
-    pass
 
 ROW = "row"  # the column that names a client of a table without id columns
 NUMBER_SHARE = 0.98
+OTHER_WORDS_SHARE = 0.01  # of the labelled rows of a file, up to which rows with other labels are rejected
+LONGEST_WORD = 40  # signs of a label that are shown
 LARGEST = 1e100  # beyond it the squares of a scaler leave the doubles
 NUMBER_PATTERN = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"
 MISSING_WORDS = ("na", "n/a", "null", "nan")
@@ -32,7 +35,8 @@ _NUMBER = re.compile(NUMBER_PATTERN)
 class Schema:
     """The columns of a table, what each is for, and how its cells are read.
 
-    `kinds` holds "number" or "text" for each feature; ids, ignored columns and the label have none.
+    `kinds` holds "number" or "text" for each feature; ids, ignored columns and the label have none. Without
+    a `negative` word every label that is not positive is negative.
     """
 
     columns: tuple[str, ...]
@@ -59,6 +63,10 @@ class Schema:
     def needed(self) -> list[str]:
         """Columns that a file must have; the label may be missing (its rows are unlabelled)."""
         return [name for name in self.columns if name != self.target and name not in self.ignored]
+
+    def knows(self, words: Iterable[str]) -> bool:
+        """Say whether all of some labels, in lower case, mean leaving or staying."""
+        return not self.negative or {*self.positive, *self.negative}.issuperset(words)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -91,7 +99,7 @@ def parse_label(text: str, schema: Schema) -> int | None:
     word = text.lower()
     if word in schema.positive:
         return 1
-    return 0 if word in schema.negative else None
+    return 0 if not schema.negative or word in schema.negative else None
 
 
 @dataclass(frozen=True)
@@ -144,41 +152,146 @@ def explain_mismatch(model: Schema, table: Schema, *, labelled: bool = False) ->
     return None
 
 
-def learn_labels(counts: Mapping[str, int], target: str, positive: str | None) -> tuple[tuple[str, ...], ...]:
+def learn_labels(
+    counts: Mapping[str, int], target: str, positive: Label = None, negative: Label = None
+) -> tuple[tuple[str, ...], ...]:
     """Find the words for leaving and staying.
+
+    A named word counts whatever it looks like; the most frequent other one is that of a side without a name.
 
     Parameters
     ----------
     counts : mapping of str to int
         How often each filled label occurs in the first table.
-    positive : str or None
-        The configured `positive_label`; None infers 0/1, yes/no and true/false in any case.
+    positive, negative : str or sequence of str, optional
+        The configured `positive_label` and `negative_label`. Without them 0/1, yes/no, true/false and t/f
+        are recognised in any case. A negative label `REST` is any word that is not positive.
+
+    Returns
+    -------
+    positive, negative : tuple of str
+        In lower case; no negative word means any that is not positive.
 
     Raises
     ------
     DatasetError
-        When the labels are other words and none was named.
+        When the labels are other words, and while they are of one class and the other has no word.
     """
-    total: dict[str, int] = {}
+    total = _lower(counts)
+    named = name_words(positive)
+    if negative == REST:
+        return named, ()
+    stays = name_words(negative)
+    if named and stays:
+        _check_named(total, target, {"positive_label": named, "negative_label": stays})
+        return named, stays
+    if not named and not stays:
+        return _infer_labels(total, target)
+    if usual := _find_usual(total, named, stays):
+        return usual
+    if named:
+        return named, _find_other(total, target, named, "positive_label")
+    return _find_other(total, target, stays, "negative_label"), stays
+
+
+def _lower(counts: Mapping[str, int]) -> Counter[str]:
+    total = Counter[str]()
     for word, count in counts.items():
-        total[word.lower()] = total.get(word.lower(), 0) + count
-    wanted = positive.lower() if positive is not None else None
-    if wanted is None or wanted in POSITIVE_WORDS:
-        known = sum(count for word, count in total.items() if word in POSITIVE_WORDS + NEGATIVE_WORDS)
-        if total and known < 0.5 * sum(total.values()):
-            shown = ", ".join(repr(word) for word in sorted(total, key=lambda w: -total[w])[:5])
-            raise DatasetError(
-                f"the label column {target!r} holds {shown}; name the word for leaving: "
-                f'"positive_label" in config.json'
-            )
-        return POSITIVE_WORDS, NEGATIVE_WORDS
-    if wanted in NEGATIVE_WORDS:
-        return NEGATIVE_WORDS, POSITIVE_WORDS
-    others = sorted((word for word in total if word != wanted), key=lambda word: (-total[word], word))
-    if wanted not in total or not others:
-        shown = ", ".join(repr(word) for word in list(total)[:5]) or "nothing"
+        total[word.lower()] += count
+    return total
+
+
+def show_counts(counts: Mapping[str, int], most: int = 8) -> str:
+    """Show words with how often each occurs, the most frequent first."""
+    ordered = sorted(counts.items(), key=lambda one: (-one[1], one[0]))
+    shown = ", ".join(f"{word[:LONGEST_WORD]!r} {count:,}" for word, count in ordered[:most])
+    return f"{shown}, and {len(ordered) - most:,} more words" if len(ordered) > most else shown or "nothing"
+
+
+def _find_usual(
+    total: Mapping[str, int], named: tuple[str, ...], stays: tuple[str, ...]
+) -> tuple[tuple[str, ...], ...] | None:
+    """Find which usual words are on which side, where a column holds no others, and not one side alone."""
+    is_usual = {*total} <= {*POSITIVE_WORDS, *NEGATIVE_WORDS}
+    if is_usual and not (total and {*total} <= {*named, *stays}):
+        for usual in ((POSITIVE_WORDS, NEGATIVE_WORDS), (NEGATIVE_WORDS, POSITIVE_WORDS)):
+            if {*named} <= {*usual[0]} and {*stays} <= {*usual[1]}:
+                return usual
+    return None
+
+
+def _infer_labels(total: Mapping[str, int], target: str) -> tuple[tuple[str, ...], ...]:
+    if total and {*total} <= {"t", "f"}:
+        return ("t",), ("f",)
+    known = sum(count for word, count in total.items() if word in POSITIVE_WORDS + NEGATIVE_WORDS)
+    if total and known < 0.5 * sum(total.values()):
         raise DatasetError(
-            f"the label column {target!r} must hold {positive!r} and one other word, it holds {shown}; "
-            f'correct "positive_label" in config.json'
+            f"the label column {target!r} holds {show_counts(total)}; name the word for leaving: "
+            f'"positive_label" in config.json'
         )
-    return (wanted,), (others[0],)
+    return POSITIVE_WORDS, NEGATIVE_WORDS
+
+
+def _find_other(total: Mapping[str, int], target: str, named: tuple[str, ...], key: str) -> tuple[str, ...]:
+    """Find the word of the class that is not named: the most frequent other one."""
+    others = {word: count for word, count in total.items() if word not in named}
+    n_named = sum(total.values()) - sum(others.values())
+    if not others:
+        done, awaited = ("leave", "stay") if key == "positive_label" else ("stay", "leave")
+        rows = f"all {n_named:,} labelled rows {done}" if n_named else "no row has a label yet"
+        raise DatasetError(
+            f"{rows} ({target!r} holds {show_counts(total)}); waiting for rows that {awaited}: every file is "
+            "read again when a new one comes"
+        )
+    first = min(others, key=lambda word: (-others[word], word))
+    if not n_named and not {*others} <= {*name_words(first)}:
+        _check_named(total, target, {key: named})
+    return name_words(first)
+
+
+def _check_named(total: Mapping[str, int], target: str, named: Mapping[str, tuple[str, ...]]) -> None:
+    """Make sure that a label column holds a word that config.json names."""
+    words = [word for of_key in named.values() for word in of_key]
+    if total and not {*total} & {*words}:
+        near = difflib.get_close_matches(words[0], total, n=1)
+        other = "" if len(named) > 1 else " and one other word"
+        raise DatasetError(
+            f"the label column {target!r} must hold {' or '.join(map(repr, words))}{other}, it holds "
+            f"{show_counts(total)}{f'; did you mean {near[0]!r}?' if near else ''}; correct "
+            f"{' or '.join(f'{chr(34)}{key}{chr(34)}' for key in named)} in config.json"
+        )
+
+
+def is_refused_for_words(counts: Mapping[str, int], n_known: int) -> bool:
+    """Say whether so many labels of a file are other words that config.json must say what they mean.
+
+    Parameters
+    ----------
+    counts : mapping of str to int
+        How often each other word occurs.
+    n_known : int
+        Rows whose label is known.
+    """
+    n_rows = sum(counts.values())
+    return n_rows > OTHER_WORDS_SHARE * (n_rows + n_known)
+
+
+def explain_other_words(counts: Mapping[str, int], n_known: int, schema: Schema) -> str:
+    """Say how many labels of a file are other words than the two that count, and which."""
+    n_rows = sum(counts.values())
+    return (
+        f"{n_rows:,} of {n_rows + n_known:,} labelled rows are neither {schema.positive[0]!r} nor "
+        f"{schema.negative[0]!r} in {schema.target!r}: {show_counts(counts)}"
+    )
+
+
+def advise_on_words(counts: Mapping[str, int], schema: Schema) -> str:
+    """Give the lines of config.json that say what other words mean."""
+    words = [word[:LONGEST_WORD] for word in sorted(counts, key=lambda word: (-counts[word], word))[:5]]
+    leaves, stays = (
+        json.dumps([own[0], *words], ensure_ascii=False) for own in (schema.positive, schema.negative)
+    )
+    return (
+        f'say in config.json what they mean: "positive_label": {leaves} if they leave; "negative_label": '
+        f'{stays}, or with a positive_label "rest", if they stay; an empty cell is no label'
+    )

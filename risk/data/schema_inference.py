@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from risk.data.label_words import Label
 from risk.data.schema import Schema, learn_kind, learn_labels
 from risk.errors import DatasetError
 
@@ -22,8 +23,9 @@ class Roles(NamedTuple):
     target: str
     ids: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
-    positive_label: str | None = None
+    positive_label: Label = None
     missing_ids_allowed: bool = False
+    negative_label: Label = None
 
     @property
     def optional(self) -> set[str]:
@@ -130,7 +132,7 @@ def infer_schema(
     labels: Counter[str] = Counter()
     for of_file in words:
         labels.update(of_file)
-    positive, negative = learn_labels(labels, roles.target, roles.positive_label)
+    positive, negative = learn_labels(labels, roles.target, roles.positive_label, roles.negative_label)
     ids = find_ids(roles, columns)
     return Schema(tuple(columns), kinds, roles.target, positive, negative, ids, tuple(roles.ignored))
 
@@ -142,5 +144,4 @@ def find_files_with_bad_cells(schema: Schema, cells: CellCounts, words: WordCoun
         for number, columns in cells.items()
         if any(columns[name].has_bad_number for name in schema.numbers)
     }
-    known = {*schema.positive, *schema.negative}
-    return numbers | {number for number, counts in words.items() if not known.issuperset(counts)}
+    return numbers | {number for number, counts in words.items() if not schema.knows(counts)}

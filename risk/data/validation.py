@@ -6,6 +6,7 @@ only.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -14,7 +15,14 @@ from pathlib import Path
 from risk.data import csv_check, csv_rows
 from risk.data.csv_check import Checked
 from risk.data.inputs import list_inputs
-from risk.data.schema import Problem, Schema, explain_cell, find_problem
+from risk.data.schema import (
+    Problem,
+    Schema,
+    explain_cell,
+    explain_other_words,
+    find_problem,
+    is_refused_for_words,
+)
 from risk.limits import Limits
 
 CHUNK_ROWS = 10_000
@@ -115,6 +123,11 @@ def _take_plain(
     return Sorted(good, places=list(range(len(good))))
 
 
+def count_other_words(rejected: Iterable[Rejection], target: str) -> Counter[str]:
+    """Count the labels, in lower case, that reject rows: other words than those that count."""
+    return Counter(one.value.lower() for one in rejected if one.column == target)
+
+
 def has_good_row(checked: Checked) -> bool:
     """Say whether a file holds a row of the right shape; reads no further than the first."""
     return any(not row.problem for row in csv_rows.read_rows(checked))
@@ -152,9 +165,15 @@ def read_folder(
         if reason:
             files.append(FileFacts(name, refused=reason))
             continue
-        n_good, n_rejected = len(good), 0
+        n_good, rejected = len(good), list[Rejection]()
         for part in sort_file(checked, schema.columns, schema):
             good += part.good
-            n_rejected += len(part.rejected)
-        files.append(FileFacts(name, len(good) - n_good, n_rejected))
+            rejected += part.rejected
+        words = count_other_words(rejected, schema.target)
+        n_labelled = sum(bool(row[schema.target]) for row in good[n_good:])
+        if is_refused_for_words(words, n_labelled):
+            del good[n_good:]
+            files.append(FileFacts(name, refused=explain_other_words(words, n_labelled, schema)))
+        else:
+            files.append(FileFacts(name, len(good) - n_good, len(rejected)))
     return good, files

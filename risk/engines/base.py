@@ -88,7 +88,8 @@ class Engine(ABC):
         Returns
         -------
         schema : Schema or None
-            The one given, else the one inferred; None when nothing is left to infer it from.
+            The one given, else the one inferred; None when no file to infer it from is left, and so no row
+            of another counts.
         """
 
     @abstractmethod

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import TYPE_CHECKING, Protocol
 
 from risk.data import csv_check, csv_rows, validation
+from risk.data.schema import advise_on_words, explain_other_words, is_refused_for_words
 from risk.data.schema_inference import (
     CellCounts,
     WordCounts,
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
     from risk.data.input_batch import InputBatch
     from risk.data.schema import Schema
     from risk.engines.base import Engine, EngineSettings
+
+LOG = logging.getLogger("risk.ingestion")
 
 
 class RowSink(Protocol):
@@ -68,11 +73,15 @@ def load_fresh(
     """
     columns = schema.columns if schema else choose_first(batch)
     batch.refuse_headers(batch.good, columns)
+    n_refused = len(batch.refused)
     path = settings.room.spill / f"{TEMPORARY}fresh.csv"
     if not batch.good:
         return FreshRows(path, schema)
     with base.open_engine(settings, columns, n_bytes=batch.size if schema else None) as engine:
         schema = engine.load(batch, schema)
+        if schema is None and batch.good and len(batch.refused) > n_refused:
+            engine.drop_files({*batch.files})
+            return load_fresh(settings, batch, None, with_facts=with_facts)  # from the files behind
         n_read = engine.count_rows()
         engine.deduplicate()
         engine.write(path)
@@ -126,10 +135,15 @@ def load_with_exact_rows(
         if not can_learn(engine, batch):
             return None
     cells, words = count_cells(engine, batch, schema)
+    first = batch.learn_from if schema is None else set[int]()
     schema = schema or learn_schema(batch, engine.columns, cells, words)
     odd = (odd | find_files_with_bad_cells(schema, cells, words)) & batch.good.keys()
     engine.drop_files(odd)
-    for number in sorted(odd):
+    for number in sorted(odd & first):
+        read_exact(batch, number, engine.columns, schema, engine)
+    if first and first <= batch.refused.keys():
+        return None
+    for number in sorted(odd - first):
         read_exact(batch, number, engine.columns, schema, engine)
     leave_changed(engine, batch)
     return schema
@@ -156,11 +170,12 @@ def can_learn(engine: RowEngine | Engine, batch: InputBatch) -> bool:
     Raises
     ------
     DatasetError
-        When only other files can still give one: they must not shape the table.
+        When only other files can still give one: they must not shape the table, unless all of the first are
+        refused.
     """
     if batch.learn_from & engine.count_rows().keys():
         return True
-    if batch.good.keys() - batch.learn_from:
+    if batch.good.keys() - batch.learn_from and not batch.learn_from <= batch.refused.keys():
         raise DatasetError("the first files hold no row to learn from; mend them and run again")
     return False
 
@@ -173,12 +188,13 @@ def read_exact(
     A quote that is never closed refuses the file whole; another file under its name leaves it for the next
     run.
     """
-    rejected, n_good = list[validation.Rejection](), 0
+    rejected, n_good, n_labelled = list[validation.Rejection](), 0, 0
     try:
         for part in validation.sort_file(batch.files[number], columns, schema):
             if sink is not None:
                 sink.add_rows(number, part.good)
             n_good += len(part.good)
+            n_labelled += sum(map(bool, map(itemgetter(batch.roles.target), part.good)))
             rejected += part.rejected
     except csv_check.ChangedError:
         batch.changed.add(number)
@@ -188,9 +204,39 @@ def read_exact(
             sink.drop_files({number})
         batch.refuse(number, rejected[-1].reason)
         return
+    if sink is not None and refuses_words(batch, number, rejected, n_labelled, schema):
+        sink.drop_files({number})
+        return
     batch.reject(number, rejected)
     if schema is not None or sink is None:
         batch.warn_rejected(number, n_good)
+
+
+def refuses_words(
+    batch: InputBatch,
+    number: int,
+    rejected: Sequence[validation.Rejection],
+    n_labelled: int,
+    schema: Schema | None,
+) -> bool:
+    """Refuse a file in which too many labels are other words than those that count; warn of few.
+
+    Parameters
+    ----------
+    rejected : sequence of Rejection
+        The rows of the file that are set aside.
+    n_labelled : int
+        Its good rows that have a label.
+    """
+    words = validation.count_other_words(rejected, batch.roles.target)
+    if schema is None or not words:
+        return False
+    reason = explain_other_words(words, n_labelled, schema)
+    if is_refused_for_words(words, n_labelled):
+        batch.refuse(number, f"{reason}; {advise_on_words(words, schema)}")
+        return True
+    LOG.warning("%s: %s; these rows are rejected", batch.files[number].name, reason)
+    return False
 
 
 def leave_changed(engine: RowSink | Engine, batch: InputBatch) -> None:

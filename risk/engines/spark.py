@@ -109,16 +109,25 @@ class SparkEngine(SqlEngine):
             batch.refuse(number, reason)
         self.drop_files({*batch.refused})
         loading.leave_changed(self, batch)
+        first = batch.learn_from if schema is None else set[int]()
         if schema is None:
             if not loading.can_learn(self, batch):
                 batch.rejected |= self.reject(None)
                 return None
             schema = loading.learn_schema(batch, self.columns, *loading.count_cells(self, batch, None))
         rejected = self.reject(schema)
-        n_good = self.count_rows()
-        for number, of_file in sorted(rejected.items()):
+        counts = self.count_labelled(schema.target)
+        for number, of_file in sorted(rejected.items(), key=lambda one: (one[0] not in first, one[0])):
+            if first and first <= batch.refused.keys():
+                break
+            n_good, n_unlabelled = counts.get(number, (0, 0))
+            if loading.refuses_words(batch, number, of_file, n_good - n_unlabelled, schema):
+                self.drop_files({number})
+                continue
             batch.reject(number, of_file)
-            batch.warn_rejected(number, n_good.get(number, 0))
+            batch.warn_rejected(number, n_good)
+        if first and first <= batch.refused.keys():
+            return None
         loading.leave_changed(self, batch)
         return schema
 
@@ -184,8 +193,7 @@ class SparkEngine(SqlEngine):
         for name in schema.numbers:
             cell = self._cell_of[name]
             yield f"({cell} is not null and not ({is_number(cell)} or {sql.is_word(cell, words)}))"
-        known = {*schema.positive, *schema.negative}
-        labels = {word for _, word, _ in self._count_words(schema.target) if word.lower() in known}
+        labels = {word for _, word, _ in self._count_words(schema.target) if schema.knows([word.lower()])}
         cell = self._cell_of[schema.target]
         listed = ", ".join(map(literal, sorted(labels)))
         yield f"({cell} is not null and {cell} not in ({listed}))" if labels else f"{cell} is not null"

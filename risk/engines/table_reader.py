@@ -62,8 +62,9 @@ class Source:
     def label(self) -> str:
         """The label in SQL: 1 leaves, 0 stays, NULL unlabelled."""
         cell = self.cells[self.schema.target]
-        leaves, stays = (is_word(cell, words) for words in (self.schema.positive, self.schema.negative))
-        return f"case when {leaves} then 1 when {stays} then 0 end"
+        negative = self.schema.negative
+        stays = is_word(cell, negative) if negative else f"{cell} is not null"
+        return f"case when {is_word(cell, self.schema.positive)} then 1 when {stays} then 0 end"
 
     @property
     def digest(self) -> str:

@@ -50,7 +50,8 @@ class ConfigValues(NamedTuple):
     output_model: Path
     prod_deployment: Path
     target_column: str
-    positive_label: str | None
+    positive_label: str | tuple[str, ...] | None
+    negative_label: str | tuple[str, ...] | None
     id_columns: tuple[str, ...]
     missing_ids_allowed: bool
     ignore_columns: tuple[str, ...]
@@ -150,6 +151,7 @@ class Config(ConfigValues):
             self.ignore_columns,
             self.positive_label,
             self.missing_ids_allowed,
+            self.negative_label,
         )
 
     @property
@@ -187,6 +189,8 @@ class Config(ConfigValues):
             "ignore_columns": self.ignore_columns,
             "separator": self.separator,
         }
+        if self.negative_label is not None:
+            shape["negative_label"] = self.negative_label
         return json.dumps(shape, sort_keys=True)
 
     def other_key(self) -> str:

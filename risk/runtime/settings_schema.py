@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from risk.data import label_words
 from risk.engines.base import ENGINES
 from risk.history import dialects
 from risk.limits import Limits
@@ -112,10 +113,6 @@ def _is_folder(value: Any) -> bool:
     return _is_text(value) and "\0" not in value and value.encode(errors="ignore").decode() == value
 
 
-def _is_label(value: Any) -> bool:
-    return _is_text(value) or (isinstance(value, int | float) and math.isfinite(value))
-
-
 def _is_size(value: Any) -> bool:
     return isinstance(value, str) and _SIZE.fullmatch(value.strip()) is not None
 
@@ -154,12 +151,6 @@ def _as_given(value: Any) -> Any:
     return value
 
 
-def _as_label(value: str | int | float | bool | None) -> str | None:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return None if value is None else str(value).strip()
-
-
 def _as_cost(value: float | None) -> float | None:
     return None if value is None else float(value)
 
@@ -183,11 +174,21 @@ class Setting(NamedTuple):
 
 
 COLUMNS = "a list of different column names"
+LABELS = "a label or a list of different ones"
 SECONDS = "a whole number of seconds from 1 to"
 # To add a key, give it a row here, and its field to `settings.Config`.
 SETTINGS: dict[str, Setting] = {
     "target_column": Setting("target_column", "exited", _is_text, "the name of a column", str.strip),
-    "positive_label": Setting("positive_label", None, _optional(_is_label), "a label", _as_label),
+    "positive_label": Setting(
+        "positive_label", None, _optional(label_words.are_labels), LABELS, label_words.as_labels
+    ),
+    "negative_label": Setting(
+        "negative_label",
+        None,
+        _optional(label_words.are_labels),
+        f'{LABELS}, or "rest"',
+        label_words.as_labels,
+    ),
     "id_columns": Setting("id_columns", ["corporation"], _is_names, COLUMNS, tuple),
     "ignore_columns": Setting("ignore_columns", [], _is_names, COLUMNS, tuple),
     "separator": Setting(
@@ -289,6 +290,11 @@ def _check_values(root: Path, raw: dict[str, Any], values: dict[str, Any], probl
     if _is_text(values["database_url"]):
         check_url("database_url", values["database_url"], problems)
     _check_roles(values, problems)
+    labels = values["positive_label"], values["negative_label"]
+    if all(value is None or label_words.are_labels(value) for value in labels) and (
+        conflict := label_words.explain_conflict(*labels)
+    ):
+        problems.append(f"negative_label: {conflict}")
 
 
 def _check_folders(root: Path, raw: dict[str, Any], problems: list[str]) -> None:

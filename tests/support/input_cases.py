@@ -17,6 +17,9 @@ GOOD = "".join(f"good{i},{i},{i % 2}\n" for i in range(N_GOOD))
 THREE = "c1,1,0\nc2,2,1\nc3,3,0\n"
 
 
+NINETY_NINE = "".join(f"c{i},{i},{i % 2}\n" for i in range(99))
+
+
 NO_ROW = ("", "", "", "")
 
 
@@ -184,10 +187,21 @@ TABLE = {
     "label Yes and No": Case(text("c1,1,Yes\nc2,2,No\nc3,3,no\n")),
     "label TRUE and True mixed": Case(text("c1,1,TRUE\nc2,2,True\nc3,3,false\n")),
     "label 1 and 1.0 mixed": Case(text("c1,1,1\nc2,2,1.0\nc3,3,0.0\n")),
-    "label neither": Case(
-        text(f"{THREE}c4,4,maybe\n"), rejected=(("5", "exited", "maybe", "is neither '1' nor '0'"),)
+    "a label in a hundred that is neither": Case(
+        text(f"{NINETY_NINE}c99,4,maybe\n"),
+        new=99,
+        rejected=(("101", "exited", "maybe", "is neither '1' nor '0'"),),
+        says="1 of 100 labelled rows are neither '1' nor '0' in 'exited': 'maybe' 1; these rows are rejected",
     ),
-    "label NA": Case(text(f"{THREE}c4,4,NA\n"), rejected=(("5", "exited", "NA", "is neither '1' nor '0'"),)),
+    "two labels in 101 that are neither": refused(
+        text(f"{NINETY_NINE}c99,4,maybe\nc100,4,MAYBE\n"),
+        "2 of 101 labelled rows are neither '1' nor '0' in 'exited': 'maybe' 2; ",
+    ),
+    "label neither": refused(text(f"{THREE}c4,4,maybe\n"), '"positive_label": ["1", "maybe"] if they leave'),
+    "label NA": refused(text(f"{THREE}c4,4,NA\n"), "1 of 4 labelled rows are neither '1' nor '0'"),
+    "a label neither in a file that the exact reader takes": refused(
+        text(f'{THREE}c4, "4",maybe\n'), "1 of 4 labelled rows are neither '1' nor '0'"
+    ),
     "label missing in a row": Case(text("c1,1,0\nc2,2,\nc3,3, \n"), unlabelled=2),
     "label column missing": Case(b"corporation,activity\nc1,1\nc2,2\nc3,3\n", unlabelled=3),
     "one class only": Case(text("c1,1,1\nc2,2,1\nc3,3,1\n")),

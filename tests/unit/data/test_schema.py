@@ -104,6 +104,13 @@ def test_a_column_is_a_number_when_98_percent_of_its_filled_cells_are(n_filled, 
         ({"0": 9, "1": 1}, "0", "0", "1"),
         ({}, None, "1", "0"),
         ({"gone": 3, "stays": 9, "typo": 1}, "Gone", "gone", "STAYS"),
+        ({"1": 3, "2": 9}, "1", "1", "2"),
+        ({"1": 9, "2": 3}, "2", "2.0", "1"),
+        ({"1.0": 3, "2.0": 9}, "1", "1", "2"),
+        ({"0": 3, "1": 9, "5": 5}, "0", "0", "1"),
+        ({"T": 3, "f": 9}, None, "t", "F"),
+        ({"here": 4}, "gone", "gone", "HERE"),
+        ({"gone": 1, "moved": 2, "here": 4}, ["gone", "Moved"], "moved", "here"),
     ],
 )
 def test_label_words_are_learned(counts, positive, leaves, stays):
@@ -118,12 +125,35 @@ def test_label_words_are_learned(counts, positive, leaves, stays):
     [
         ({"gone": 3, "here": 4}, None, "name the word for leaving"),
         ({"gone": 3, "here": 4}, "left", "must hold 'left' and one other word"),
-        ({"gone": 3}, "gone", "and one other word"),
+        ({"gone": 3, "here": 4}, "gonne", "must hold 'gonne' .*did you mean 'gone'"),
+        ({"gone": 3}, "gone", "all 3 labelled rows leave .*waiting for rows that stay"),
+        ({}, "gone", "no row has a label yet .*waiting for rows that stay"),
     ],
 )
 def test_label_words_that_say_nothing_are_refused(counts, positive, reason):
     with pytest.raises(DatasetError, match=reason):
         learn_labels(counts, "y", positive)
+
+
+@pytest.mark.parametrize(
+    "counts, positive, negative, found",
+    [
+        ({"a": 3, "b": 1, "c": 9}, None, "c", (("a",), ("c",))),
+        ({"a": 3, "b": 1, "c": 9}, "a", ["b", "c"], (("a",), ("b", "c"))),
+        ({"a": 3, "b": 1, "c": 9}, ["A", "b"], "rest", (("a", "b"), ())),
+        ({"0": 3, "1": 9}, None, "0", (POSITIVE_WORDS, NEGATIVE_WORDS)),
+        ({"0": 3, "1": 9}, "1", "0", (("1", "1.0"), ("0", "0.0"))),
+        ({"rest": 3, "1": 9}, "1", ("rest",), (("1", "1.0"), ("rest",))),
+    ],
+)
+def test_words_for_staying_may_be_named(counts, positive, negative, found):
+    assert learn_labels(counts, "y", positive, negative) == found
+
+
+def test_the_rest_stays():
+    schema = Schema(("y",), {}, "y", ("gone",), (), (), ())
+    assert [parse_label(word, schema) for word in ("Gone", "here", "7")] == [1, 0, 0]
+    assert schema.knows(["here", "7"]) and find_problem({"y": "7"}, schema) is None
 
 
 @pytest.mark.parametrize(
