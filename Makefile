@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 HERE := $(CURDIR)
 CONFIG := $(HERE)/config.json
 BUILD := build
+CRON_LINE = sed -e '/^\#/d' -e "s|PYTHON|$(HERE)/$(BIN)/python|" -e "s|PROJECT|$(HERE)|" \
+	-e "s|CONFIG|$(CONFIG)|" -e 's|%|\\%|g' cronjob.txt
 JOB = '$(HERE)/fullprocess.py' --config '$(CONFIG)'
 
 .PHONY: run demo test torture check serve cron uncron clean
@@ -35,13 +37,14 @@ check: $(VENV)/.dev
 serve: $(VENV)/.run
 	@$(BIN)/python app.py
 
+cron: OTHERWISE = give this line to another scheduler
 cron: $(VENV)/.run crontab-without
 	@[ -f '$(CONFIG)' ] || { echo "$(CONFIG): no such file" >&2; exit 66; }
-	@sed -e '/^#/d' -e "s|PYTHON|$(HERE)/$(BIN)/python|" -e "s|PROJECT|$(HERE)|" -e "s|CONFIG|$(CONFIG)|" \
-		-e 's|%|\\%|g' cronjob.txt >> $(BUILD)/crontab.new
+	@$(CRON_LINE) >> $(BUILD)/crontab.new
 	@crontab $(BUILD)/crontab.new
 	@echo "installed: a run every ten minutes for $(CONFIG); its log is logs/pipeline.log beside that file"
 
+uncron: OTHERWISE = take this line out of your other scheduler
 uncron: crontab-without
 	@crontab $(BUILD)/crontab.new
 	@echo "removed: cron no longer runs $(CONFIG)"
@@ -50,6 +53,9 @@ uncron: crontab-without
 .PHONY: crontab-without
 crontab-without:
 	@case '$(CONFIG)' in /*) ;; *) echo "CONFIG must be an absolute path, not $(CONFIG)" >&2; exit 64;; esac
+	@command -v crontab > /dev/null || { { echo "crontab: no such program. Install cron" \
+		"(Debian, Ubuntu: apt install cron; Fedora: dnf install cronie), or $(OTHERWISE):"; \
+		$(CRON_LINE); } >&2; exit 69; }
 	@mkdir -p $(BUILD)
 	@LC_ALL=C crontab -l > $(BUILD)/crontab.old 2> $(BUILD)/crontab.err \
 		|| grep -q "no crontab for" $(BUILD)/crontab.err || { cat $(BUILD)/crontab.err >&2; exit 1; }

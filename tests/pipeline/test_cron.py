@@ -101,6 +101,24 @@ def test_a_crontab_that_cannot_be_read_is_not_overwritten(project):
     assert done.returncode != 0 and "no" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("target", "advice"), [("cron", "to another scheduler"), ("uncron", "out of your other scheduler")]
+)
+def test_without_a_crontab_program_the_line_to_schedule_is_printed(project, target, advice):
+    tools = project.parent / "bin"
+    (tools / "crontab").unlink()
+    for name in ("sh", "make", "sed", "grep", "mkdir", "cat"):
+        (tools / name).symlink_to(shutil.which(name))
+    done = make(project, target, PATH=str(tools))
+    assert done.returncode != 0 and "not found" not in done.stderr
+    assert "crontab: no such program" in done.stderr and "apt install cron" in done.stderr
+    assert advice in done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("*/10 * * * * ")]
+    assert re.findall(r"'([^']*)'", line) == [
+        str(project / name) for name in (".venv/bin/python", "fullprocess.py", "config.json")
+    ]
+
+
 def test_make_cron_works_without_any_crontab(project):
     assert make(project, "cron").returncode == 0
     assert len(job_lines((project.parent / "crontab").read_text())) == 1
