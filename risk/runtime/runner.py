@@ -21,7 +21,8 @@ from risk.runtime import arguments, deliveries, logs, permissions, signals
 from risk.runtime.settings import Config, load_config
 
 WAIT_S = 10.0
-READS = ("dry_run", "list", "history", "export", "check", "predict", "explain")
+SHOWS = ("list", "history", "explain")  # what is printed is all there is to say
+READS = (*SHOWS, "dry_run", "export", "check", "predict")
 
 
 def main(
@@ -186,7 +187,8 @@ def perform(config: Config, name: str, run: Callable[..., Any], **arguments: Any
     duration_s = time.perf_counter() - started
     facts = facts_of(result).items()
     shown = " ".join(f"{key}={value}" for key, value in facts if isinstance(value, str | int | float))
-    logs.log(name).info("%s duration_s=%.3f", shown, duration_s)
+    level = 10 if any(arguments.get(option) for option in SHOWS) else 20
+    logs.log(name).log(level, "%s duration_s=%.3f", shown, duration_s)
     rows = result.history(config) if hasattr(result, "history") else None
     if rows is not None:
         n_rows = next((value for key, value in facts if key in ("rows_read", "n_samples", "n")), None)

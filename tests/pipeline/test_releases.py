@@ -188,6 +188,18 @@ def test_rollback_goes_one_back_or_to_the_one_named(old_world):
     assert listed["release"] == made[2] and len(listed["releases"]) == 3
 
 
+def test_a_list_that_is_only_shown_adds_no_line_of_facts_to_it(old_world):
+    old_world.walk()
+    log = old_world.root / "logs" / "pipeline.log"
+    before = log.read_text()
+    assert "INFO deployment: release=" in before
+    for script, *arguments in (["deployment", "--list"], ["diagnostics", "--explain", "client-a-3"]):
+        old_world.run(script, *arguments)
+        assert log.read_text() == before
+    old_world.run("deployment", "--list", "-v")
+    assert "DEBUG deployment: release=" in log.read_text()
+
+
 def test_a_score_of_another_model_is_refused(old_world):
     old_world.walk()
     old_world.put("sourcedata/c.csv", make_clients(60, "c"))
