@@ -5,7 +5,7 @@ A run of fullprocess.py also scores the deployed model on rows that are new to i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from risk.data.schema import Schema
 from risk.errors import DatasetError
 from risk.files import put_json, put_text, read_bytes, read_json
 from risk.history import tables
-from risk.metrics import classification
+from risk.metrics import classification, clustering
 from risk.metrics.classification import Score
 from risk.model import pickling, registry
 from risk.runtime import logs, runner
@@ -53,7 +53,7 @@ class ScoringResult:
         return {"scores": [{"data": "test", **self.facts}]}
 
 
-def score_model(model: Any, X: pd.DataFrame, y: np.ndarray) -> Score:
+def score_model(model: Any, X: pd.DataFrame, y: np.ndarray, clients: np.ndarray | None = None) -> Score:
     """Score a fitted model on labelled rows.
 
     Parameters
@@ -64,17 +64,26 @@ def score_model(model: Any, X: pd.DataFrame, y: np.ndarray) -> Score:
         Numbers as float64 with NaN, text with NaN.
     y : ndarray of shape (n_samples,)
         1 leaves, 0 stays.
+    clients : ndarray of shape (n_samples,), optional
+        Whose row it is; by default each row is a client of its own.
 
     Returns
     -------
     score : Score
         A metric that is not defined on these rows is None.
     """
-    return classification.compute_score(y, *registry.predict(model, X))
+    return classification.compute_score(y, *registry.predict(model, X), clients)
 
 
-def read_test_data(config: Config, schema: Schema) -> tuple[pd.DataFrame, np.ndarray]:
+def read_test_data(config: Config, schema: Schema) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
     """Read every labelled row of the test data by the rules of the training table.
+
+    Returns
+    -------
+    X, y : DataFrame of shape (n_samples, n_features), ndarray of shape (n_samples,)
+        1.0 leaves, 0.0 stays.
+    clients : ndarray of int64, shape (n_samples,)
+        Whose row it is, as `table_reader.Taken.clients` has it; empty where no column names a client.
 
     Raises
     ------
@@ -99,13 +108,33 @@ def read_test_data(config: Config, schema: Schema) -> tuple[pd.DataFrame, np.nda
         raise DatasetError(
             f"{config.test_data}: no labelled row to score on; put a CSV file with labels there"
         )
-    return to_frame(labelled, schema), to_target(labelled, schema)
+    return to_frame(labelled, schema), to_target(labelled, schema), digest_clients(labelled, schema)
+
+
+def digest_clients(rows: Sequence[Mapping[str, str]], schema: Schema) -> np.ndarray:
+    """Digest whose each row is; one without an id is a client of its own.
+
+    Returns
+    -------
+    clients : ndarray of int64, shape (n_rows,)
+        Empty where no row has an id.
+    """
+    import numpy as np
+
+    from risk.engines import table_reader
+
+    ids = [name for name in schema.ids if name in schema.columns]
+    digests = [table_reader.client_digest([row.get(name, "") for name in ids]) for row in rows]
+    if not any(digest is not None for digest in digests):
+        return np.empty(0, dtype=np.int64)
+    named = [-number if digest is None else digest for number, digest in enumerate(digests, 1)]
+    return np.array(named, dtype=np.int64)
 
 
 def check_test_data(
-    config: Config, card: Mapping[str, Any], X: pd.DataFrame, y: np.ndarray, score: Score
+    config: Config, card: Mapping[str, Any], X: pd.DataFrame, y: np.ndarray, clients: np.ndarray, score: Score
 ) -> list[DataCheck]:
-    """Check the test data: too few rows, or rows that the model was trained on.
+    """Check the test data: too few rows, or rows and clients that the model was trained on.
 
     Parameters
     ----------
@@ -113,6 +142,8 @@ def check_test_data(
         modelcard.json of the model.
     X, y : DataFrame of shape (n_samples, n_features), ndarray of shape (n_samples,)
         The labelled test rows; 1 leaves, 0 stays.
+    clients : ndarray of int64, shape (n_samples,)
+        Whose row it is; empty where no column names a client.
     score : Score
         Of the model on them.
 
@@ -121,6 +152,8 @@ def check_test_data(
     checks : list of DataCheck
         Training rows are looked for only while the compiled table still begins with the training data.
     """
+    import numpy as np
+
     from risk.metrics import cross_validation
     from risk.model import data_checks
 
@@ -131,40 +164,53 @@ def check_test_data(
         schema = Schema.from_json(card["schema"])
         trained_on = replace(ledger, length=mark["length"], rows=mark["n_rows"])
         test = cross_validation.row_digests(X, y)
-        trained, n_common = digest_rows(config, trained_on, schema, test)
-        checks.append(data_checks.check_overlap(trained, test, n_common))
+        overlap = find_overlap(config, trained_on, schema, test, clients)
+        checks.append(data_checks.check_overlap(overlap.trained, test, overlap.n_rows))
+        checks.append(data_checks.check_client_overlap(overlap.n_clients, len(np.unique(clients))))
     return [check for check in checks if check is not None]
 
 
-def digest_rows(config: Config, ledger: Ledger, schema: Schema, test: np.ndarray) -> tuple[np.ndarray, int]:
-    """Digest the labelled rows of the compiled table, and count the test rows that are among them.
+@dataclass(frozen=True)
+class Overlap:
+    """What test data and training rows have in common.
+
+    `trained` holds the digests of labelled training rows; of a table of many rows only those that one of a
+    few numbers divides: all rows of equal content, or none.
+    """
+
+    trained: np.ndarray
+    n_rows: int
+    n_clients: int
+
+
+def find_overlap(
+    config: Config, ledger: Ledger, schema: Schema, test: np.ndarray, clients: np.ndarray
+) -> Overlap:
+    """Digest the labelled rows of the compiled table, and count the test rows and clients among them.
 
     Parameters
     ----------
     ledger : Ledger
         Of the table; it may end before the last row.
     test : ndarray of shape (n_test,)
-        `cross_validation.row_digests` of the test rows.
-
-    Returns
-    -------
-    digests : ndarray of shape (n_digests,)
-        Of a table of many rows, only those that one of a few numbers divides: all rows of equal content,
-        or none.
-    n_common : int
-        How many test rows are in the table; all its rows are compared.
+        `cross_validation.row_digests` of the test rows; all training rows are compared.
+    clients : ndarray of int64, shape (n_test,) or (0,)
+        Whose each test row is; below 0 without an id.
     """
     import numpy as np
 
     from risk.engines import table_reader
     from risk.metrics import cross_validation
 
-    divisor, parts, common = 1 + ledger.rows // MOST_DIGESTS, [], np.zeros(len(test), dtype=bool)
+    divisor, parts = 1 + ledger.rows // MOST_DIGESTS, []
+    named = np.unique(clients[clients >= 0])
+    common, known = np.zeros(len(test), dtype=bool), np.zeros(len(named), dtype=bool)
     for part in table_reader.read_chunks(config.final_data, ledger, schema, config.room, labelled=True):
         digests = cross_validation.row_digests(part.X, part.y)
         common |= np.isin(test, digests)
+        known |= np.isin(named, part.clients)
         parts.append(digests[digests % divisor == 0])
-    return np.concatenate(parts), int(common.sum())
+    return Overlap(np.concatenate(parts), int(common.sum()), int(known.sum()))
 
 
 def run(config: Config) -> ScoringResult:
@@ -180,11 +226,11 @@ def run(config: Config) -> ScoringResult:
     card = read_json(config.model_card, "run training.py first")
     data = read_bytes(config.trained_model, "run training.py first")
     model = pickling.load_model(data, card["model_sha256"], config.trained_model)
-    X, y = read_test_data(config, Schema.from_json(card["schema"]))
-    score = score_model(model, X, y)
+    X, y, clients = read_test_data(config, Schema.from_json(card["schema"]))
+    score = score_model(model, X, y, clustering.only_if_repeated(clients))
     if score.f1 is None:
         raise DatasetError(f"{config.test_data}: no row of a client who left; F1 is not defined without one")
-    checks = check_test_data(config, card, X, y, score)
+    checks = check_test_data(config, card, X, y, clients, score)
     for check in checks:
         LOG.warning("%s: %s", config.test_data, check.text)
     warnings = {"warnings": [check.to_json() for check in checks]}

@@ -68,8 +68,7 @@ def fit_model(data: LabelledRows, plan: TrainingPlan, threshold: float) -> Any:
     """Fit the model of a plan."""
     from risk.model import pipeline
 
-    model = pipeline.make_model(plan.choice.recipe, threshold=threshold, n_rows=len(data.y))
-    return model.fit(data.X, data.y)
+    return pipeline.fit_model(plan.choice.recipe, threshold, data.X, data.y, data.clients)
 
 
 # --- run -----------------------------------------------------------------------------------------------
@@ -101,7 +100,7 @@ def run(
     schema = Schema.from_json(ledger.schema or {})
     gated = new_from is not None and hold_back
     rows = read_labelled(config, ledger, schema, refit.new_from if refit else new_from, gated)
-    training_rows.check_classes(rows.y, schema.target)
+    training_rows.check_classes(rows.y, schema.target, rows.clients)
     data, held_back = training_rows.split_for_gate(rows, gated)
     recipe, rule = read_wishes(config, schema)
     with pipeline.one_thread(), pipeline.blaming(config.params):
@@ -149,17 +148,21 @@ def read_labelled(
     if gated and taken.is_sample and new_from is not None and new_from < ledger.length:
         taken = add_gate_rows(taken, read(new_from), first)
     is_new = taken.numbers > first if new_from is not None else taken.numbers > 0
-    return LabelledRows(taken.X, taken.y.astype("int64"), is_new, taken.digests, n_labelled)
+    y = taken.y.astype("int64")
+    return LabelledRows(taken.X, y, is_new, taken.digests, n_labelled, taken.clients)
 
 
 def add_gate_rows(sample: Taken, new: Taken, first: int) -> Taken:
     """Add the rows that the gate will judge on, of the new ones after the first so many."""
     import numpy as np
 
+    from risk.metrics import clustering
     from risk.model import training_rows
 
-    new = replace(new, numbers=new.numbers + first)
-    held_back = training_rows.hold_back(new.X, new.y) & ~np.isin(new.numbers, sample.numbers)
+    unnamed = np.where(new.clients < 0, first, 0)  # rows without an id are numbered from the begin
+    new = replace(new, numbers=new.numbers + first, clients=new.clients - unnamed)
+    clients = clustering.only_if_repeated(new.clients)
+    held_back = training_rows.hold_back(new.X, new.y, clients) & ~np.isin(new.numbers, sample.numbers)
     return sample.join(new.take(np.flatnonzero(held_back)))
 
 

@@ -1,6 +1,8 @@
 """What are the decisions worth? Seeded simulations in which the truth is known.
 
-    python benchmarks/decisions.py [--seed 1] [--only stable|changed|cell|unlabelled|gate|million] [--write]
+    python benchmarks/decisions.py [--seed 1] [--only PART] [--write]
+
+The parts: stable, changed, cell, unlabelled, gate, panel, million.
 
 Shares are in per cent, with the exact 99 % range of the true share. Every repetition has random numbers
 of its own that follow from the seed, whatever the number of processes. Exit code 1 when an aim is missed.
@@ -27,6 +29,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
 import pairs  # noqa: E402
+import panels  # noqa: E402
 import run as plain  # noqa: E402
 import streams  # noqa: E402
 import unlabelled  # noqa: E402
@@ -61,6 +64,7 @@ PARTS: dict[str, tuple[Callable[..., list[Table]], ...]] = {
     "cell": (streams.tabulate_cell,),
     "unlabelled": (unlabelled.tabulate,),
     "gate": (pairs.tabulate_equals, pairs.tabulate_unequals),
+    "panel": (panels.tabulate, panels.tabulate_gate),
 }
 
 

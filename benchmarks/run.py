@@ -51,7 +51,7 @@ ledger = load_ready_ledger(settings.ledger)
 schema = Schema.from_json(ledger.schema)
 taken = table_reader.read(settings.final_data, ledger, schema, settings.room)
 X, y = taken.X, taken.y
-test, truth = scoring.read_test_data(settings, schema)
+test, truth, _ = scoring.read_test_data(settings, schema)
 y, median = y.astype("int64"), X.median()
 share = float(y.mean())
 def plain(**weights):

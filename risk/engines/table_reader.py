@@ -7,6 +7,7 @@ is read beside them, and a smaller sample is part of a larger one.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,7 +34,7 @@ from risk.text import render_csv_row
 if TYPE_CHECKING:
     import pandas as pd
 
-LABEL, DIGEST = "label", "digest"
+LABEL, DIGEST, CLIENT = "label", "digest", "client"
 DIGEST_BITS = 53  # of a digest: as many as a double holds
 SURE = 8.0  # standard deviations by which a first cut takes too many rows rather than too few
 CELL_END = "\x1f"
@@ -72,6 +73,19 @@ class Source:
         cells = ", ".join(f"coalesce({cell}, '')" for cell in self.cells.values())
         return f"(md5_number_lower(concat_ws({literal(CELL_END)}, {cells})) >> {64 - DIGEST_BITS})"
 
+    @property
+    def client(self) -> str | None:
+        """A digest of the ids in SQL, that of `client_digest`; a row without an id is its own client.
+
+        None where nothing names a client.
+        """
+        cells = [self.cells[name] for name in self.ids]
+        if not cells:
+            return None
+        empty = ", ".join(f"coalesce({cell}, '')" for cell in cells)
+        digest = f"(md5_number_lower(concat_ws({literal(CELL_END)}, {empty})) >> {64 - DIGEST_BITS})::double"
+        return f"case when coalesce({', '.join(cells)}) is null then -row_no else {digest} end"
+
     def count(self, condition: str = "true") -> int:
         """Count the rows that fulfil a condition."""
         ((n_rows,),) = self.connection.execute(
@@ -94,6 +108,9 @@ class Taken:
         1.0 leaves, 0.0 stays, NaN unlabelled.
     digests : ndarray of shape (n_samples,)
         Of the whole rows, where a sample was taken; else empty.
+    clients : ndarray of int64, shape (n_samples,)
+        Digests of the ids, `client_digest`; below 0, and each another, for rows without an id. Empty where
+        no column names a client, or nobody asked.
     texts : mapping of str to ndarray of shape (n_samples,)
         Cells as they stand, None or NaN where missing.
     n_rows : int
@@ -106,6 +123,7 @@ class Taken:
     digests: np.ndarray
     texts: Mapping[str, np.ndarray] = field(default_factory=dict)
     n_rows: int = 0
+    clients: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
     @property
     def is_sample(self) -> bool:
@@ -126,6 +144,7 @@ class Taken:
             self.digests[rows] if len(self.digests) else self.digests,
             {name: cells[rows] for name, cells in self.texts.items()},
             self.n_rows,
+            self.clients[rows] if len(self.clients) else self.clients,
         )
 
     def join(self, more: Taken) -> Taken:
@@ -140,6 +159,7 @@ class Taken:
             y=np.concatenate([self.y, more.y]),
             digests=np.concatenate([self.digests, digests]),
             texts={name: np.concatenate([cells, more.texts[name]]) for name, cells in self.texts.items()},
+            clients=np.concatenate([self.clients, more.clients]),
         )
         return both.take(np.argsort(both.numbers, kind="stable"))
 
@@ -244,6 +264,8 @@ def _read(
     import pandas as pd
 
     values = {LABEL: source.label} | ({DIGEST: source.digest} if digests else {})
+    if source.client:
+        values[CLIENT] = source.client
     rows = f"select * from ({source.rows}) where {where}"
     chunks = list(
         frame_reader.read(source.connection, rows, source.cells, schema, texts=texts, values=values)
@@ -256,9 +278,28 @@ def _read(
         np.concatenate([chunk.values[DIGEST] for chunk in chunks]) if digests else np.empty(0),
         {name: np.concatenate([chunk.texts[name] for chunk in chunks]) for name in texts},
         len(numbers),
+        np.concatenate([_clients(chunk) for chunk in chunks]),
     )
     in_order = bool((np.diff(numbers) > 0).all())
     return taken if in_order else taken.take(np.argsort(numbers, kind="stable"))
+
+
+def _clients(chunk: frame_reader.Rows) -> np.ndarray:
+    return chunk.values.get(CLIENT, np.empty(0)).astype(np.int64)
+
+
+def client_digest(ids: Sequence[str]) -> int | None:
+    """Digest what names a client as `Source.client` does; None where no id is filled.
+
+    Parameters
+    ----------
+    ids : sequence of str
+        The cells of the id columns; empty is missing.
+    """
+    if not any(ids):
+        return None
+    digest = hashlib.md5(CELL_END.join(ids).encode(), usedforsecurity=False).digest()
+    return int.from_bytes(digest[8:], "little") >> (64 - DIGEST_BITS)
 
 
 def read_chunks(
@@ -268,8 +309,11 @@ def read_chunks(
     with open_table(data, ledger, room) as source:
         where = f"{source.cells[schema.target]} is not null" if labelled else "true"
         rows, values = f"select * from ({source.rows}) where {where}", {LABEL: source.label}
+        if source.client:
+            values[CLIENT] = source.client
         for chunk in frame_reader.read(source.connection, rows, source.cells, schema, values=values):
-            yield Taken(chunk.numbers, chunk.X, chunk.values[LABEL], np.empty(0), {}, len(chunk.numbers))
+            n_rows, clients = len(chunk.numbers), _clients(chunk)
+            yield Taken(chunk.numbers, chunk.X, chunk.values[LABEL], np.empty(0), {}, n_rows, clients)
 
 
 def count_rows(data: Path, ledger: Ledger, room: Room, *, start: int) -> int:

@@ -1,5 +1,5 @@
 """How good a prediction is, and whether two samples differ.
 
-In reading order: `classification`, `auc`, `uncertainty`, `calibration`, `reliability`, `cross_validation`,
-`slices`, `two_sample`, `paired_comparison`, `significance`.
+In reading order: `classification`, `auc`, `clustering`, `uncertainty`, `calibration`, `reliability`,
+`client_folds`, `cross_validation`, `slices`, `two_sample`, `paired_comparison`, `significance`.
 """

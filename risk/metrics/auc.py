@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from risk.metrics import clustering
+
 LEAST_SKEWNESS = 1e-3
 CHUNK = 20_000  # rows resampled at once: they stay in the cache
 
@@ -26,23 +28,36 @@ class Ranking:
     n_negative: int
     variances: tuple[float, float]
     third_moments: tuple[float, float]
+    design: float = 1.0
 
     @property
-    def counts(self) -> tuple[int, int]:
-        return self.n_positive, self.n_negative
+    def counts(self) -> tuple[float, float]:
+        """Leavers and stayers; where clients have several rows, as many as tell as much by themselves."""
+        return self.n_positive / self.design, self.n_negative / self.design
 
     @property
     def variance(self) -> float:
-        """Variance of the AUC by DeLong."""
-        return self.variances[0] / self.n_positive + self.variances[1] / self.n_negative
+        """Variance of the AUC by DeLong, of clients [2]_ where they have several rows.
+
+        References
+        ----------
+        .. [2] N. A. Obuchowski, "Nonparametric Analysis of Clustered ROC Curve Data", Biometrics 53 (1997),
+           pp. 567-578.
+        """
+        n_positive, n_negative = self.counts
+        return self.variances[0] / n_positive + self.variances[1] / n_negative
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        facts = asdict(self)
+        if self.design == 1.0:
+            del facts["design"]
+        return facts
 
     @classmethod
     def from_json(cls, raw: dict[str, Any]) -> Ranking:
         pairs = {name: tuple(raw[name]) for name in ("variances", "third_moments")}
-        return cls(auc=raw["auc"], n_positive=raw["n_positive"], n_negative=raw["n_negative"], **pairs)
+        design = raw.get("design", 1.0)
+        return cls(raw["auc"], raw["n_positive"], raw["n_negative"], design=design, **pairs)
 
 
 def compute_placements(positive: np.ndarray, negative: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -66,7 +81,9 @@ def compute_placements(positive: np.ndarray, negative: np.ndarray) -> tuple[np.n
     return of_positive / (2 * len(below)), 1 - of_negative / (2 * len(above))
 
 
-def compute_ranking(y_true: np.ndarray, probability: np.ndarray) -> Ranking | None:
+def compute_ranking(
+    y_true: np.ndarray, probability: np.ndarray, clients: np.ndarray | None = None
+) -> Ranking | None:
     """Measure how well probabilities rank labelled rows.
 
     Parameters
@@ -75,6 +92,8 @@ def compute_ranking(y_true: np.ndarray, probability: np.ndarray) -> Ranking | No
         1 leaves, 0 stays.
     probability : ndarray of shape (n_samples,)
         Predicted probability of leaving.
+    clients : ndarray of shape (n_samples,), optional
+        Whose row it is; by default each row is a client of its own.
 
     Returns
     -------
@@ -99,7 +118,28 @@ def compute_ranking(y_true: np.ndarray, probability: np.ndarray) -> Ranking | No
         n_negative=len(negative),
         variances=(moments[0][0], moments[1][0]),
         third_moments=(moments[0][1], moments[1][1]),
+        design=1.0 if clients is None else clustering.design_effect(influence(y_true, probability), clients),
     )
+
+
+def influence(y_true: np.ndarray, probability: np.ndarray) -> np.ndarray:
+    """Compute what each row adds to the AUC beyond its mean.
+
+    Parameters
+    ----------
+    y_true, probability : ndarray of shape (n_samples,)
+        1 leaves, 0 stays, rows of both classes; predicted probability of leaving.
+
+    Returns
+    -------
+    influence : ndarray of shape (n_samples,)
+        The sum of squares is the variance by DeLong, but for the number of degrees of freedom.
+    """
+    left, values = y_true == 1, np.empty(len(y_true))
+    placed = compute_placements(probability[left], probability[~left])
+    for rows, places in zip((left, ~left), placed, strict=True):
+        values[rows] = (places - places.mean()) / len(places)
+    return values
 
 
 def _central_moments(values: np.ndarray) -> tuple[float, float]:
@@ -160,9 +200,14 @@ def _skewed_cdf(z: float, skewness: float) -> float:
 
 
 def resample_auc(
-    y_true: np.ndarray, probabilities: Sequence[np.ndarray], *, n_resamples: int, rng: np.random.Generator
+    y_true: np.ndarray,
+    probabilities: Sequence[np.ndarray],
+    clients: np.ndarray | None = None,
+    *,
+    n_resamples: int,
+    rng: np.random.Generator,
 ) -> np.ndarray:
-    """Compute the AUC of each model on the same rows, drawn again within each class.
+    """Compute the AUC of each model on the same rows, drawn again within each class, or on clients [1]_.
 
     Parameters
     ----------
@@ -170,11 +215,28 @@ def resample_auc(
         1 leaves, 0 stays.
     probabilities : sequence of ndarray of shape (n_samples,)
         Predicted probabilities of leaving, an array for each model.
+    clients : ndarray of shape (n_samples,), optional
+        Whose row it is: whole clients are drawn again, those with a leaving row apart. By default each row
+        is a client of its own.
 
     Returns
     -------
-    auc : ndarray of shape (n_resamples, n_models)
+    auc : ndarray of shape (n_drawn, n_models)
+        As many as asked for, less the draws of clients that lack a class.
+
+    References
+    ----------
+    .. [1] A. C. Davison, D. V. Hinkley, "Bootstrap Methods and their Application", Cambridge 1997,
+       section 3.8 (resampling of clusters).
     """
+    if clients is not None:
+        return _resample_clients(y_true, probabilities, clients, n_resamples, rng)
+    return _resample_rows(y_true, probabilities, n_resamples, rng)
+
+
+def _resample_rows(
+    y_true: np.ndarray, probabilities: Sequence[np.ndarray], n_resamples: int, rng: np.random.Generator
+) -> np.ndarray:
     codes = [np.unique(values, return_inverse=True)[1] for values in probabilities]
     left = y_true == 1
     n_positive, n_negative = int(left.sum()), int((~left).sum())
@@ -188,6 +250,46 @@ def resample_auc(
             drawn = code[left][positive], code[~left][negative]
             auc[start : start + size, j] = _auc_of_drawn(*drawn, n_codes=int(code.max()) + 1)
     return auc
+
+
+def _resample_clients(
+    y_true: np.ndarray,
+    probabilities: Sequence[np.ndarray],
+    clients: np.ndarray,
+    n_resamples: int,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    code = np.unique(clients, return_inverse=True)[1]
+    leaves = np.bincount(code, weights=y_true == 1) > 0
+    step, drawn = max(1, CHUNK // len(y_true)), []
+    for start in range(0, n_resamples, step):
+        n_times = _draw_clients(leaves, min(step, n_resamples - start), rng)
+        drawn.append(np.stack([_weighted_auc(y_true, p, n_times[:, code]) for p in probabilities], axis=1))
+    auc = np.concatenate(drawn)
+    return np.asarray(auc[~np.isnan(auc).any(axis=1)])
+
+
+def _draw_clients(leaves: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw how often each client is taken, shape (size, n_clients); those who leave by themselves."""
+    n_times = np.zeros((size, len(leaves)))
+    for part in (np.flatnonzero(leaves), np.flatnonzero(~leaves)):
+        if len(part):
+            n_times[:, part] = rng.multinomial(len(part), np.full(len(part), 1 / len(part)), size=size)
+    return n_times
+
+
+def _weighted_auc(y_true: np.ndarray, probability: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Compute the AUC for each row of weights of shape (n_draws, n_samples); NaN without both classes."""
+    order = np.argsort(probability, kind="stable")
+    first = np.flatnonzero(np.diff(probability[order], prepend=-np.inf))
+    left = (y_true == 1)[order]
+    of_left, of_stayed = (
+        np.add.reduceat(np.where(rows, weights[:, order], 0.0), first, axis=1) for rows in (left, ~left)
+    )
+    below = np.cumsum(of_stayed, axis=1) - of_stayed / 2
+    n_pairs = of_left.sum(axis=1) * of_stayed.sum(axis=1)
+    with np.errstate(invalid="ignore"):
+        return np.asarray((of_left * below).sum(axis=1) / n_pairs)
 
 
 def _auc_of_drawn(positive: np.ndarray, negative: np.ndarray, n_codes: int) -> np.ndarray:

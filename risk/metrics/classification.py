@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from risk.metrics import auc, uncertainty
+from risk.metrics import auc, clustering, uncertainty
 from risk.metrics.auc import Ranking
 
 
@@ -27,11 +27,14 @@ class LabelledPredictions:
         1 leaves, 0 stays.
     probability : ndarray of shape (n_samples,)
         Predicted probability of leaving.
+    clients : ndarray of shape (n_samples,), optional
+        Whose row it is; None where each row is a client of its own.
     """
 
     y_true: np.ndarray
     y_pred: np.ndarray
     probability: np.ndarray
+    clients: np.ndarray | None = None
 
     @cached_property
     def confusion(self) -> tuple[int, int, int, int]:
@@ -41,7 +44,22 @@ class LabelledPredictions:
     @cached_property
     def ranking(self) -> Ranking | None:
         """AUC and its noise; None unless there are both classes."""
-        return auc.compute_ranking(self.y_true, self.probability)
+        return auc.compute_ranking(self.y_true, self.probability, self.clients)
+
+    @cached_property
+    def f1_design(self) -> float:
+        """Design effect of F1: of the share TP / (TP + FP + FN) that it is a function of."""
+        truth, flagged = self.y_true == 1, self.y_pred == 1
+        influence = clustering.ratio_influence(
+            (truth & flagged).astype(float), (truth | flagged).astype(float)
+        )
+        return clustering.design_effect(influence, self.clients)
+
+    @cached_property
+    def share_design(self) -> float:
+        """Design effect of the share of leavers."""
+        truth = (self.y_true == 1).astype(float)
+        return clustering.design_effect(clustering.ratio_influence(truth, np.ones(len(truth))), self.clients)
 
     @property
     def n_positive(self) -> int:
@@ -113,7 +131,7 @@ def average_precision(rows: LabelledPredictions) -> float | None:
 
 
 def _f1_end(rows: LabelledPredictions, end: int) -> float | None:
-    n_tp, n_fp, n_fn, _ = rows.confusion
+    n_tp, n_fp, n_fn, _ = (n / rows.f1_design for n in rows.confusion)
     return uncertainty.f1_interval(n_tp, n_fp + n_fn)[end] if rows.n_positive else None
 
 
@@ -139,7 +157,9 @@ METRICS: dict[str, Callable[[LabelledPredictions], float | None]] = {
 }
 
 
-def compute_score(y_true: np.ndarray, y_pred: np.ndarray, probability: np.ndarray) -> Score:
+def compute_score(
+    y_true: np.ndarray, y_pred: np.ndarray, probability: np.ndarray, clients: np.ndarray | None = None
+) -> Score:
     """Compute every metric of `METRICS` on labelled rows.
 
     Parameters
@@ -148,17 +168,25 @@ def compute_score(y_true: np.ndarray, y_pred: np.ndarray, probability: np.ndarra
         1 leaves, 0 stays.
     probability : ndarray of shape (n_samples,)
         Predicted probability of leaving.
+    clients : ndarray of shape (n_samples,), optional
+        Whose row it is; by default each row is a client of its own.
 
     Returns
     -------
     score : Score
+        Where clients have several rows with `n_clients`, and the design effects of F1 and of the share of
+        leavers: by how much fewer independent clients would tell as much.
     """
-    return score_predictions(LabelledPredictions(y_true, y_pred, probability))
+    return score_predictions(LabelledPredictions(y_true, y_pred, probability, clients))
 
 
 def score_predictions(rows: LabelledPredictions) -> Score:
     """Compute every metric of `METRICS`, from rows that are prepared once."""
-    return Score({name: metric(rows) for name, metric in METRICS.items()})
+    values = {name: metric(rows) for name, metric in METRICS.items()}
+    if rows.clients is not None:
+        n_clients = len(np.unique(rows.clients))
+        values |= {"n_clients": n_clients, "f1_design": rows.f1_design, "share_design": rows.share_design}
+    return Score(values)
 
 
 def count_confusion(y_true: np.ndarray, y_pred: np.ndarray) -> tuple[int, int, int, int]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from risk.metrics import significance
+from risk.metrics import client_folds, significance
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 N_FOLDS = 5
 N_REPEATS, SMALL_ROWS = 3, 5_000
 SELECTION_ROWS = 50_000
-ENOUGH = 30  # rows of a class from which on differences are more than chance
+ENOUGH = 30  # clients of a class from which on differences are more than chance
 CHANCE_AUC = 0.5
 CROSS_VALIDATED = "cross-validated"  # names scores of rows that were left out in turn
 Metric = Callable[[np.ndarray, np.ndarray], float]
@@ -38,11 +38,14 @@ class OutOfFold:
         The fold in which a row was left out, in each shuffle.
     log_odds : ndarray of shape (n_repeats, n_samples)
         Of leaving, predicted by the model fitted on the other folds.
+    clients : ndarray of shape (n_samples,), optional
+        Whose row it is; None where each row is a client of its own.
     """
 
     y: np.ndarray
     fold: np.ndarray
     log_odds: np.ndarray
+    clients: np.ndarray | None = None
 
     @cached_property
     def probability(self) -> np.ndarray:
@@ -120,7 +123,7 @@ def sample_by_digest(X: pd.DataFrame, y: np.ndarray, n: int) -> np.ndarray:
     return np.sort(np.argsort(row_digests(X, y), kind="stable")[:n])
 
 
-def sample_to_try(X: pd.DataFrame, y: np.ndarray) -> np.ndarray:
+def sample_to_try(X: pd.DataFrame, y: np.ndarray, clients: np.ndarray | None = None) -> np.ndarray:
     """Sample the rows that choices are tried on: 50,000, more where one class is rare.
 
     Parameters
@@ -128,6 +131,8 @@ def sample_to_try(X: pd.DataFrame, y: np.ndarray) -> np.ndarray:
     X : DataFrame of shape (n_samples, n_features)
     y : ndarray of shape (n_samples,)
         1 leaves, 0 stays.
+    clients : ndarray of shape (n_samples,), optional
+        Whose row it is; by default each row is a client of its own.
 
     Returns
     -------
@@ -137,29 +142,39 @@ def sample_to_try(X: pd.DataFrame, y: np.ndarray) -> np.ndarray:
     n = SELECTION_ROWS
     while True:
         rows = sample_by_digest(X, y, n)
-        if len(rows) == len(y) or smaller_class(y[rows]) >= ENOUGH:
+        of_whom = None if clients is None else clients[rows]
+        if len(rows) == len(y) or smaller_class(y[rows], of_whom) >= ENOUGH:
             return rows
         n *= 4
 
 
-def smaller_class(y: np.ndarray) -> int:
-    """Count the rows of the smaller class.
+def smaller_class(y: np.ndarray, clients: np.ndarray | None = None) -> int:
+    """Count the clients of the smaller class; one with rows of both counts in both.
 
     Parameters
     ----------
     y : ndarray of shape (n_samples,)
         1 leaves, 0 stays, none missing.
+    clients : ndarray of shape (n_samples,), optional
+        Whose row it is; by default each row is a client of its own.
     """
-    return min(int(y.sum()), int((1 - y).sum()))
+    if clients is None:
+        return min(int(y.sum()), int((1 - y).sum()))
+    return min(len(np.unique(clients[y == label])) for label in (0, 1))
 
 
-def draw_folds(y: np.ndarray, *, random_state: int) -> np.ndarray:
-    """Deal rows into folds, each with its share of both classes; small tables three times over.
+def draw_folds(y: np.ndarray, clients: np.ndarray | None = None, *, random_state: int) -> np.ndarray:
+    """Deal clients into folds, each with its share of both classes; small tables three times over.
+
+    All rows of a client are in one fold: a model that has seen a client's other rows knows its answer.
 
     Parameters
     ----------
     y : ndarray of shape (n_samples,)
-        With at least two rows of each class; five folds need five, else there are as many as rows.
+        1 leaves, 0 stays; with at least two clients of each class. Five folds need five, else there are as
+        many as clients.
+    clients : ndarray of shape (n_samples,), optional
+        Whose row it is; by default each row is a client of its own.
 
     Returns
     -------
@@ -167,8 +182,11 @@ def draw_folds(y: np.ndarray, *, random_state: int) -> np.ndarray:
     """
     from sklearn.model_selection import RepeatedStratifiedKFold
 
-    n_splits = min(N_FOLDS, smaller_class(y))
+    n_splits = min(N_FOLDS, smaller_class(y, clients))
     n_repeats = N_REPEATS if len(y) <= SMALL_ROWS else 1
+    if clients is not None:
+        seeds = [random_state + number for number in range(n_repeats)]
+        return np.stack([client_folds.deal(y, clients, n_splits, seed) for seed in seeds])
     folds = RepeatedStratifiedKFold(n_splits=n_splits, n_repeats=n_repeats, random_state=random_state)
     fold = np.empty((n_repeats, len(y)), dtype=np.int64)
     for number, (_, out) in enumerate(folds.split(np.zeros(len(y)), y)):
@@ -176,7 +194,9 @@ def draw_folds(y: np.ndarray, *, random_state: int) -> np.ndarray:
     return fold
 
 
-def leave_out(estimator: Any, X: pd.DataFrame, y: np.ndarray, fold: np.ndarray) -> OutOfFold:
+def leave_out(
+    estimator: Any, X: pd.DataFrame, y: np.ndarray, fold: np.ndarray, clients: np.ndarray | None = None
+) -> OutOfFold:
     """Fit a model without each fold in turn and predict that fold.
 
     Parameters
@@ -188,11 +208,13 @@ def leave_out(estimator: Any, X: pd.DataFrame, y: np.ndarray, fold: np.ndarray) 
         1 leaves, 0 stays.
     fold : ndarray of shape (n_repeats, n_samples)
         As `draw_folds` makes it.
+    clients : ndarray of shape (n_samples,), optional
+        Whose row it is, as `draw_folds` was told.
     """
     from sklearn.base import clone
 
     log_odds = np.empty(fold.shape)
-    left_out = OutOfFold(y, fold, log_odds)
+    left_out = OutOfFold(y, fold, log_odds, clients)
     for repeat, out in left_out.parts():
         model = clone(estimator).fit(X.iloc[~out], y[~out])
         log_odds[repeat, out] = model.decision_function(X.iloc[out])

@@ -20,11 +20,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from risk.metrics import auc, significance
+from risk.metrics import auc, clustering, significance
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,6 +73,19 @@ class _Cut:
     rows: np.ndarray
 
 
+class _Rows(NamedTuple):
+    """Labels, predicted probabilities, and whose row it is; None where each is a client of its own."""
+
+    y: np.ndarray
+    probability: np.ndarray
+    clients: np.ndarray | None
+
+    def take(self, rows: np.ndarray) -> _Rows:
+        return _Rows(
+            self.y[rows], self.probability[rows], None if self.clients is None else self.clients[rows]
+        )
+
+
 @dataclass(frozen=True)
 class _Comparison:
     """What was observed in some rows, what was predicted there, and the variance of that."""
@@ -87,7 +100,12 @@ class _Comparison:
 
 
 def find_slices(
-    X: pd.DataFrame, y: np.ndarray, probability: np.ndarray, *, alpha: float = significance.ALPHA
+    X: pd.DataFrame,
+    y: np.ndarray,
+    probability: np.ndarray,
+    clients: np.ndarray | None = None,
+    *,
+    alpha: float = significance.ALPHA,
 ) -> list[Slice]:
     """Find the slices in which a model is clearly worse, the surest first, ten at most.
 
@@ -99,20 +117,23 @@ def find_slices(
         1 leaves, 0 stays.
     probability : ndarray of shape (n_samples,)
         Of leaving, predicted by a model that was not fitted on the row.
+    clients : ndarray of shape (n_samples,), optional
+        Whose row it is; by default each row is a client of its own. Clients are counted, not rows.
 
     Returns
     -------
     slices : list of Slice
     """
     cuts = [one for name in X.columns for one in cut(X[name])]
+    rows = _Rows(y, probability, clients)
     left, worse, n_tests = np.ones(len(y), dtype=bool), list[Slice](), 0
     while len(worse) < MOST_FOUND:
-        tests = list(_test(cuts, left, y, probability))
+        tests = list(_test(cuts, left, rows))
         n_tests = n_tests or len(tests)
         best = min(tests, key=lambda test: test[0], default=None)
         if best is None or (p_value := best[0] * max(n_tests - len(worse), 1)) >= alpha:
             break
-        worse.append(_describe(best[1], best[2], y, probability, p_value))
+        worse.append(_describe(best[1], best[2], rows.take(best[1].rows), p_value))
         left &= ~best[1].rows
     return worse
 
@@ -157,16 +178,14 @@ def _cut_texts(cells: pd.Series[Any]) -> list[tuple[str, np.ndarray]]:
 # --- two comparisons ---------------------------------------------------------------------------------------
 
 
-def _test(
-    cuts: list[_Cut], left: np.ndarray, y: np.ndarray, probability: np.ndarray
-) -> Iterator[tuple[float, _Cut, str]]:
+def _test(cuts: list[_Cut], left: np.ndarray, rows: _Rows) -> Iterator[tuple[float, _Cut, str]]:
     """Make both comparisons in each slice; yield p-values, 1 where a difference is not large."""
     from scipy.special import ndtr
 
     for one in cuts:
         here, others = one.rows & left, ~one.rows & left
         for kind, compare in COMPARISONS.items():
-            inside, elsewhere = (compare(y[rows], probability[rows]) for rows in (here, others))
+            inside, elsewhere = (compare(*rows.take(part)) for part in (here, others))
             if inside is None or elsewhere is None:
                 continue
             difference = inside.gap - elsewhere.gap
@@ -177,7 +196,9 @@ def _test(
             yield p_value if large else 1.0, one, kind
 
 
-def compare_ranking(y: np.ndarray, probability: np.ndarray) -> _Comparison | None:
+def compare_ranking(
+    y: np.ndarray, probability: np.ndarray, clients: np.ndarray | None = None
+) -> _Comparison | None:
     """Compare AUC with what probabilities predict: the AUC of labels drawn by them.
 
     The noise of that prediction goes with that of the AUC, so the variance by DeLong is too large rather
@@ -189,13 +210,15 @@ def compare_ranking(y: np.ndarray, probability: np.ndarray) -> _Comparison | Non
         1 leaves, 0 stays.
     probability : ndarray of shape (n_samples,)
         Predicted probability of leaving.
+    clients : ndarray of shape (n_samples,), optional
+        Whose row it is; by default each row is a client of its own.
 
     Returns
     -------
     comparison : _Comparison or None
-        None for too few rows.
+        None for too few clients.
     """
-    ranked = auc.compute_ranking(y, probability)
+    ranked = auc.compute_ranking(y, probability, clients)
     if ranked is None or min(ranked.counts) < MIN_OF_A_CLASS or not ranked.variance:
         return None
     return _Comparison(ranked.auc, expected_auc(probability), ranked.variance)
@@ -228,7 +251,9 @@ def expected_auc(probability: np.ndarray) -> float:
     return above / (float(leaves.sum() * stays.sum()) - own)
 
 
-def compare_share(y: np.ndarray, probability: np.ndarray) -> _Comparison | None:
+def compare_share(
+    y: np.ndarray, probability: np.ndarray, clients: np.ndarray | None = None
+) -> _Comparison | None:
     """Compare the share that left with the share predicted.
 
     Parameters
@@ -237,25 +262,28 @@ def compare_share(y: np.ndarray, probability: np.ndarray) -> _Comparison | None:
         1 leaves, 0 stays.
     probability : ndarray of shape (n_samples,)
         Predicted probability of leaving.
+    clients : ndarray of shape (n_samples,), optional
+        Whose row it is; by default each row is a client of its own.
 
     Returns
     -------
     comparison : _Comparison or None
-        None for too few rows.
+        None for too few clients.
     """
     n, expected = len(y), float(probability.sum())
-    if n < MIN_ROWS or min(expected, n - expected) < MIN_EXPECTED:
+    effect = clustering.design_effect(y - probability, clients)
+    if n < MIN_ROWS * effect or min(expected, n - expected) < MIN_EXPECTED * effect:
         return None
-    variance = float((probability * (1 - probability)).sum()) / n**2
+    variance = effect * float((probability * (1 - probability)).sum()) / n**2
     return _Comparison(float(y.mean()), expected / n, variance)
 
 
 COMPARISONS = {RANKING: compare_ranking, PROBABILITY: compare_share}
 
 
-def _describe(one: _Cut, kind: str, y: np.ndarray, probability: np.ndarray, p_value: float) -> Slice:
-    n, n_positive = int(one.rows.sum()), int(y[one.rows].sum())
-    inside = COMPARISONS[kind](y[one.rows], probability[one.rows])
+def _describe(one: _Cut, kind: str, rows: _Rows, p_value: float) -> Slice:
+    n, n_positive = len(rows.y), int(rows.y.sum())
+    inside = COMPARISONS[kind](*rows)
     if inside is None:
         raise ValueError("a slice that was tested has enough rows")
     observed, predicted = inside.observed, inside.predicted

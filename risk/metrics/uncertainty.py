@@ -14,7 +14,7 @@ N_SIDE = 120  # quantiles of each of two posteriors that are multiplied out
 # --- F1 ----------------------------------------------------------------------------------------------------
 
 
-def f1_interval(n_tp: int, n_errors: int, level: float = significance.LEVEL) -> tuple[float, float]:
+def f1_interval(n_tp: float, n_errors: float, level: float = significance.LEVEL) -> tuple[float, float]:
     """Compute a credible interval of F1 in closed form.
 
     F1 = 2J / (1 + J) with J = TP / (TP + FP + FN), a share of `n_tp + n_errors` rows. J has the
@@ -22,9 +22,9 @@ def f1_interval(n_tp: int, n_errors: int, level: float = significance.LEVEL) -> 
 
     Parameters
     ----------
-    n_tp : int
-        True positives.
-    n_errors : int
+    n_tp : float
+        True positives; where clients have several rows, as many as tell as much by themselves.
+    n_errors : float
         False positives and false negatives together.
 
     Returns
@@ -117,7 +117,7 @@ def auc_interval(ranked: Ranking, level: float = significance.LEVEL) -> tuple[fl
     return _beta_interval(ranked.auc * rows, (1 - ranked.auc) * rows, level)
 
 
-def _expected_variance(auc: float, n_positive: int, n_negative: int) -> float:
+def _expected_variance(auc: float, n_positive: float, n_negative: float) -> float:
     """Compute the variance of AUC for exponentially distributed scores."""
     by_positive, by_negative = auc / (2 - auc) - auc**2, 2 * auc**2 / (1 + auc) - auc**2
     total = auc * (1 - auc) + (n_positive - 1) * by_positive + (n_negative - 1) * by_negative

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from risk.data import profiles
-from risk.metrics import classification, reliability
+from risk.metrics import classification, clustering, reliability
+from risk.metrics.classification import LabelledPredictions
+from risk.metrics.reliability import Reliability
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,12 +79,14 @@ def make_card(
 
 
 def _describe_data(data: LabelledRows, ledger: Ledger, files_sha256: str) -> dict[str, Any]:
+    clients = {} if data.clients is None else {"n_clients": data.n_clients}
     return {
         **ledger.mark,
         "source": ledger.source,
         "n_rows": ledger.rows,
         "n_samples": len(data.y),
         "n_positive": int(data.y.sum()),
+        **clients,
         "files_sha256": files_sha256,
         "n_files": sum(entry.refused is None for entry in ledger.files),
     }
@@ -137,7 +141,12 @@ def _describe_text(column: pd.Series[Any]) -> dict[str, Any]:
 
 
 def make_reference(
-    y: np.ndarray, y_pred: np.ndarray, probability: np.ndarray, *, y_train: np.ndarray | None = None
+    y: np.ndarray,
+    y_pred: np.ndarray,
+    probability: np.ndarray,
+    clients: np.ndarray | None = None,
+    *,
+    y_train: np.ndarray | None = None,
 ) -> dict[str, Any]:
     """Describe how a model did on rows that it had not seen: what later rows are compared with.
 
@@ -145,6 +154,8 @@ def make_reference(
     ----------
     y, y_pred, probability : ndarray of shape (n_samples,)
         Labels (1 leaves, 0 stays), predictions and probabilities of rows that the model has not seen.
+    clients : ndarray of shape (n_samples,), optional
+        Whose row it is; by default each row is a client of its own.
     y_train : ndarray of shape (n_trained,), optional
         Labels of the training rows: more of them to estimate the share of leavers from.
 
@@ -153,7 +164,7 @@ def make_reference(
     reference : dict
         JSON: the fields of a `Score`, `ranking`, `score_profile`, `leavers` and `reliability`.
     """
-    rows = classification.LabelledPredictions(y, y_pred, probability)
+    rows = LabelledPredictions(y, y_pred, probability, clients)
     ranked = rows.ranking
     labels = y if y_train is None else y_train
     return {
@@ -161,8 +172,18 @@ def make_reference(
         "ranking": ranked.to_json() if ranked else None,
         "score_profile": profiles.profile_numbers(probability).to_json(),
         "leavers": {"n": len(labels), "n_positive": int((labels == 1).sum())},
-        "reliability": reliability.measure_reliability(y, probability).to_json() if len(y) else None,
+        "reliability": _measure_reliability(rows).to_json() if len(y) else None,
     }
+
+
+def _measure_reliability(rows: LabelledPredictions) -> Reliability:
+    """Measure reliability; rows of the same client count for as many as tell as much by themselves."""
+    if rows.clients is None:
+        return reliability.measure_reliability(rows.y_true, rows.probability)
+    effect = clustering.design_effect(rows.y_true - rows.probability, rows.clients)
+    return reliability.measure_reliability(
+        rows.y_true, rows.probability, np.full(len(rows.y_true), 1 / effect)
+    )
 
 
 def list_versions() -> dict[str, str]:

@@ -24,6 +24,7 @@ GRID_SHARE, SORTED_GRID_SHARE = 0.9, 0.1
 EXACT = 2.0**53  # up to here every whole number is a double
 TEST_ROWS, TEST_ROWS_OF_CLASS = 50, 10
 OVERLAP_CHANCE = 0.001
+OVERLAP_SHARE = 0.01
 
 
 @dataclass(frozen=True)
@@ -248,6 +249,24 @@ def check_overlap(train: np.ndarray, test: np.ndarray, n_common: int | None = No
         "remembers; take them out of the test data"
     )
     return DataCheck("test_rows_in_training", text)
+
+
+def check_client_overlap(n_common: int, n_clients: int) -> DataCheck | None:
+    """Find test clients that are training clients: a model may remember them, whatever row they bring.
+
+    Parameters
+    ----------
+    n_common, n_clients : int
+        Test clients with a labelled row in the training data, and all test clients; one in a hundred is
+        let pass.
+    """
+    if n_common <= OVERLAP_SHARE * n_clients:
+        return None
+    text = (
+        f"{n_common:,} of {n_clients:,} test clients are training clients, too: the score counts what the "
+        "model remembers of them; test on other clients"
+    )
+    return DataCheck("test_clients_in_training", text)
 
 
 def share_of_twins(digests: np.ndarray) -> float:

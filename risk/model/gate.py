@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from risk.metrics import paired_comparison, significance
+from risk.metrics import clustering, paired_comparison, significance
 from risk.metrics.paired_comparison import DiscordantPairs, PairedDifference
 from risk.model import registry
 from risk.model.choices import BETTER, NONE, NOT_WORSE
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 PROMOTE, HOLD = "PROMOTE", "HOLD"
 HELD_BACK, TEST_DATA = "new rows that neither model has seen", "test data"
-MIN_ROWS, MIN_PER_CLASS = 30, 5
-LabelledFrame = tuple["pd.DataFrame", np.ndarray]
+MIN_CLIENTS, MIN_PER_CLASS = 30, 5
+LabelledFrame = tuple["pd.DataFrame", np.ndarray, np.ndarray | None]
 
 
 @dataclass(frozen=True)
@@ -77,10 +77,10 @@ def decide(
     Parameters
     ----------
     candidate, deployed : fitted models
-    held_back : (X, y)
-        New labelled rows that neither has seen.
+    held_back : (X, y, clients)
+        New labelled rows that neither has seen, and whose they are; None where each is a client of its own.
     read_test_data : callable
-        Gives (X, y) of the test data; called where too few rows are held back for a decision.
+        Gives the same of the test data; called where too few rows are held back for a decision.
 
     Returns
     -------
@@ -100,7 +100,13 @@ def decide(
 
 
 def decide_on(
-    candidate: Any, deployed: Any, X: pd.DataFrame, y: np.ndarray, rule: str, alpha: float
+    candidate: Any,
+    deployed: Any,
+    X: pd.DataFrame,
+    y: np.ndarray,
+    clients: np.ndarray | None,
+    rule: str,
+    alpha: float,
 ) -> GateDecision:
     """Decide on some labelled rows.
 
@@ -109,12 +115,15 @@ def decide_on(
     X : DataFrame of shape (n_samples, n_features)
     y : ndarray of shape (n_samples,)
         1 leaves, 0 stays; there may be no row.
+    clients : ndarray of shape (n_samples,) or None
+        Whose row it is; None where each row is a client of its own.
     """
     if not len(y):  # no model predicts no row
         return apply_gate(y, y, y, y, y, rule=rule, alpha=alpha)
     y_pred, probability = registry.predict(candidate, X)
     deployed_pred, deployed_probability = registry.predict(deployed, X)
-    return apply_gate(y, probability, y_pred, deployed_probability, deployed_pred, rule=rule, alpha=alpha)
+    answers = probability, y_pred, deployed_probability, deployed_pred
+    return apply_gate(y, *answers, clients, rule=rule, alpha=alpha)
 
 
 def apply_gate(
@@ -123,6 +132,7 @@ def apply_gate(
     candidate_pred: np.ndarray,
     deployed_probability: np.ndarray,
     deployed_pred: np.ndarray,
+    clients: np.ndarray | None = None,
     *,
     rule: str = NOT_WORSE,
     alpha: float = significance.ALPHA,
@@ -132,9 +142,10 @@ def apply_gate(
 
     Parameters
     ----------
-    y, candidate_pred, deployed_pred : ndarray of shape (n_samples,)
-        Labels and predictions: 1 leaves, 0 stays.
-    candidate_probability, deployed_probability : ndarray of shape (n_samples,)
+    y, candidate_pred, deployed_pred, candidate_probability, deployed_probability : ndarray (n_samples,)
+        Labels and predictions: 1 leaves, 0 stays; probabilities of leaving.
+    clients : ndarray of shape (n_samples,), optional
+        Whose row it is; by default each row is its own client. Clients are counted, not rows.
     rule : {"not_worse", "better", "none"}
         `not_worse` holds a candidate whose AUC is significantly lower; `better` promotes one whose AUC is
         significantly higher; `none` promotes always.
@@ -142,22 +153,42 @@ def apply_gate(
     Returns
     -------
     decision : GateDecision
-        Under 30 rows or 5 of a class nothing is decided by `not_worse`, and `better` holds.
+        Under 30 clients or 5 of a class nothing is decided by `not_worse`, and `better` holds.
     """
-    n, n_positive = len(y), int((y == 1).sum())
-    auc, f1, answers = None, None, None
-    if n >= MIN_ROWS and min(n_positive, n - n_positive) >= MIN_PER_CLASS:
+    sizes = _Sizes.of(y, clients)
+    auc = f1 = answers = None
+    if sizes.are_enough:
+        both = candidate_pred, deployed_pred
         probabilities = candidate_probability, deployed_probability
-        auc = paired_comparison.compare_auc(y, *probabilities, random_state=random_state)
-        f1 = paired_comparison.compare_f1(y, candidate_pred, deployed_pred, random_state=random_state)
-        answers = paired_comparison.compare_correctness(y, candidate_pred, deployed_pred)
-    decision, reason = _apply_rule(rule, alpha, auc, n, n_positive)
-    figures = [_describe_auc(auc, n)] if auc else []
-    return GateDecision(decision, rule, alpha, n, n_positive, (reason, *figures), auc, f1, answers)
+        auc = paired_comparison.compare_auc(y, *probabilities, clients, random_state=random_state)
+        f1 = paired_comparison.compare_f1(y, *both, clients, random_state=random_state)
+        answers = paired_comparison.compare_correctness(y, *both, clients)
+    decision, reason = _apply_rule(rule, alpha, auc, sizes)
+    reasons = (reason, *([_describe_auc(auc, sizes.text)] if auc else []))
+    return GateDecision(decision, rule, alpha, len(y), int((y == 1).sum()), reasons, auc, f1, answers)
+
+
+class _Sizes(NamedTuple):
+    """Clients that the gate judges on, and how they are named."""
+
+    n_clients: int
+    n_left: int
+    n_stayed: int
+    text: str
+
+    @classmethod
+    def of(cls, y: np.ndarray, clients: np.ndarray | None) -> _Sizes:
+        counts = [clustering.count_clients(clients, rows) for rows in (y == y, y == 1, y != 1)]
+        text = f"{len(y):,} rows" if clients is None else f"{counts[0]:,} clients ({len(y):,} rows)"
+        return cls(counts[0], counts[1], counts[2], text)
+
+    @property
+    def are_enough(self) -> bool:
+        return self.n_clients >= MIN_CLIENTS and min(self.n_left, self.n_stayed) >= MIN_PER_CLASS
 
 
 def _apply_rule(
-    rule: str, alpha: float, auc: PairedDifference | None, n: int, n_positive: int
+    rule: str, alpha: float, auc: PairedDifference | None, sizes: _Sizes
 ) -> tuple[str | None, str]:
     """Decide from the difference in AUC, and give the reason."""
     if rule not in GATES:
@@ -165,7 +196,7 @@ def _apply_rule(
     if rule == NONE:
         return PROMOTE, "there is no gate"
     if auc is None:
-        reason = f"{n:,} rows with {n_positive:,} leavers are too few to compare two models"
+        reason = f"{sizes.text} with {sizes.n_left:,} leavers are too few to compare two models"
         return (HOLD if rule == BETTER else None), reason
     if rule == BETTER:
         if auc.p_better <= alpha:
@@ -176,8 +207,8 @@ def _apply_rule(
     return PROMOTE, "the candidate is not significantly worse"
 
 
-def _describe_auc(auc: PairedDifference, n: int) -> str:
+def _describe_auc(auc: PairedDifference, whom: str) -> str:
     return (
-        f"AUC {auc.candidate:.3f} against {auc.deployed:.3f} of the deployed model on {n:,} rows that "
+        f"AUC {auc.candidate:.3f} against {auc.deployed:.3f} of the deployed model on {whom} that "
         f"neither has seen: {auc.delta:+.3f} ({auc.low:+.3f} to {auc.high:+.3f})"
     )

@@ -16,23 +16,22 @@ from risk.metrics import cross_validation
 if TYPE_CHECKING:
     import pandas as pd
 
+    from risk.model.training_rows import LabelledRows
+
 N_POINTS, STEP = 4, 4  # each point has four times as many rows as the one before
 MOST_EVALUATED = 20_000  # rows of a fold that models are evaluated on
 LEAST_GAIN = 0.001  # of AUC; less is not worth the time
 
 
-def compute_curve(
-    estimator: Any, X: pd.DataFrame, y: np.ndarray, digests: np.ndarray, *, random_state: int
-) -> dict[str, Any]:
+def compute_curve(estimator: Any, data: LabelledRows, *, random_state: int) -> dict[str, Any]:
     """Compute the learning curve of a model over the rows of smallest digest.
 
     Parameters
     ----------
     estimator : unfitted estimator of scikit-learn
-    X, y : DataFrame of shape (n_samples, n_features), ndarray of shape (n_samples,)
-        The sample: 1 leaves, 0 stays.
-    digests : ndarray of shape (n_samples,)
-        By which the sample was taken: those below a bound are a smaller sample of the same kind.
+    data : LabelledRows
+        A sample. Those of its rows, or clients, whose digests are below a bound are a smaller sample of the
+        same kind.
 
     Returns
     -------
@@ -40,15 +39,17 @@ def compute_curve(
         `points`: rows of each part, mean AUC and its standard error; `gain` of the last step (four times as
         many rows) in AUC, `standard_error` of it, and `levelled`: whether it is below 0.001 or noise.
     """
+    y, clients = data.y, data.clients
     rank = np.empty(len(y), dtype=np.int64)
-    rank[np.argsort(digests, kind="stable")] = np.arange(len(y))
-    fold = cross_validation.draw_folds(y, random_state=random_state)[0]
+    rank[np.argsort(data.digests if clients is None else clients, kind="stable")] = np.arange(len(y))
+    fold = cross_validation.draw_folds(y, clients, random_state=random_state)[0]
     n_folds = int(fold.max()) + 1
     sizes = [len(y) // STEP**k for k in reversed(range(N_POINTS))]
+    enough = cross_validation.ENOUGH * n_folds
     sizes = [
-        n for n in sizes if cross_validation.smaller_class(y[rank < n]) >= cross_validation.ENOUGH * n_folds
+        n for n in sizes if cross_validation.smaller_class(y[rank < n], data.clients_of(rank < n)) >= enough
     ] or sizes[-1:]
-    auc = _score_parts(estimator, X, y, fold, rank, sizes)
+    auc = _score_parts(estimator, data.X, y, fold, rank, sizes)
     points = [
         {
             "n_rows": n,

@@ -10,10 +10,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from risk.errors import ConfigError
+from risk.metrics import client_folds, cross_validation
 from risk.model.estimators import ESTIMATORS
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MIN_FREQUENCY = 10
 MAX_CATEGORIES = 40
@@ -39,6 +45,32 @@ class Recipe:
     def to_json(self) -> dict[str, Any]:
         """Give what was decided; columns and settings stand elsewhere in the model card."""
         return {"estimator": self.estimator, "logged": list(self.logged), "calibrated": self.calibrated}
+
+
+def fit_model(
+    recipe: Recipe, threshold: float, X: pd.DataFrame, y: np.ndarray, clients: np.ndarray | None = None
+) -> Any:
+    """Fit a model; its calibration leaves out whole clients.
+
+    Parameters
+    ----------
+    threshold : float
+        A client is predicted to leave from this probability on.
+    X, y : DataFrame of shape (n_samples, n_features), ndarray of shape (n_samples,)
+        1 leaves, 0 stays.
+    clients : ndarray of shape (n_samples,), optional
+        Whose row it is; by default each row is a client of its own.
+    """
+    model = make_model(recipe, threshold=threshold, n_rows=len(y))
+    if clients is None or not recipe.calibrated:
+        return model.fit(X, y)
+    inner = model.estimator
+    n_folds = min(inner.cv.n_splits, cross_validation.smaller_class(y, clients))
+    fold = client_folds.deal(y, clients, n_folds, recipe.random_state)
+    inner.cv = [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(n_folds)]
+    model.fit(X, y)
+    model.estimator.cv = model.estimator_.cv = n_folds  # positions of rows do not belong into a pickle
+    return model
 
 
 def make_model(recipe: Recipe, *, threshold: float, n_rows: int = 0) -> Any:
@@ -104,7 +136,6 @@ def make_pipeline(recipe: Recipe) -> Any:
 
 def _log_steps() -> list[Any]:
     """Build log(1 + x); a negative value, which training never saw here, counts as 0."""
-    import numpy as np
     from sklearn.preprocessing import FunctionTransformer
 
     bounds = {"a_min": 0.0, "a_max": None}

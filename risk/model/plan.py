@@ -56,18 +56,16 @@ def make_plan(
         Where in the table (bytes) the new rows begin; None when there is no deployed model to compare with,
         and all rows are taken.
     """
-    selection_rows = cross_validation.sample_to_try(data.X, data.y)
-    choice = selection.choose(data.X, data.y, recipe, estimator, rule, selection_rows)
+    selection_rows = cross_validation.sample_to_try(data.X, data.y, data.clients)
+    choice = selection.choose(data, recipe, estimator, rule, selection_rows)
     used, row_facts = training_rows.ALL, dict[str, Any]()
     if new_from is not None:
         pipeline = make_pipeline(choice.recipe)
-        used, row_facts = training_rows.choose_rows(
-            pipeline, data.X, data.y, data.is_new, random_state=recipe.random_state
-        )
+        used, row_facts = training_rows.choose_rows(pipeline, data, random_state=recipe.random_state)
     if used == training_rows.NEW:
         data = data.take(data.is_new)
-        selection_rows = cross_validation.sample_to_try(data.X, data.y)
-        choice = selection.choose(data.X, data.y, recipe, estimator, rule, selection_rows)
+        selection_rows = cross_validation.sample_to_try(data.X, data.y, data.clients)
+        choice = selection.choose(data, recipe, estimator, rule, selection_rows)
     facts = {
         **choice.facts,
         **describe_sample(choice, data),
@@ -85,7 +83,7 @@ def describe_sample(choice: Choice, data: LabelledRows) -> dict[str, Any]:
         return {}
     pipeline = make_pipeline(choice.recipe)
     random_state = choice.recipe.random_state
-    curve = learning_curve.compute_curve(pipeline, data.X, data.y, data.digests, random_state=random_state)
+    curve = learning_curve.compute_curve(pipeline, data, random_state=random_state)
     text = learning_curve.describe_curve(curve, len(data.y), data.n_labelled)
     sample = {"n_rows": len(data.y), "n_labelled": data.n_labelled, "text": text, "learning_curve": curve}
     return {"sample": sample}
@@ -106,13 +104,14 @@ def check_data(choice: Choice, data: LabelledRows, selection_rows: np.ndarray) -
 
 def compute_reference(choice: Choice, data: LabelledRows, rule: ThresholdRule) -> dict[str, Any]:
     """Describe how left-out models did on the newest rows: what later rows are compared with."""
-    selection_rows = cross_validation.sample_to_try(data.X, data.y)
+    selection_rows = cross_validation.sample_to_try(data.X, data.y, data.clients)
     newest = data.newest[selection_rows]
     if not cross_validation.smaller_class(choice.left_out.y[newest]):
         newest[:] = True
     y, probability = choice.left_out.y[newest], choice.left_out.probability[0, newest]
     flagged = probability >= rule.resolve(choice.threshold, data.y)
-    reference = card.make_reference(y, flagged, probability, y_train=data.y[data.newest])
+    clients = None if choice.left_out.clients is None else choice.left_out.clients[newest]
+    reference = card.make_reference(y, flagged, probability, clients, y_train=data.y[data.newest])
     return {"rows": cross_validation.CROSS_VALIDATED, **reference}
 
 
@@ -125,9 +124,9 @@ def measure_held_back(candidate: Any, held_back: LabelledRows, plan: TrainingPla
         `reference` for the model card; empty where they are too few, and cross-validation says more.
     """
     y = held_back.y
-    if not len(y) or cross_validation.smaller_class(y) < cross_validation.ENOUGH:
+    if not len(y) or cross_validation.smaller_class(y, held_back.clients) < cross_validation.ENOUGH:
         return {}
-    facts = card.make_reference(y, *registry.predict(candidate, held_back.X))
+    facts = card.make_reference(y, *registry.predict(candidate, held_back.X), held_back.clients)
     leavers = plan.facts["reference"]["leavers"]
     return {"reference": {"rows": "held back from the candidate", **facts, "leavers": leavers}}
 
@@ -143,5 +142,7 @@ def find_slices(choice: Choice, data: LabelledRows, selection_rows: np.ndarray) 
     from scipy.special import expit
 
     probability = expit(choice.left_out.log_odds.mean(axis=0))
-    worse = slices.find_slices(data.X.iloc[selection_rows], choice.left_out.y, probability)
+    worse = slices.find_slices(
+        data.X.iloc[selection_rows], choice.left_out.y, probability, choice.left_out.clients
+    )
     return [one.to_json() for one in worse]

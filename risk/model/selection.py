@@ -22,6 +22,8 @@ from risk.model.thresholds import COST, ThresholdRule
 if TYPE_CHECKING:
     import pandas as pd
 
+    from risk.model.training_rows import LabelledRows
+
 SKEWED = 1.0  # "highly skewed": M. G. Bulmer, Principles of Statistics (1979), p. 63
 MIN_VALUES = 3
 MIN_TO_COMPARE = cross_validation.N_FOLDS  # rows of the smaller class: below it the linear model is taken
@@ -46,15 +48,14 @@ class Choice:
 
 
 def choose(
-    X: pd.DataFrame, y: np.ndarray, recipe: Recipe, estimator: str, rule: ThresholdRule, rows: np.ndarray
+    data: LabelledRows, recipe: Recipe, estimator: str, rule: ThresholdRule, rows: np.ndarray
 ) -> Choice:
     """Choose estimator, log scale, calibration and threshold.
 
     Parameters
     ----------
-    X : DataFrame of shape (n_samples, n_features)
-    y : ndarray of shape (n_samples,)
-        1 leaves, 0 stays; at least two rows of each, in the sample, too.
+    data : LabelledRows
+        At least two clients of each class, in the sample, too.
     recipe : Recipe
         Columns, seed and parameters; what else it says is decided here.
     estimator : str
@@ -64,18 +65,18 @@ def choose(
     rows : ndarray of int
         Positions of the sample that everything is tried on.
     """
-    y_tried = y[rows]
-    n = cross_validation.smaller_class(y_tried)
-    tried = list(list_candidates(recipe, estimator, find_skewed(X, recipe.numbers, rows), n))
-    fold = cross_validation.draw_folds(y_tried, random_state=recipe.random_state)
-    recipe, left_out, selection = choose_estimator(X.iloc[rows], y_tried, fold, tried)
+    y, clients = data.y[rows], data.clients_of(rows)
+    n = cross_validation.smaller_class(y, clients)
+    tried = list(list_candidates(recipe, estimator, find_skewed(data.X, recipe.numbers, rows), n))
+    fold = cross_validation.draw_folds(y, clients, random_state=recipe.random_state)
+    recipe, left_out, selection = choose_estimator(data.X.iloc[rows], y, fold, tried, clients)
     if estimator == AUTO and n < MIN_TO_COMPARE:
         selection["reason"] = "too few rows to compare estimators"
     if n < cross_validation.ENOUGH:
         calibrated: dict[str, Any] = {"used": False, "reason": "too few rows to calibrate"}
     else:
         left_out, calibrated = choose_calibration(left_out)
-    threshold, weighed, f1 = choose_threshold(left_out, rule, float(y.mean()))
+    threshold, weighed, f1 = choose_threshold(left_out, rule, float(data.y.mean()))
     facts = {
         "selection": selection,
         "calibration": calibrated,
@@ -151,18 +152,22 @@ def skewness(values: np.ndarray) -> float:
 
 
 def choose_estimator(
-    X: pd.DataFrame, y: np.ndarray, fold: np.ndarray, recipes: Sequence[Recipe]
+    X: pd.DataFrame,
+    y: np.ndarray,
+    fold: np.ndarray,
+    recipes: Sequence[Recipe],
+    clients: np.ndarray | None = None,
 ) -> tuple[Recipe, OutOfFold, dict[str, Any]]:
     """Choose by AUC on the same folds: the simpler unless the next is better by more than noise.
 
     Parameters
     ----------
-    X, y : DataFrame of shape (n_samples, n_features), ndarray of shape (n_samples,)
-        Training rows; 1 leaves, 0 stays.
-    fold : ndarray of shape (n_repeats, n_samples)
-        As `cross_validation.draw_folds` makes it.
+    X, y, fold : DataFrame, ndarray, ndarray
+        Training rows, 1 leaves, 0 stays; as `cross_validation.draw_folds` deals them.
     recipes : sequence of Recipe
         The simplest first.
+    clients : ndarray of shape (n_samples,), optional
+        Whose row it is; by default each is its own client.
 
     Returns
     -------
@@ -171,21 +176,17 @@ def choose_estimator(
     facts : dict
         Mean AUC of each; the gain of the last estimator that was compared, and that of a log scale.
     """
-    left_out = [cross_validation.leave_out(pipeline.make_pipeline(recipe), X, y, fold) for recipe in recipes]
+    left_out = [
+        cross_validation.leave_out(pipeline.make_pipeline(recipe), X, y, fold, clients) for recipe in recipes
+    ]
     auc = [one.scores(cross_validation.auc) for one in left_out]
-    facts: dict[str, Any] = {
-        "n_rows": len(y),
-        "n_folds": len(auc[0]),
-        "auc": {
-            name_recipe(recipe): float(scores.mean()) for recipe, scores in zip(recipes, auc, strict=True)
-        },
-    }
+    means = {name_recipe(recipe): float(one.mean()) for recipe, one in zip(recipes, auc, strict=True)}
+    facts: dict[str, Any] = {"n_rows": len(y), "n_folds": len(auc[0]), "auc": means}
     best = 0
     for number in range(1, len(recipes)):
         gain = cross_validation.compare(auc[number], auc[best], left_out[0].n_folds)
         if recipes[number].logged:
-            columns = list(recipes[number].logged)
-            facts["log_scale"] = {"columns": columns, "used": gain.better, **gain.to_json()}
+            facts["log_scale"] = {"columns": [*recipes[number].logged], "used": gain.better, **gain.to_json()}
         else:
             facts |= gain.to_json()
         best = number if gain.better else best
@@ -285,7 +286,10 @@ def weigh_costs(
     at_expected = score_at(left_out, [expected] * len(others), cost)
     at_least = score_at(left_out, others, cost)
     gain = cross_validation.compare(-at_least, -at_expected, left_out.n_folds)
-    taken = gain.better and cross_validation.smaller_class(left_out.y) >= cross_validation.ENOUGH
+    taken = (
+        gain.better
+        and cross_validation.smaller_class(left_out.y, left_out.clients) >= cross_validation.ENOUGH
+    )
     facts = {
         "expected_cost_cut": expected,
         "least_cost_cut": least,
@@ -302,9 +306,10 @@ def weigh_costs(
 
 def describe(left_out: OutOfFold, f1: dict[str, float]) -> dict[str, Any]:
     """Say how good the chosen model is on left-out rows, beside what no model at all would reach."""
-    share = float(left_out.y.mean())
+    share, clients = float(left_out.y.mean()), left_out.clients
     return {
         "n_rows": len(left_out.y),
+        **({} if clients is None else {"n_clients": len(np.unique(clients))}),
         "n_positive": int(left_out.y.sum()),
         "n_folds": left_out.n_folds * len(left_out.fold),
         "auc": cross_validation.summarise(left_out.scores(cross_validation.auc), left_out.n_folds),

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from risk.metrics import classification, significance
-from risk.metrics.classification import Score
+from risk.metrics import classification, clustering, significance
+from risk.metrics.classification import LabelledPredictions, Score
 from risk.monitoring import reference
 from risk.monitoring.column_drift import ColumnShift
 from risk.monitoring.reference import LeaverShare, Reference
@@ -54,6 +54,7 @@ def compute_evidence(
     release_reference: Reference | None,
     shifts: tuple[ColumnShift, ...],
     alpha: float = significance.ALPHA,
+    clients: np.ndarray | None = None,
 ) -> Evidence:
     """Compare new rows with what a release keeps of its own, and apply every rule.
 
@@ -69,8 +70,11 @@ def compute_evidence(
         What `card.make_reference` made for the deployed release; None when it has none.
     shifts : tuple of ColumnShift
         The shift of each feature; empty when the release keeps no profiles.
+    clients : ndarray of shape (n_samples,), optional
+        Whose row it is; by default each row is a client of its own. Clients are counted, not rows.
     """
-    inputs, leavers = _test_scores(y, y_pred, probability, recorded_score, release_reference, shifts, alpha)
+    rows = _select_labelled(y, y_pred, probability, clients)
+    inputs, leavers = _test_scores(rows, recorded_score, release_reference, shifts, alpha)
     prediction = reference.compare_predictions(release_reference, probability)
     return _conclude(inputs, leavers, prediction, len(y), release_reference)
 
@@ -107,25 +111,32 @@ def _conclude(
     )
 
 
+def _select_labelled(
+    y: np.ndarray, y_pred: np.ndarray, probability: np.ndarray, clients: np.ndarray | None
+) -> LabelledPredictions | None:
+    """Select the rows with a label; None without any."""
+    labelled = y == y
+    if not labelled.any():
+        return None
+    whose = None if clients is None else clustering.only_if_repeated(clients[labelled])
+    return LabelledPredictions(y[labelled], y_pred[labelled], probability[labelled], whose)
+
+
 def _test_scores(
-    y: np.ndarray,
-    y_pred: np.ndarray,
-    probability: np.ndarray,
+    rows: LabelledPredictions | None,
     recorded_score: float,
     release_reference: Reference | None,
     shifts: tuple[ColumnShift, ...],
     alpha: float,
 ) -> tuple[RuleInputs, LeaverShare]:
     """Score the labelled rows and test scores and the share of leavers against the reference."""
-    labelled = y == y
-    if not labelled.any():
+    if rows is None:
         leavers = reference.compare_leaver_shares(release_reference, 0, 0)
         return RuleInputs(recorded_score, None, None, None, shifts, alpha), leavers
-    rows = classification.LabelledPredictions(y[labelled], y_pred[labelled], probability[labelled])
     score = classification.score_predictions(rows)
     f1_test = reference.compare_f1(release_reference, score) if score.n_positive < score.n else None
     skill_test = reference.compare_skill(release_reference, score, rows.ranking)
-    leavers = reference.compare_leaver_shares(release_reference, score.n_positive, score.n)
+    leavers = reference.compare_leaver_shares(release_reference, score.n_positive, score.n, rows.share_design)
     return RuleInputs(recorded_score, score, f1_test, skill_test, shifts, alpha), leavers
 
 

@@ -71,6 +71,7 @@ def judge(release: Release, model: Any, ledger: Ledger, start: int, settings: Ch
         release_reference=card.get("reference"),
         shifts=shifts,
         alpha=settings.alpha,
+        clients=taken.clients if len(taken.clients) else None,
     )
     if taken.is_sample:
         sample = f"judged on a sample, by digest, of {most:,} of {taken.n_rows:,} new rows"

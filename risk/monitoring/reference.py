@@ -82,22 +82,38 @@ def compare_skill(reference: Reference | None, score: Score, ranked: Ranking | N
 
 
 def _confusion(facts: Mapping[str, Any]) -> tuple[int, int, int, int]:
-    return (
-        facts["true_positive"],
-        facts["false_positive"],
-        facts["false_negative"],
-        facts["true_negative"],
-    )
+    """Give the confusion matrix; of clients with several rows as many as tell as much by themselves."""
+    names = ("true_positive", "false_positive", "false_negative", "true_negative")
+    n_tp, n_fp, n_fn, n_tn = (_deflate(facts[name], facts.get("f1_design", 1.0)) for name in names)
+    return n_tp, n_fp, n_fn, n_tn
 
 
-def compare_leaver_shares(reference: Reference | None, n_positive: int, n: int) -> LeaverShare:
-    """Test whether the share of leavers has changed, exactly."""
+def _deflate(n: int, design: float) -> int:
+    return n if design == 1.0 else round(n / design)
+
+
+def compare_leaver_shares(
+    reference: Reference | None, n_positive: int, n: int, design: float = 1.0
+) -> LeaverShare:
+    """Test whether the share of leavers has changed, exactly.
+
+    Parameters
+    ----------
+    reference : mapping or None
+    n_positive, n : int
+        Leavers among the new labelled rows.
+    design : float, default=1.0
+        By how much fewer independent clients would tell as much (`classification.compute_score`); that of
+        the reference counts for its rows.
+    """
     before = reference["leavers"] if reference else {"n": 0, "n_positive": 0}
     share_reference = before["n_positive"] / before["n"] if before["n"] else None
     if not n or share_reference is None:
         return LeaverShare(share_reference, n_positive / n if n else None, None)
-    p_value = two_sample.compare_shares(before["n_positive"], before["n"], n_positive, n)
-    return LeaverShare(share_reference, n_positive / n, p_value)
+    of_reference = reference.get("share_design", 1.0) if reference else 1.0
+    then = [_deflate(before[name], of_reference) for name in ("n_positive", "n")]
+    now = [_deflate(count, design) for count in (n_positive, n)]
+    return LeaverShare(share_reference, n_positive / n, two_sample.compare_shares(*then, *now))
 
 
 def compare_predictions(reference: Reference | None, probability: np.ndarray) -> ColumnShift | None:

@@ -19,6 +19,7 @@ FORCED = {
     "leak": (NO, "{columns} seems to know the answer beforehand, so the model looks better than it is"),
     "few_test_rows": (UNKNOWN, "only {n_test} rows were there to test it on"),
     "test_rows_in_training": (UNKNOWN, "it was tested on rows it had learned from"),
+    "test_clients_in_training": (UNKNOWN, "it was tested on clients it had learned from"),
 }
 
 TREND, TREND_NAME = "clients/at_risk", "Clients at risk"

@@ -8,6 +8,7 @@ from risk.data.schema import Schema
 from risk.engines import table_reader
 from risk.errors import PipelineError
 from risk.files import put_json, read_bytes, read_json
+from risk.metrics import clustering
 from risk.model import gate, pickling, plan, registry
 from risk.runtime import deliveries, logs, runner
 from risk.runtime.drift_check import find_training_end
@@ -68,8 +69,8 @@ def ask_gate(run: PipelineRun, trained: Any) -> dict[str, Any]:
     judged_on, decision = gate.decide(
         candidate,
         deployed,
-        (trained.held_back.X, trained.held_back.y),
-        lambda: run.stages.read_test_data(config, Schema.from_json(card["schema"])),
+        (trained.held_back.X, trained.held_back.y, trained.held_back.clients),
+        lambda: _read_test_data(run, Schema.from_json(card["schema"])),
         rule=config.gate,
         alpha=config.alpha,
     )
@@ -90,6 +91,11 @@ def ask_gate(run: PipelineRun, trained: Any) -> dict[str, Any]:
     }
     deliveries.record(config, "fullprocess", {"gates": [row]})
     return answer
+
+
+def _read_test_data(run: PipelineRun, schema: Schema) -> gate.LabelledFrame:
+    X, y, clients = run.stages.read_test_data(run.config, schema)
+    return X, y, clustering.only_if_repeated(clients)
 
 
 def redeploy(run: PipelineRun) -> PipelineRun:

@@ -13,6 +13,7 @@ from risk.metrics import cross_validation
 from risk.model import estimators, pipeline, selection, thresholds
 from risk.model.pipeline import Recipe
 from risk.model.thresholds import ThresholdRule
+from risk.model.training_rows import LabelledRows
 
 BALANCED = ThresholdRule("balanced")
 
@@ -43,7 +44,11 @@ def make_rows(n=1200, seed=0, world="linear"):
 
 def choose(X, y, estimator="auto", rule=BALANCED, **settings):
     recipe = Recipe("", tuple(X.columns), (), **settings)
-    return selection.choose(X, y, recipe, estimator, rule, np.arange(len(y)))
+    return selection.choose(label(X, y), recipe, estimator, rule, np.arange(len(y)))
+
+
+def label(X, y):
+    return LabelledRows(X, y, np.ones(len(y), dtype=bool), np.empty(0), len(y))
 
 
 @pytest.mark.slow
@@ -147,7 +152,7 @@ def test_five_rows_are_enough_to_train_on(rule, estimator):
     X["word"] = pd.Series(["a", "b", None, "a", "c"], dtype="str")
     y = np.array([1, 0, 1, 0, 0])
     recipe = Recipe("", ("flat", "skewed"), ("word",))
-    choice = selection.choose(X, y, recipe, estimator, rule, np.arange(5))
+    choice = selection.choose(label(X, y), recipe, estimator, rule, np.arange(5))
     model = pipeline.make_model(choice.recipe, threshold=choice.threshold).fit(X, y)
     assert set(model.predict(X)) <= {0, 1} and 0 < choice.threshold < 1
 

@@ -9,6 +9,7 @@ from sklearn.preprocessing import StandardScaler
 
 from risk.metrics import cross_validation
 from risk.model import training_rows
+from risk.model.training_rows import LabelledRows
 
 
 def make_rows(n, turn=0.0, seed=0):
@@ -24,7 +25,11 @@ def choose(n_old, n_new, turn, seed=0):
     X_new, y_new = make_rows(n_new, turn, seed + 1000)
     X, y = pd.concat([X_old, X_new], ignore_index=True), np.concatenate([y_old, y_new])
     model = make_pipeline(StandardScaler(), LogisticRegression())
-    return training_rows.choose_rows(model, X, y, np.arange(len(y)) >= n_old, random_state=0)
+    return training_rows.choose_rows(model, label(X, y, np.arange(len(y)) >= n_old), random_state=0)
+
+
+def label(X, y, is_new, keys=()):
+    return LabelledRows(X, y, is_new, np.empty(0), len(y), np.asarray(keys, dtype=np.int64))
 
 
 @pytest.mark.parametrize(
@@ -59,7 +64,7 @@ def test_too_few_new_rows_are_not_tried_alone(n_left, compared):
     is_new = np.arange(300) >= 200
     y[is_new] = np.arange(100) < n_left
     model = make_pipeline(StandardScaler(), LogisticRegression())
-    used, facts = training_rows.choose_rows(model, X, y, is_new, random_state=0)
+    used, facts = training_rows.choose_rows(model, label(X, y, is_new), random_state=0)
     assert ("auc" in facts) == compared and (used == training_rows.ALL or compared)
     assert compared or "too few" in facts["reason"]
 
@@ -67,7 +72,7 @@ def test_too_few_new_rows_are_not_tried_alone(n_left, compared):
 def test_without_an_older_row_there_is_nothing_to_choose():
     X, y = make_rows(200)
     model = make_pipeline(StandardScaler(), LogisticRegression())
-    used, facts = training_rows.choose_rows(model, X, y, np.ones(200, dtype=bool), random_state=0)
+    used, facts = training_rows.choose_rows(model, label(X, y, np.ones(200, dtype=bool)), random_state=0)
     assert used == training_rows.ALL and "no older row" in facts["reason"]
 
 
