@@ -17,7 +17,7 @@ MADE = ("models", "practicemodels", "ingesteddata", "production_deployment", "lo
         "build", ".venv", ".git", "node_modules", "tests", "__pycache__",
         ".*_cache", ".hypothesis")  # fmt: skip
 TOOLS = ("bash", "sh", "make", "curl", "sed", "cut", "grep", "cat", "cp", "mkdir", "uname")
-FIRST, *OWN = list_blocks(read("README.md"), "console")
+FIRST, *OWN, OPERATION = list_blocks(read("README.md"), "console")
 RENAMED = {"corporation": "customer", "exited": "churned"}
 
 
@@ -37,8 +37,9 @@ def clone(tmp_path):
 def paste(folder, commands, home):
     """Run commands as an interactive shell does, with jobs and without `python` on the path."""
     tools = home / "bin"
-    tools.mkdir(parents=True)
+    tools.mkdir(parents=True, exist_ok=True)
     for name in TOOLS:
+        (tools / name).unlink(missing_ok=True)
         (tools / name).symlink_to(shutil.which(name))
     (tools / "crontab").write_text(f'#!/bin/sh\n[ "$1" = -l ] || cp "$1" "{home / "crontab"}"\n')
     (tools / "crontab").chmod(0o755)
@@ -78,7 +79,9 @@ def test_the_five_commands_end_in_a_prediction_and_nothing_is_left_running(clone
     )
     assert answered.keys() == shown.keys()
     (output,) = list_blocks(text, "text")
-    assert lines == [line.replace("/home/you/risk", str(clone)) for line in output.splitlines()]
+    assert lines == [line.replace("/home/you/dynamic-risk", str(clone)) for line in output.splitlines()]
+    card = json.loads((clone / "models" / "modelcard.json").read_text())
+    assert f"here {card['threshold']:.2f}, so that {answered['predictions'][0]['probability']:.2f}" in text
     with socket.socket() as opened:
         assert opened.connect_ex(("127.0.0.1", port)) != 0, "the server is stopped"
 
@@ -88,7 +91,8 @@ def test_the_walk_with_own_data_ends_in_production_and_an_explanation(clone, tmp
     home = tmp_path / "home"
     (home / "risk").mkdir(parents=True)
     (config,) = (block for block in list_blocks(read("README.md"), "json") if "churned" in block)
-    (home / "risk" / "config.json").write_text(config)
+    port = find_free_port()
+    (home / "risk" / "config.json").write_text(json.dumps(json.loads(config) | {"api": {"port": port}}))
     keep_packages(home / "risk")
     for folder in ("practicedata", "testdata"):
         (home / "risk" / folder).mkdir()
@@ -98,9 +102,31 @@ def test_the_walk_with_own_data_ends_in_production_and_an_explanation(clone, tmp
             with (home / "risk" / folder / path.name).open("w", newline="") as copy:
                 csv.writer(copy).writerows([[RENAMED.get(name, name) for name in header], *rows])
     blocks = "".join(map(commands_of, OWN))
-    done = paste(clone, f"set -e\n. .venv/bin/activate\n{blocks}", home)
+    blocks = blocks.replace("8000", str(port))
+    begin = "set -e\n. .venv/bin/activate\n"
+    done = paste(clone, f"{begin}{blocks}", home)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     assert (home / "risk" / "practicemodels" / "summary_report.pdf").exists()
     assert (home / "risk" / "models" / "atrisk.csv").read_text().startswith("rank,customer,")
-    assert "release" in done.stdout.rpartition("client ")[2]
-    assert str(home / "risk" / "config.json") in (home / "crontab").read_text()
+    explained, _, answer = done.stdout.rstrip("\n").rpartition("\n")
+    assert "release" in explained.rpartition("client ")[2]
+    assert json.loads(answer)["predictions"][0].keys() >= {"class", "probability"}
+    (line,) = list_blocks(read("README.md"), "crontab")
+    paths = {"/home/you/dynamic-risk": str(clone), "/home/you/risk": str(home / "risk")}
+    for shown, path in paths.items():
+        line = line.replace(shown, path)
+    assert (home / "crontab").read_text() == line
+    go_back(clone, home, begin)
+
+
+def go_back(clone, home, begin):
+    """Publish a second release, and go back as the README shows."""
+    again = "".join(f"python {name}.py --config $C\n" for name in ("training", "scoring", "deployment"))
+    config = home / "risk" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"model": {"threshold": 0.5}}))
+    done = paste(clone, f"{begin}C={config}\n{again}{commands_of(OPERATION)}", home)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    (deployed,) = [row for row in done.stdout.splitlines() if row.startswith("* ")]
+    report = json.loads((home / "risk" / "models" / "report.json").read_text())
+    assert report["release"]["id"] != deployed.split()[1]
+    assert f",{report['release']['id']}," in (home / "risk" / "models" / "atrisk.csv").read_text()
