@@ -31,6 +31,12 @@ BLOCK = 256 * 1024  # stays in the cache of a core while it is looked at in seve
 CONFLICT_MARKS = (b"<<<<<<<", b"=======", b">>>>>>>")
 DEFAULT = Limits()
 BLANKS = " \t\r\n\f\v\u00a0"
+_DATA = re.compile(  # numbers, with marks and signs, dates, and words that stand for values
+    r"[-+$€£]?[0-9][0-9.,']*( ?[%€$£])?|[0-9]{1,4}[-/.][0-9]{1,2}[-/.][0-9]{1,4}.*"
+    r"|true|false|yes|no|n/?a|null|nan",
+    re.IGNORECASE,
+)
+DATA_SHARE = 0.25  # of the cells of a first line, from which on they are hardly names
 _QUOTE_BY_SPACE = re.compile(rb'"(?: |(?<= "))')  # begins with the rarer sign: it is sought first
 
 
@@ -329,11 +335,34 @@ def is_blank(cells: tuple[str, ...]) -> bool:
     return len(cells) <= 1 and not any(cells)
 
 
+def looks_like_data(cells: Iterable[str]) -> bool:
+    """Say whether a first line looks like a row rather than like names of columns."""
+    filled = [cell for cell in cells if cell]
+    n_data = sum(_DATA.fullmatch(cell) is not None for cell in filled)
+    return n_data > 0 and n_data >= DATA_SHARE * len(filled)
+
+
+def explain_headerless(header: Iterable[str]) -> str:
+    """Say that a file has no header."""
+    return (
+        f"has a first line that looks like data, not like names of columns ({show_names(header)}); "
+        "put a line with the names above it"
+    )
+
+
+def show_names(names: Iterable[str], most: int = 100) -> str:
+    """Show all names of columns, unless they are very many."""
+    filled = [name for name in names if name]
+    shown = ", ".join(map(repr, filled[:most]))
+    return f"{shown} and {len(filled) - most:,} more" if len(filled) > most else shown
+
+
 def _refuse_header(header: tuple[str, ...] | None) -> str | None:
     if header is None:
         return "has a header with a quote out of place or never closed"
     filled = Counter(name for name in header if name)
     for name, n in filled.items():
         if n > 1:
-            return f"has the column {name!r} twice"
+            is_headerless = _DATA.fullmatch(name) and looks_like_data(header)
+            return explain_headerless(header) if is_headerless else f"has the column {name!r} twice"
     return None if filled else "has a first line without column names"

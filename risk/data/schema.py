@@ -238,10 +238,10 @@ def _find_other(total: Mapping[str, int], target: str, named: tuple[str, ...], k
     n_named = sum(total.values()) - sum(others.values())
     if not others:
         done, awaited = ("leave", "stay") if key == "positive_label" else ("stay", "leave")
-        rows = f"all {n_named:,} labelled rows {done}" if n_named else "no row has a label yet"
+        rows = f"all {n_named:,} rows {done}" if n_named else "no row has a label yet"
         raise DatasetError(
-            f"{rows} ({target!r} holds {show_counts(total)}); waiting for rows that {awaited}: every file is "
-            "read again when a new one comes"
+            f"{rows}; waiting for rows that {awaited} ({target!r} holds {show_counts(total)}; every file is "
+            "read again when a new one comes)"
         )
     first = min(others, key=lambda word: (-others[word], word))
     if not n_named and not {*others} <= {*name_words(first)}:

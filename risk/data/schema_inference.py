@@ -9,8 +9,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from risk.data import csv_check
 from risk.data.label_words import Label
 from risk.data.schema import Schema, learn_kind, learn_labels
+from risk.data.validation import find_near_name
 from risk.errors import DatasetError
 
 
@@ -64,12 +66,21 @@ def choose_columns(headers: Sequence[tuple[str, ...]], target: str) -> tuple[str
         if target in named:
             votes.setdefault(frozenset(named), []).append(named)
     if not votes:
-        shown = ", ".join(headers[0][:8])
-        raise DatasetError(
-            f"no file has the label column {target!r} (the first has: {shown}); "
-            'correct "target_column" in config.json'
-        )
+        raise DatasetError(f"no file has the label column {target!r}{_explain_no_label(headers, target)}")
     return max(votes.values(), key=len)[0]
+
+
+def _explain_no_label(headers: Sequence[tuple[str, ...]], target: str) -> str:
+    """Say why no header may have the label column: the likeliest cause first, and all columns there are."""
+    names = list(dict.fromkeys(name for header in headers for name in header if name))
+    remedy = 'correct "target_column" in config.json'
+    if near := find_near_name(target, names):
+        return f"; did you mean {near!r}? The columns are {csv_check.show_names(names)}; {remedy}"
+    if all(map(csv_check.looks_like_data, headers)):
+        return f": the first file {csv_check.explain_headerless(headers[0])}"
+    if len(names) == 1 and any(separator in names[0] for separator in csv_check.SEPARATORS):
+        remedy = 'correct "separator" in config.json'
+    return f"; the columns are {csv_check.show_names(names)}; {remedy}"
 
 
 def find_ids(roles: Roles, columns: Sequence[str]) -> tuple[str, ...]:
@@ -83,9 +94,12 @@ def find_ids(roles: Roles, columns: Sequence[str]) -> tuple[str, ...]:
     named = [*(() if roles.missing_ids_allowed else roles.ids), *roles.ignored]
     lacking = [name for name in named if name not in columns]
     if lacking:
+        near = find_near_name(lacking[0], columns)
         raise DatasetError(
-            f"config.json names {', '.join(map(repr, lacking))}, which the data lack "
-            f"(they have: {', '.join(columns[:12])}); correct id_columns or ignore_columns"
+            f"config.json names {', '.join(map(repr, lacking))}, which the data lack"
+            f"{f'; did you mean {near!r}? ' if near else ' '}"
+            f"(they have: {csv_check.show_names(columns)}); correct id_columns or "
+            "ignore_columns"
         )
     return tuple(name for name in roles.ids if name in columns)
 

@@ -6,6 +6,8 @@ only.
 
 from __future__ import annotations
 
+import difflib
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +28,7 @@ from risk.data.schema import (
 from risk.limits import Limits
 
 CHUNK_ROWS = 10_000
+_NO_LETTER = re.compile(r"[\W_]+")
 LONGEST_SHOWN = 1_000  # characters of a bad value that are kept: what is set aside is held in memory
 
 
@@ -138,8 +141,20 @@ def refuse_header(header: Sequence[str], needed: Sequence[str]) -> str | None:
     missing = [name for name in needed if name not in header]
     if not missing:
         return None
+    if len(missing) == len(needed) and csv_check.looks_like_data(header):
+        return csv_check.explain_headerless(header)
     shown = ", ".join(map(repr, missing[:5])) + (", …" if len(missing) > 5 else "")
-    return f"lacks the column{'s' if len(missing) > 1 else ''} {shown}"
+    near = find_near_name(missing[0], [name for name in header if name not in needed])
+    return (
+        f"lacks the column{'s' if len(missing) > 1 else ''} {shown}{f' (but has {near!r})' if near else ''}"
+    )
+
+
+def find_near_name(wanted: str, names: Iterable[str]) -> str | None:
+    """Find the name that is most like another one, whatever its case, blanks and marks."""
+    plain = {_NO_LETTER.sub("", name.lower()): name for name in names if name}
+    near = difflib.get_close_matches(_NO_LETTER.sub("", wanted.lower()), plain, n=1, cutoff=0.6)
+    return plain[near[0]] if near else None
 
 
 def read_folder(

@@ -118,6 +118,11 @@ def check_classes(y: np.ndarray, target: str, clients: np.ndarray | None = None)
     """
     if not len(y):
         raise DatasetError(f"no row has a label in {target!r}; the deployed model stays")
+    for label, done, awaited in ((1, "stay", "leave"), (0, "leave", "stay")):
+        if not (y == label).any():
+            raise DatasetError(
+                f"all {len(y):,} rows {done}; waiting for rows that {awaited} (one class cannot be learned)"
+            )
     noun = "rows" if clients is None else "clients"
     whose = np.arange(len(y)) if clients is None else clients
     n = len(np.unique(whose))

@@ -125,15 +125,15 @@ def test_a_file_refused_for_its_words_does_not_shape_the_table(workspace):
         (
             ["ckd"] * 300,
             {"positive_label": "ckd"},
-            "all 300 labelled rows leave .*waiting for rows that stay",
+            "all 300 rows leave; waiting for rows that stay .*'ckd' 300",
         ),
         (
             ["active"] * 7,
             {"negative_label": "active"},
-            "all 7 labelled rows stay .*waiting for rows that leave",
+            "all 7 rows stay; waiting for rows that leave",
         ),
-        (["1"] * 5, {"positive_label": 1}, "all 5 labelled rows leave .*waiting for rows that stay"),
-        ([""] * 5, {"positive_label": "ckd"}, "no row has a label yet .*waiting for rows that stay"),
+        (["1"] * 5, {"positive_label": 1}, "all 5 rows leave; waiting for rows that stay"),
+        ([""] * 5, {"positive_label": "ckd"}, "no row has a label yet; waiting for rows that stay"),
     ],
 )
 def test_a_first_table_of_one_class_waits_for_the_other(workspace, words, labels, said):
@@ -146,3 +146,17 @@ def test_a_first_table_of_one_class_waits_for_the_other(workspace, words, labels
     later = ["ckd", "other"] if words == [""] * 5 else ["other"]
     put(workspace, "b.csv", FILE + rows(later, 900))
     assert workspace.run("ingestion")["rows_new"] == len(words) + len(later)
+
+
+@pytest.mark.parametrize(("word", "done", "awaited"), [("0", "stay", "leave"), ("yes", "leave", "stay")])
+def test_training_waits_for_the_class_that_is_not_there(workspace, word, done, awaited):
+    configure(workspace)
+    put(workspace, "a.csv", FILE + rows([word] * 300))
+    workspace.put("testdata/t.csv", [["t1", 4, "1"], ["t2", 9, "0"]] * 20, FILE.strip().split(","))
+    assert workspace.tick(expect=os.EX_DATAERR)["rows_new"] == 300
+    assert_matches(workspace.said, f"all 300 rows {done}; waiting for rows that {awaited}")
+    assert "config" not in workspace.said
+    workspace.tick()
+    assert workspace.said == ""
+    put(workspace, "b.csv", FILE + rows(["1", "0"] * 40, 900))
+    assert workspace.tick()["deployed"]
