@@ -157,8 +157,10 @@ def check_test_data(
     from risk.metrics import cross_validation
     from risk.model import data_checks
 
-    interval = score.f1 or 0.0, score.f1_low or 0.0, score.f1_high or 1.0
-    checks = [data_checks.check_test_size(score.n, score.n_positive, *interval)]
+    whose = clustering.only_if_repeated(clients)
+    counts = [clustering.count_clients(whose, y == label) for label in (1, 0)]
+    checks: list[DataCheck | None] = [data_checks.check_test_size(score, *counts)]
+    checks += data_checks.check_test_world(score, card)
     ledger, mark = load_ledger(config.ledger), card["data"]
     if ledger is not None and has_prefix(config.final_data, ledger, mark):
         schema = Schema.from_json(card["schema"])

@@ -12,17 +12,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from risk.metrics import cross_validation
+from risk.metrics import cross_validation, two_sample
 from risk.model import leakage
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from risk.metrics.classification import Score
+
 SAMPLE_ROWS = 20_000
 ID_ROWS, ID_SHARE, ID_SHARE_OF_SAMPLE = 30, 0.95, 0.99
 GRID_SHARE, SORTED_GRID_SHARE = 0.9, 0.1
 EXACT = 2.0**53  # up to here every whole number is a double
-TEST_ROWS, TEST_ROWS_OF_CLASS = 50, 10
+MIN_TEST_CLIENTS_OF_CLASS = 30
+SHARE_APART, AUC_APART, CHANCE_APART = 0.05, 0.05, 0.001
 OVERLAP_CHANCE = 0.001
 OVERLAP_SHARE = 0.01
 
@@ -197,24 +200,69 @@ def check_signal(auc: Mapping[str, float]) -> DataCheck | None:
     return DataCheck("no_signal", text)
 
 
-def check_test_size(n: int, n_positive: int, f1: float, low: float, high: float) -> DataCheck | None:
+def check_test_size(score: Score, n_left: int, n_stayed: int) -> DataCheck | None:
     """Find test data too small for a score, and show how far the score may be off.
 
     Parameters
     ----------
-    n, n_positive : int
-        Labelled test rows, and leavers among them.
-    f1, low, high : float
-        The score and the ends of its interval.
+    score : Score
+        Of the model on them.
+    n_left, n_stayed : int
+        Labelled test clients of each class; under 30 of either are too few.
     """
-    fewest = min(n_positive, n - n_positive)
-    if n >= TEST_ROWS and fewest >= TEST_ROWS_OF_CLASS:
+    if min(n_left, n_stayed) >= MIN_TEST_CLIENTS_OF_CLASS:
         return None
+    auc = ""
+    if score.auc is not None:
+        auc = f", AUC {score.auc:.2f} ({score.auc_low:.2f} to {score.auc_high:.2f})"
+    noun = "clients" if "n_clients" in score.values else "rows"
     text = (
-        f"the score says little: {n:,} test rows, {n_positive:,} of them left; F1 {f1:.2f} may be anything "
-        f"from {low:.2f} to {high:.2f}"
+        f"the score says little: {n_left + n_stayed:,} test {noun}, {n_left:,} of them left; F1 "
+        f"{score.f1 or 0.0:.2f} may be anything from {score.f1_low or 0.0:.2f} to {score.f1_high or 1.0:.2f}"
+        f"{auc}"
     )
     return DataCheck("few_test_rows", text)
+
+
+def check_test_world(score: Score, card: Mapping[str, Any]) -> list[DataCheck]:
+    """Find test data from another world than the training data: another share of leavers, another AUC.
+
+    Parameters
+    ----------
+    score : Score
+        Of the model on the test data.
+    card : mapping
+        modelcard.json of the model: its training rows and its cross-validated AUC.
+
+    Returns
+    -------
+    checks : list of DataCheck
+        What is apart both by more than chance and by 0.05 or more.
+    """
+    trained, validated = card["data"], card["cross_validation"]["auc"]
+    n_left, n = (
+        round(count / (score.values.get("share_design") or 1.0)) for count in (score.n_positive, score.n)
+    )
+    shares = trained["n_positive"] / trained["n_samples"], score.n_positive / score.n
+    p_value = two_sample.compare_shares(trained["n_positive"], trained["n_samples"], n_left, n)
+    found = []
+    if p_value <= CHANCE_APART and abs(shares[0] - shares[1]) >= SHARE_APART:
+        text = (
+            f"{100 * shares[1]:.1f} % of the test data left, {100 * shares[0]:.1f} % of the training data: "
+            "F1 depends on this share, so it is not the F1 to expect of clients like those in training"
+        )
+        found.append(DataCheck("test_share_differs", text))
+    if score.auc is None or score.auc_low is None or score.auc_high is None:
+        return found
+    apart = score.auc_low > validated["high"] or score.auc_high < validated["low"]
+    if apart and abs(score.auc - validated["mean"]) >= AUC_APART:
+        text = (
+            f"AUC is {score.auc:.2f} ({score.auc_low:.2f} to {score.auc_high:.2f}) on the test data and "
+            f"{validated['mean']:.2f} ({validated['low']:.2f} to {validated['high']:.2f}) cross-validated: "
+            "the test data are not like the training data, or rows of one client have different ids"
+        )
+        found.append(DataCheck("test_auc_differs", text))
+    return found
 
 
 def check_overlap(train: np.ndarray, test: np.ndarray, n_common: int | None = None) -> DataCheck | None:

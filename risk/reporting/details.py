@@ -20,10 +20,16 @@ def describe_score(metrics: Facts) -> list[str]:
     ]
     if metrics["auc"] is not None:
         sentences.append(
-            f"AUC {metrics['auc']:.3f}: of a leaver and a stayer, the leaver is given the higher risk "
-            f"{100 * metrics['auc']:.1f} % of the time (50 % is chance)."
+            f"AUC {metrics['auc']:.3f}{_interval(metrics)}: of a leaver and a stayer, the leaver is given "
+            f"the higher risk {100 * metrics['auc']:.1f} % of the time (50 % is chance)."
         )
     return sentences
+
+
+def _interval(metrics: Facts) -> str:
+    if metrics.get("auc_low") is None:
+        return ""
+    return f" ({metrics['auc_low']:.3f} to {metrics['auc_high']:.3f})"
 
 
 def describe_warnings(metrics: Facts, card: Facts) -> list[str]:
@@ -31,7 +37,10 @@ def describe_warnings(metrics: Facts, card: Facts) -> list[str]:
     raised = [*metrics.get("warnings", ()), *card.get("warnings", ())]
     sentences = [f"{one['text'][0].upper()}{one['text'][1:]}." for one in raised]
     if metrics["f1"] <= metrics["floor_f1"]:
-        sentences.append("The model is no better than predicting everyone to leave.")
+        sentences.append(
+            "At this threshold F1 is no higher than that of predicting everyone to leave; AUC, which does "
+            "not depend on the threshold, says whether the model ranks clients."
+        )
     return sentences
 
 

@@ -17,9 +17,10 @@ N_NAMED = 3
 FORCED = {
     "no_signal": (NO, "it may do no better than guessing"),
     "leak": (NO, "{columns} seems to know the answer beforehand, so the model looks better than it is"),
-    "few_test_rows": (UNKNOWN, "only {n_test} rows were there to test it on"),
+    "few_test_rows": (UNKNOWN, "it was tested on {n_test} rows, {n_left} of them leavers: too few to say"),
     "test_rows_in_training": (UNKNOWN, "it was tested on rows it had learned from"),
     "test_clients_in_training": (UNKNOWN, "it was tested on clients it had learned from"),
+    "test_auc_differs": (UNKNOWN, "the clients it was tested on are not like those it learned from"),
 }
 
 TREND, TREND_NAME = "clients/at_risk", "Clients at risk"
@@ -143,10 +144,15 @@ def to_sentence(text: str) -> str:
 
 def describe_skill(metrics: Facts) -> str:
     """Describe how often the model tells a leaver from a stayer."""
-    times = f"{100 * metrics['auc']:.0f} times in 100 (guessing: {CHANCE})"
+    times = f"{100 * metrics['auc']:.0f} times in 100"
+    if metrics.get("auc_low") is not None:
+        times += f" ({100 * metrics['auc_low']:.0f} to {100 * metrics['auc_high']:.0f}; guessing: {CHANCE})"
+    whom = f"{metrics['n']:,} rows"
+    if "n_clients" in metrics:
+        whom = f"{metrics['n_clients']:,} clients"
     return (
         f"of a client who left and one who stayed, it gave the one who left the higher risk {times}, among "
-        f"{metrics['n']:,} rows it had not seen"
+        f"{whom} it had not seen"
     )
 
 
@@ -157,14 +163,27 @@ def _judge_warnings(metrics: Facts, card: Facts) -> list[tuple[str, str]]:
         columns.setdefault(warning["code"], []).extend(warning["columns"])
     for code in filter(FORCED.__contains__, columns):
         answer, sentence = FORCED[code]
-        reasons.append(
-            (answer, sentence.format(columns=name_columns(columns[code]), n_test=f"{metrics['n']:,}"))
-        )
-    if metrics["f1"] <= metrics["floor_f1"] and not any(answer == NO for answer, _ in reasons):
-        reasons.append((NO, "it does no better than predicting everyone to leave"))
+        counts = {"n_test": f"{metrics['n']:,}", "n_left": f"{metrics['n_positive']:,}"}
+        reasons.append((answer, sentence.format(columns=name_columns(columns[code]), **counts)))
+    if "few_test_rows" not in columns and not any(answer == NO for answer, _ in reasons):
+        reasons += _judge_test_score(metrics)
     if metrics["auc"] is None:
         reasons.append((UNKNOWN, "it was tested on rows of clients who all left"))
     return reasons
+
+
+def _judge_test_score(metrics: Facts) -> list[tuple[str, str]]:
+    """Judge the score on the test data: by the interval of AUC against chance, never by F1."""
+    if (metrics.get("auc_low") or 1.0) <= CHANCE / 100:
+        return [(NO, "on the test data it may do no better than guessing")]
+    if metrics["f1"] <= metrics["floor_f1"]:
+        return [
+            (
+                YES,
+                "calling all whom it flags gains nothing over calling everybody; the order of the list does",
+            )
+        ]
+    return []
 
 
 def _judge_verdict(verdict: Facts | None, release: str) -> list[tuple[str, str]]:

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from risk.metrics import cross_validation
+from risk.metrics.classification import Score
 from risk.model import data_checks
 
 
@@ -204,14 +205,49 @@ def test_an_interval_that_reaches_one_half_is_no_signal(low, suspected):
     assert not suspected or ("no better than chance" in found.text and "(0.50 to 0.69)" in found.text)
 
 
+def make_score(n=400, n_positive=120, auc=(0.80, 0.76, 0.84), **more):
+    values = {"n": n, "n_positive": n_positive, "f1": 0.61, "f1_low": 0.32, "f1_high": 0.84}
+    return Score(values | dict(zip(("auc", "auc_low", "auc_high"), auc, strict=True)) | more)
+
+
 @pytest.mark.parametrize(
-    ("n", "n_positive", "suspected"),
-    [(49, 20, True), (50, 20, False), (50, 10, False), (50, 9, True), (500, 491, True), (500, 490, False)],
+    ("n_left", "n_stayed", "suspected"), [(29, 400, True), (30, 30, False), (400, 29, True), (0, 5, True)]
 )
-def test_few_test_rows_say_little(n, n_positive, suspected):
-    found = data_checks.check_test_size(n, n_positive, 0.61, 0.32, 0.84)
+def test_few_test_clients_of_a_class_say_little(n_left, n_stayed, suspected):
+    found = data_checks.check_test_size(make_score(), n_left, n_stayed)
     assert (found is not None) == suspected
-    assert not suspected or "from 0.32 to 0.84" in found.text
+    assert not suspected or "from 0.32 to 0.84, AUC 0.80 (0.76 to 0.84)" in found.text
+
+
+def make_trained(share=0.3, auc=(0.80, 0.78, 0.82)):
+    data = {"n_samples": 2000, "n_positive": round(2000 * share)}
+    return {"data": data, "cross_validation": {"auc": dict(zip(("mean", "low", "high"), auc, strict=True))}}
+
+
+@pytest.mark.parametrize(
+    ("score", "trained", "expected"),
+    [
+        ({}, {}, []),
+        ({"n_positive": 200}, {}, ["test_share_differs"]),
+        ({"n_positive": 200, "share_design": 20.0}, {}, []),
+        ({"n_positive": 135}, {}, []),
+        ({"auc": (0.60, 0.54, 0.65)}, {}, ["test_auc_differs"]),
+        ({"auc": (0.99, 0.98, 1.0)}, {}, ["test_auc_differs"]),
+        ({"auc": (0.77, 0.76, 0.775)}, {}, []),
+        ({"auc": (0.60, 0.40, 0.79)}, {}, []),
+        ({"auc": (None, None, None)}, {"share": 0.9}, ["test_share_differs"]),
+    ],
+    ids=str,
+)
+def test_test_data_from_another_world_are_named(score, trained, expected):
+    found = data_checks.check_test_world(make_score(**score), make_trained(**trained))
+    assert [one.code for one in found] == expected
+
+
+@pytest.mark.parametrize(("n_common", "suspected"), [(0, False), (2, False), (3, True), (200, True)])
+def test_test_clients_that_were_trained_on_are_counted(n_common, suspected):
+    found = data_checks.check_client_overlap(n_common, 200)
+    assert (found is not None) == suspected
 
 
 def test_test_rows_that_were_trained_on_are_counted():

@@ -7,7 +7,7 @@ import pytest
 from risk.reporting import formats, summary
 
 FORBIDDEN = re.compile(r"\b(F1|AUC|PSI|p-value|p_value|drift|pickle)", re.IGNORECASE)
-METRICS = {"n": 200, "f1": 0.7, "floor_f1": 0.5, "auc": 0.844, "warnings": []}
+METRICS = {"n": 200, "n_positive": 60, "f1": 0.7, "floor_f1": 0.5, "auc": 0.844, "warnings": []}
 LISTED = {
     "n_clients": 850,
     "n_at_risk": 119,
@@ -77,7 +77,19 @@ def test_figures_without_an_earlier_count_are_shown_alone():
         ({}, {}, verdict(), summary.YES, "newest 60 rows are as the model expected"),
         ({}, {}, verdict(release="other"), summary.YES, "no newer rows"),
         ({}, {}, verdict(drift=True), summary.YES, "newest 50 rows .* less often .* no more than chance"),
-        ({"f1": 0.5}, {}, None, summary.NO, "no better than predicting everyone to leave"),
+        ({"f1": 0.5}, {}, None, summary.YES, "gains nothing over calling everybody"),
+        ({"f1": 0.5, "auc_low": 0.5, "auc_high": 0.9}, {}, None, summary.NO, "no better than guessing"),
+        (
+            {"auc_low": 0.79, "auc_high": 0.9},
+            {},
+            None,
+            summary.YES,
+            r"84 times in 100 \(79 to 90; guessing: 50\)",
+        ),
+        ({"n_clients": 70}, {}, None, summary.YES, "among 70 clients it had not seen"),
+        (warning("test_auc_differs"), {}, None, summary.UNKNOWN, "not like those it learned from"),
+        (warning("test_share_differs"), {}, None, summary.YES, "84 times in 100"),
+        ({"auc_low": 0.3, **warning("few_test_rows")}, {}, None, summary.UNKNOWN, "too few to say"),
         ({}, warning("no_signal"), None, summary.NO, "no better than guessing"),
         ({}, warning("leak", "code"), None, summary.NO, "Code seems to know the answer"),
         ({}, {}, verdict(margin=True), summary.NO, "newest 50 rows the model was right less often"),
@@ -91,7 +103,7 @@ def test_figures_without_an_earlier_count_are_shown_alone():
         ),
         ({}, {}, verdict(auto=None), summary.UNKNOWN, "is not known yet"),
         ({}, {}, verdict(drift=True, auto=None), summary.UNKNOWN, "perhaps by chance"),
-        ({"n": 12, **warning("few_test_rows")}, {}, None, summary.UNKNOWN, "only 12 rows"),
+        ({"n": 12, **warning("few_test_rows")}, {}, None, summary.UNKNOWN, "on 12 rows, 60 of them leavers"),
         (warning("test_rows_in_training"), {}, None, summary.UNKNOWN, "had learned from"),
         ({"auc": None}, {}, None, summary.UNKNOWN, "all left"),
         ({}, warning("constant", "c"), None, summary.YES, "84 times in 100"),
