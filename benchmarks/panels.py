@@ -101,8 +101,8 @@ def tabulate(run: Run, seed: int, n: int = 50) -> list[Table]:
         Aim(f"95 % intervals cover in {100 * COVERED:.0f} %", f"{100 * least:.0f} %", least >= COVERED),
     )
     title = f"AUC reported of a panel ({N_CLIENTS} clients, {N_MONTHS} months), mean of {n}"
-    header = ("world", "noise", "counted", "fresh clients", "cross-validated", "reference")
-    return [Table(title, (*header, "its interval covers, %", "reference covers, %"), tuple(rows), targets)]
+    header = ("world", "noise", "counted", "truth", "cross-validated", "reference", "covers, %")
+    return [Table(title, (*header, "reference covers, %"), tuple(rows), targets)]
 
 
 def tabulate_gate(run: Run, seed: int, n: int = 1_000) -> list[Table]:
