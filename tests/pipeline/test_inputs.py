@@ -13,6 +13,7 @@ from input_cases import (
     GOOD,
     HEADER,
     N_GOOD,
+    RARE_LABEL,
     TABLE,
     THREE,
     add_test_data,
@@ -28,6 +29,11 @@ from input_cases import (
 @pytest.mark.parametrize("case", TABLE.values(), ids=TABLE)
 def test_a_file_beside_a_good_one_is(workspace, case, arrival):
     check_beside_a_good_one(workspace, case, arrival)
+
+
+@pytest.mark.parametrize("arrival", ["together", "later"])
+def test_a_label_in_a_hundred_that_is_neither_rejects_its_row_alone(workspace, arrival):
+    check_beside_a_good_one(workspace, RARE_LABEL, arrival)
 
 
 # --- the folder ------------------------------------------------------------------------------------------

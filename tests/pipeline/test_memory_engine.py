@@ -25,12 +25,12 @@ def test_a_small_file_gives_what_it_gives_through_the_engine(workspace):
         (workspace.root / "before").mkdir()
         for path in folder.iterdir():
             (workspace.root / "before" / path.name).write_bytes(path.read_bytes())
-        workspace.put("sourcedata/b.csv", make_clients(5, "b") + make_clients(3, "a") + bad)
+        workspace.put("sourcedata/b.csv", make_clients(105, "b") + make_clients(3, "a") + bad)
         workspace.put(
-            "sourcedata/c.csv", make_clients(8, "b"), ["corporation", "activity", "colour", "exited"]
+            "sourcedata/c.csv", make_clients(108, "b"), ["corporation", "activity", "colour", "exited"]
         )
         counts = ingestion.run(load_config(workspace.config_path), small_bytes=small_bytes).to_json()
         files = sorted(path for path in folder.iterdir())
         bytes_of.append((counts, {path.name: path.read_bytes() for path in files}))
     assert bytes_of[0] == bytes_of[1]
-    assert bytes_of[0][0]["rows_new"] == 9 and bytes_of[0][0]["rows_rejected"] == 2
+    assert bytes_of[0][0]["rows_new"] == 109 and bytes_of[0][0]["rows_rejected"] == 2
