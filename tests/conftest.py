@@ -79,14 +79,15 @@ def pytest_sessionfinish(session, exitstatus):
 @pytest.fixture(scope="session")
 def servers():
     """The database servers of this run by kind, started when first asked for."""
-    from servers import OwnServer, find_server, start_own
+    from servers import VARIABLES, OwnServer, find_server
 
     found = {}
 
     def get(kind, *, own=False):
+        own = own or VARIABLES[kind] not in os.environ  # one server of our own does for both
         name = (kind, own)
         if name not in found:
-            found[name] = start_own(kind) if own else find_server(kind)
+            found[name] = find_server(kind, own=own)
         if isinstance(found[name], str):
             pytest.skip(found[name])
         return found[name]
