@@ -18,6 +18,7 @@ from pathlib import Path
 
 import ingestion
 from config import load_config
+from risk.text import escape_for_spreadsheet
 
 HEADER = ["corporation", "activity", "colour", "exited"]
 NEEDED = set(HEADER) - {"exited"}
@@ -299,7 +300,8 @@ def judge(files, entries, rejected, added):
         name, data = entry["name"], files[entry["name"]]
         counts["files"] += 1
         if entry["refused"]:
-            assert told[name] == [("", "", "", entry["refused"])], (data, told[name])
+            reason = escape_for_spreadsheet(entry["refused"])  # it may show what stands in the file
+            assert told[name] == [("", "", "", reason)], (data, told[name])
             assert not any(entry[part] for part in ("read", "new", "duplicate", "rejected"))
             counts["refused"] += 1
             continue
