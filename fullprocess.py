@@ -117,7 +117,7 @@ def end_idle_run(config: Config, changes: Changes) -> RunResult:
         return RunResult(state=seen)
     if before.other_key != seen.other_key:
         logs.log("fullprocess").warning(
-            "config.json changed: it counts from the next new data on, or run training.py, "
+            "config.json changed: it takes effect with the next new data; to apply it now, run training.py, "
             "scoring.py and deployment.py"
         )
     save_state(config.tick_state, seen)
@@ -138,7 +138,7 @@ def describe_run(config: Config, changes: Changes) -> RunResult:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--dry-run", action="store_true", help="say what a run would do and why; change nothing"
+        "--dry-run", action="store_true", help="show what a run would do and why; change nothing"
     )
 
 

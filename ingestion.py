@@ -25,7 +25,7 @@ LOG = logs.log("ingestion")
 class IngestionResult:
     """What one ingestion did; counts are of this run, `rows_total` of the table.
 
-    With `since`, of every file taken up after that batch: a run also reports what one that died took up.
+    With `since`, of every file ingested after that batch: a run also reports what a killed one ingested.
     """
 
     files: int
@@ -77,7 +77,7 @@ class IngestionResult:
 
 
 def summarize(ledger: Ledger, batch: InputBatch, source: str, since: int | None) -> IngestionResult:
-    """Sum up what the newest files of the ledger gave: those of the batch, or all taken up after `since`."""
+    """Sum up what the newest files of the ledger gave: those of the batch, or all ingested after `since`."""
     n_unreported = sum(since is not None and entry.batch > since for entry in ledger.files)
     entries = ledger.files[len(ledger.files) - max(len(batch.files), n_unreported) :]
     taken = [entry for entry in entries if entry.refused is None]
@@ -114,7 +114,7 @@ def run(
     digests : mapping of str to str, optional
         sha256 by name of files known not to have changed since; they are not read again.
     since : int, optional
-        Report every file taken up after this batch, not of this run alone.
+        Report every file ingested after this batch, not of this run alone.
     small_bytes : int
         Up to which size new files are read in memory.
 
@@ -142,7 +142,7 @@ def run(
 def check_files(config: Config, folder: InputFolder, ledger: Ledger, before: Ledger) -> InputBatch:
     """Check the files that the ledger does not know, and warn of what is no file."""
     for name, reason in inputs.list_odd_inputs(folder.path).items():
-        LOG.warning("%s: refused: %s; the other files go on", name, reason)
+        LOG.warning("%s: refused: %s; continuing with the other files", name, reason)
     batch = input_batch.collect(folder, config.roles, ledger, before)
     batch.rejected_rows = os.path.relpath(config.rejected_rows, config.root)
     return batch

@@ -68,7 +68,7 @@ def run(
 
 def draw(config: Config, report: Mapping[str, Any]) -> int:
     """Draw the pictures and the pages; return the number of pages of the PDF."""
-    # Without a folder for its cache matplotlib warns, and cron would send a mail at every tick.
+    # Without a folder for its cache matplotlib warns, and cron would send a mail at every run.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     import numpy as np
     from matplotlib import style

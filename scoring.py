@@ -96,7 +96,7 @@ def read_test_data(config: Config, schema: Schema) -> tuple[pd.DataFrame, np.nda
     )
     for file in files:
         if file.refused:
-            LOG.warning("%s: refused: %s; the other files go on", file.name, file.refused)
+            LOG.warning("%s: refused: %s; continuing with the other files", file.name, file.refused)
         elif file.n_rejected:
             LOG.warning("%s: %s bad rows left out of the score", file.name, file.n_rejected)
     labelled = [row for row in good if row[schema.target]]

@@ -17,7 +17,7 @@ BLOCK = 4 * 1024 * 1024
 
 
 def new_sha256(data: bytes = b"") -> hashlib._Hash:
-    """Begin a digest; imported here, because an idle tick digests nothing."""
+    """Begin a digest; imported here, because an idle run digests nothing."""
     import hashlib
 
     return hashlib.sha256(data)

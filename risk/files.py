@@ -125,7 +125,7 @@ def sweep_readers(folder: Path) -> None:
 
 def remove_tree(folder: Path) -> None:
     """Remove a folder and all that is in it, if it is there."""
-    import shutil  # brings the compressors, which no idle tick needs
+    import shutil  # brings the compressors, which no idle run needs
 
     with contextlib.suppress(FileNotFoundError):
         shutil.rmtree(folder)

@@ -1,6 +1,6 @@
 """Rows cut off at the end of a file that was not complete, and given up when it is.
 
-A file whose last line has no line end may still grow: its last row is taken up as it stands, and the ledger
+A file whose last line has no line end may still grow: its last row is ingested as it stands, and the ledger
 keeps where that line begins and what it is. When a file of the same name brings the same complete lines and
 goes on otherwise, the row was cut off, and is taken out of the table before the new rows are added.
 Standard library only.
@@ -77,9 +77,7 @@ def give_up(data: Path, ledger_path: Path, ledger: Ledger, batch: InputBatch) ->
         start = _find_row(data, ledger, position, row)
         if start is None or _is_given_by_another(ledger, index, checked.path.parent, row):
             continue
-        LOG.warning(
-            "%s: was cut off in its last row when it was ingested; that row is given up", checked.name
-        )
+        LOG.warning("%s: was cut off in its last row when it was ingested; that row is dropped", checked.name)
         shorter = _without_row(ledger, index, row)
         ledger = _rewrite(data, ledger_path, ledger, shorter, cut=(start, start + len(row) + 1))
     return ledger
@@ -96,7 +94,7 @@ def settle(data: Path, ledger_path: Path, ledger: Ledger) -> Ledger:
 
 
 def _find_entry(ledger: Ledger, name: str) -> int | None:
-    """Find the last content of a file that was taken up, if it had an open end."""
+    """Find the last content of a file that was ingested, if it had an open end."""
     for index in reversed(range(len(ledger.files))):
         entry = ledger.files[index]
         if entry.name == name and entry.refused is None:
@@ -158,7 +156,7 @@ def _find_row(data: Path, ledger: Ledger, position: int, row: bytes) -> int | No
 
 
 def _is_given_by_another(ledger: Ledger, index: int, folder: Path, row: bytes) -> bool:
-    """Say whether a file that was taken up later has the same row, so that it was a duplicate there."""
+    """Say whether a file that was ingested later has the same row, so that it was a duplicate there."""
     columns = (ledger.schema or {})["columns"]
     for entry in ledger.files[index + 1 :]:
         if entry.refused is not None or not entry.duplicate or entry.name == ledger.files[index].name:

@@ -38,7 +38,7 @@ class InputFolder(NamedTuple):
 
 @dataclass
 class InputBatch:
-    """Files taken up in one run; engines know each by its number.
+    """Files ingested in one run; engines know each by its number.
 
     Attributes
     ----------
@@ -98,7 +98,7 @@ class InputBatch:
     def refuse(self, number: int, reason: str) -> None:
         """Refuse a file whole."""
         self.refused[number] = reason
-        LOG.warning("%s: refused: %s; the other files go on", self.files[number].name, reason)
+        LOG.warning("%s: refused: %s; continuing with the other files", self.files[number].name, reason)
 
     def reject(self, number: int, rejected: list[Rejection]) -> None:
         """Set rows of a file aside."""
@@ -156,7 +156,7 @@ def collect(folder: InputFolder, roles: Roles, ledger: Ledger, before: Ledger) -
     Parameters
     ----------
     ledger : Ledger
-        The record of what was taken up.
+        The record of what was ingested.
     before : Ledger
         The same, or where a table is compiled again the record of the old one: it has the arrivals.
     """
@@ -177,7 +177,7 @@ def collect(folder: InputFolder, roles: Roles, ledger: Ledger, before: Ledger) -
             batch.leave(name)
             continue
         if name in names:
-            LOG.warning("%s: changed since it was ingested; taking up what is new in it", name)
+            LOG.warning("%s: changed since it was ingested; ingesting its new rows", name)
         batch.add(checked, batch.number if name in names else arrived.get(name, batch.number), open_end)
     return batch
 
@@ -192,5 +192,5 @@ def _check(folder: InputFolder, name: str, wanted: Sequence[str]) -> Checked | N
     try:
         return csv_check.check(folder.path / name, wanted, folder.separator, folder.limits)
     except PermissionError:
-        LOG.warning("%s: may not be read; check its owner and mode; the other files go on", name)
+        LOG.warning("%s: may not be read; check its owner and mode; continuing with the other files", name)
         return None

@@ -112,7 +112,7 @@ def list_inputs(folder: Path) -> dict[str, list[int]]:
 def is_as_listed(folder: Path, listing: Mapping[str, Sequence[Any]]) -> bool:
     """Report whether a folder holds the files of a listing as they were, and no other that is meant for us.
 
-    The quick look of a tick at very many files; false as soon as one differs.
+    The quick look of a run at very many files; false as soon as one differs.
     """
     n_seen = 0
     with _scan(folder) as entries:

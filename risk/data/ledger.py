@@ -47,7 +47,7 @@ class FileEntry(NamedTuple):
 
     @property
     def is_lost(self) -> bool:
-        """Say whether nothing could be taken up: refused whole, or row by row."""
+        """Check whether no row could be ingested: refused whole, or row by row."""
         return self.refused is not None or 0 < self.read == self.rejected
 
 
@@ -135,7 +135,7 @@ def has_prefix(path: Path, ledger: Ledger, mark: Mapping[str, Any] | None) -> bo
 
 
 def render_files(files: Iterable[FileEntry]) -> str:
-    """Render ingestedfiles.txt: one line a file that was taken up, aligned for a reader."""
+    """Render ingestedfiles.txt: one line a file that was ingested, aligned for a reader."""
     rows: list[tuple[object, ...]] = [("name", "rows", "new", "duplicate", "rejected", "sha256")]
     for e in files:
         if e.refused is None:
@@ -158,7 +158,7 @@ def known_records(path: Path, ledger: Ledger, fresh: Sequence[bytes]) -> set[byt
     try:
         handle = path.open("rb")
     except FileNotFoundError as error:
-        raise ArtifactError(f"{path}: is gone; run ingestion.py --rebuild") from error
+        raise ArtifactError(f"{path}: is missing; run ingestion.py --rebuild") from error
     with handle:
         blocks = _blocks(handle, ledger.length, digest)
         for records in split_records(blocks, one_line_each=ledger.lines == ledger.rows + 1):
@@ -204,7 +204,7 @@ def split_records(blocks: Iterable[bytes], *, one_line_each: bool = False) -> It
 def grow(path: Path, ledger: Ledger, chunks: Iterable[bytes], **facts: Any) -> Ledger:
     """Append `chunks` after the committed length and return the ledger that commits them.
 
-    A table that begins anew is a new file: who reads the old one meanwhile reads it whole.
+    A table that is begun again is a new file: who reads the old one meanwhile reads it whole.
     """
     digested = _Digested(chunks, TableDigest(ledger.blocks[: ledger.length // BLOCK]))
     if ledger.length:

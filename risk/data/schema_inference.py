@@ -96,9 +96,9 @@ def find_ids(roles: Roles, columns: Sequence[str]) -> tuple[str, ...]:
     if lacking:
         near = find_near_name(lacking[0], columns)
         raise DatasetError(
-            f"config.json names {', '.join(map(repr, lacking))}, which the data lack"
+            f"config.json names {', '.join(map(repr, lacking))}, which the data do not have"
             f"{f'; did you mean {near!r}? ' if near else ' '}"
-            f"(they have: {csv_check.show_names(columns)}); correct id_columns or "
+            f"(columns: {csv_check.show_names(columns)}); correct id_columns or "
             "ignore_columns"
         )
     return tuple(name for name in roles.ids if name in columns)

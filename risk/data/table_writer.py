@@ -75,7 +75,7 @@ class FreshRows(NamedTuple):
 
 
 def open_table(table: TableFiles, source: str, row_key: str) -> Ledger:
-    """Open the table of an input folder; that of another folder is put aside until it is asked for.
+    """Open the table of an input folder; that of another folder is set aside until it is needed.
 
     Data are renamed only while their ledger is in place, so every step can be repeated after a crash.
     """
@@ -86,12 +86,14 @@ def open_table(table: TableFiles, source: str, row_key: str) -> Ledger:
         for path in (*data, table.ledger):
             if path.exists():
                 path.replace(name_aside(path, present.source))
-        LOG.warning("the table of %s is put aside, config.json says %s", present.source, source)
+        LOG.warning(
+            "the table of %s is set aside: config.json names the folder %s now", present.source, source
+        )
         present = None
     if present is None and name_aside(table.ledger, source).exists():
         name_aside(table.ledger, source).replace(table.ledger)
         present = load_ledger(table.ledger)
-        LOG.warning("the table of %s is taken up again, as config.json says", source)
+        LOG.warning("the table of %s is used again: config.json names this folder", source)
     if present is not None:
         for path in data:
             if name_aside(path, source).exists():
@@ -103,7 +105,7 @@ def open_table(table: TableFiles, source: str, row_key: str) -> Ledger:
 
 
 def name_aside(path: Path, source: str) -> Path:
-    """Name the place of a table that is put aside; never a name that looks like an input."""
+    """Name the place of a table that is set aside; never a name that looks like an input."""
     return path.with_name(f".aside-{sha256(source.encode())[:12]}-{path.name.lstrip('.')}")
 
 
@@ -147,7 +149,7 @@ def write_batch(
 def _begin_rebuild(table: TableFiles, before: Ledger, fresh: FreshRows) -> None:
     if not fresh.n_fresh:
         raise DatasetError(
-            f"no file of {before.source} gives a row to compile the table again from; the old one stays"
+            f"no file of {before.source} has a valid row to rebuild the table from; the old table stays"
         )
     put_ledger(table.ledger, replace(before, rebuilding=True))
 
@@ -256,7 +258,7 @@ def _make_entry(batch: InputBatch, number: int, n_good: int, n_new: int, n_unlab
 def _write_rejections(path: Path, batch: InputBatch, committed: int) -> int:
     """Write the rejected rows of a batch after the first `committed` bytes; give the new length."""
     if committed and not (path.exists() and path.stat().st_size >= committed):
-        LOG.warning("%s: was removed or cut outside this pipeline; begun again", path.name)
+        LOG.warning("%s: was removed or truncated outside this pipeline; starting a new one", path.name)
         committed = 0
     header = [] if committed else [render_rejection("file", "line", "column", "value", "reason")]
     return files.append(path, [*header, *_render_rejections(batch)], committed=committed)

@@ -176,7 +176,9 @@ def can_learn(engine: RowEngine | Engine, batch: InputBatch) -> bool:
     if batch.learn_from & engine.count_rows().keys():
         return True
     if batch.good.keys() - batch.learn_from and not batch.learn_from <= batch.refused.keys():
-        raise DatasetError("the first files hold no row to learn from; mend them and run again")
+        raise DatasetError(
+            "the first files hold no valid row to infer the columns from; correct them and run again"
+        )
     return False
 
 

@@ -68,8 +68,8 @@ class Cluster:
                 why = explain(self.settings, error)
         if watch.lost:
             why = ServiceError(
-                f"{self.settings.master}: all executors are gone, and none came within "
-                f"{self.settings.wait_s:.0f} s; look at the cluster, then run again"
+                f"{self.settings.master}: all executors were lost, and none joined within "
+                f"{self.settings.wait_s:.0f} s; check the cluster, then run again"
             )
         if watch.lost or self.is_over():
             stop()
@@ -101,8 +101,8 @@ class Cluster:
         while self.n_executors() < 1:
             if time.monotonic() > until:
                 raise ServiceError(
-                    f"{self.settings.master}: gave no executor within {self.settings.wait_s:.0f} s; look "
-                    "at its workers and at what is asked of them in engine.conf"
+                    f"{self.settings.master}: provided no executor within {self.settings.wait_s:.0f} s; "
+                    "check its workers and what engine.conf requests of them"
                 )
             time.sleep(SETTLE_S)
 

@@ -2,7 +2,7 @@
 
 One file for each batch of records, put whole, delivered in the order of time, removed only when the
 database has committed it. Records have unique ids there, so one delivered twice is there once. Standard
-library only: an idle tick looks in here.
+library only: an idle run looks in here.
 """
 
 from __future__ import annotations

@@ -110,7 +110,7 @@ class History:
         """Return what trends are made of, oldest first, and how many columns were left out, by table.
 
         Of a table with a row for each column those are read that changed most: all of a wide one would
-        take longer than a tick has.
+        take longer than a run has.
         """
         rows, left_out = {}, {}
         exact = dialect_of(self.connection).compare_exactly

@@ -61,7 +61,7 @@ class Unpickler(pickle.Unpickler):
         module = RENAMED.get(module, module)
         if (module, name) not in ALLOWED:
             raise ArtifactError(
-                f"the model file asks for {module}.{name}, which no model of ours needs; "
+                f"the model file asks for {module}.{name}, which no model of this pipeline needs; "
                 "run deployment.py --rollback, or training.py, scoring.py and deployment.py"
             )
         return super().find_class(module, name)

@@ -165,7 +165,7 @@ def read(folder: Path, name: str, key: str | None = None) -> Release:
     try:
         handle = os.open(folder / name, os.O_RDONLY | os.O_DIRECTORY)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise ArtifactError(f"{folder / name}: the release is gone; {REMEDY}") from error
+        raise ArtifactError(f"{folder / name}: the release is missing; {REMEDY}") from error
     try:
         raw = _read_at(handle, MANIFEST, folder / name)
         _check_signature(handle, raw, folder / name, key)
@@ -227,7 +227,7 @@ def _check_signature(handle: int, raw: bytes, folder: Path, key: str | None) -> 
 
 def sign(manifest: bytes, key: str) -> str:
     """Compute the HMAC-SHA256 of a manifest."""
-    import hmac  # here, because an idle tick signs nothing
+    import hmac  # here, because an idle run signs nothing
 
     return hmac.new(key.encode(), manifest, "sha256").hexdigest()
 
@@ -298,7 +298,8 @@ def check_versions(release: Release) -> None:
     if fitted != installed:
         raise VersionError(
             f"release {release.id}: fitted with scikit-learn {fitted}, installed is {installed}; "
-            "run training.py, scoring.py and deployment.py (the next run of fullprocess.py does it by itself)"
+            "run training.py, scoring.py and deployment.py (the next run of fullprocess.py does it "
+            "automatically)"
         )
 
 

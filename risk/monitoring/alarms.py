@@ -79,10 +79,10 @@ def alarm_of_drift(verdict: Mapping[str, Any], deployed: bool | None, outcome: s
     drifted = (verdict.get("evidence") or {}).get("moved") or ()
     if drifted:
         sentences.append(f"Columns that drifted: {_list_names(drifted)}.")
-    todo = "see page 1 of the report whether the change is real"
+    todo = "check on page 1 of the report whether the change is real"
     return Alarm(
         key=f"release {release}",
-        title=f"drift, new rows differ from what release {release} learned",
+        title=f"drift, new rows differ from the training data of release {release}",
         text=" ".join([*sentences, outcome]),
         todo=todo if deployed else f"{todo}, and why the old model is still deployed",
     )
@@ -105,9 +105,10 @@ def alarm_of_refused_files(refused: Sequence[str], n_files: int) -> Alarm:
     many = f"{len(names)} of {n_files} new files" if n_files else "what is in the input folder"
     return Alarm(
         key=digests.sha256("\0".join(names).encode())[:16],
-        title=f"refused input, nothing could be taken up from {many}",
-        text=f"Refused: {_list_names(names)}." if names else "It makes no table.",
-        todo="see rejectedrows.csv and logs/pipeline.log for the reason, correct the file and drop it again",
+        title=f"refused input, no row could be ingested from {many}",
+        text=f"Refused: {_list_names(names)}." if names else "No table could be compiled from it.",
+        todo="see rejectedrows.csv and logs/pipeline.log for the reason, correct the file and put it into "
+        "the folder again",
     )
 
 
@@ -125,14 +126,14 @@ def alarm_of_pending_steps(steps: Sequence[str], tries: int) -> Alarm:
     """Describe steps after a decision that fail again and again."""
     return Alarm(
         key="pending",
-        title=f"failed, {' and '.join(steps)} could not be done",
+        title=f"failed, {' and '.join(steps)} did not succeed",
         text=f"Tried {tries} times. Model and data are intact.",
         todo=f"{_SEE_LOG}; it is tried again with growing pauses",
     )
 
 
 def alarm_of_failure(error: BaseException, exit_code: int, root: Path) -> Alarm:
-    """Describe a run that failed; only texts of our own errors are shown, of an internal error none."""
+    """Describe a run that failed; only texts of expected errors are shown, of an internal error none."""
     meaning = EXIT_CODES.get(exit_code, "it failed")
     description = "Nothing was partially deployed."
     if isinstance(error, PipelineError) and isinstance(error, _PUBLIC_ERRORS):
@@ -151,8 +152,8 @@ def alarm_of_killed_run() -> Alarm:
     return Alarm(
         key="killed",
         title="failed, the previous run was killed before it ended",
-        text="Nothing is half done; this run continues where it stopped.",
-        todo="see whether memory ran out (journalctl -k), or the machine was switched off",
+        text="Nothing was partially written; this run continues where it stopped.",
+        todo="check whether memory ran out (journalctl -k), or the machine was switched off",
     )
 
 
@@ -164,7 +165,7 @@ def alarm_of_stale_data(fed_at: float, now: float, stale_days: int | None) -> Al
         key="stale",
         title=f"stale data, no new file for {stale_days:,} days",
         text="The list of clients at risk is as old as the newest file.",
-        todo="see whether the export into the input folder still runs",
+        todo="check whether the export into the input folder still runs",
     )
 
 
@@ -172,6 +173,6 @@ RECOVERIES = {
     DRIFT: Alarm("", "recovered, no drift in the newest rows", "The deployed model fits them.", "nothing"),
     HOLD: Alarm("", "recovered, no model is held back any more", "A later run decided.", "nothing"),
     FAILED: Alarm("", "recovered, the pipeline runs again", "The last run succeeded.", "nothing"),
-    REFUSED: Alarm("", "recovered, new files were taken up", "None was refused.", "nothing"),
+    REFUSED: Alarm("", "recovered, new files were ingested", "No file was refused.", "nothing"),
     STALE: Alarm("", "recovered, a new file has arrived", "The data are no longer stale.", "nothing"),
 }

@@ -159,7 +159,7 @@ def _explain(error: Exception) -> str:
         return os.strerror(number)
     if hasattr(cause, "verify_message"):
         return "its certificate cannot be trusted"
-    return {"gaierror": "its name is not known", "TimeoutError": "it does not answer"}.get(
+    return {"gaierror": "its host name cannot be resolved", "TimeoutError": "it does not answer"}.get(
         type(cause).__name__, type(cause).__name__
     )
 
@@ -223,7 +223,7 @@ def _run(command: Sequence[str], line: bytes, folder: Path, timeout_s: float, co
         child.wait()
         if isinstance(error, subprocess.TimeoutExpired):
             late = f"alerts.command did not end within {timeout_s:.3g} seconds"
-            raise ServiceError(f"{late}; its time is alerts.timeout_s") from None
+            raise ServiceError(f"{late}; its limit is alerts.timeout_s") from None
         raise
     return child.returncode
 

@@ -104,9 +104,9 @@ def _send_waiting(settings: AlertSettings, target: str, folder: Path) -> list[Lo
                 n_sent += 1
     except ServiceError as error:
         level = WARNING if outbox.note_failure(folder, DAY_S) else INFO
-        return [(level, f"{error}; {len(outbox.waiting(folder))} alerts wait, the pipeline goes on")]
+        return [(level, f"{error}; {len(outbox.waiting(folder))} alerts wait, the pipeline continues")]
     outbox.note_success(folder)
-    return [(INFO, f"{CHANNELS[target].label} took {n_sent} alerts")]
+    return [(INFO, f"{CHANNELS[target].label} accepted {n_sent} alerts")]
 
 
 def _read_message(path: Path) -> Mapping[str, str] | None:
@@ -133,7 +133,7 @@ def _send_without_state(
             try:
                 _send(settings, target, message, settings.timeout_s)
             except ServiceError as error:
-                lines.append((WARNING, f"{error}; an alert is lost, for nothing can be written"))
+                lines.append((WARNING, f"{error}; an alert is lost: no file can be written"))
     with contextlib.suppress(OSError):
         settings.unsaved.touch()
         os.utime(settings.unsaved, (now, now))

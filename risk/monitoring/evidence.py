@@ -142,11 +142,11 @@ def _test_scores(
 
 def _describe_leavers(leavers: LeaverShare, alone: bool) -> list[str]:
     sentence = (
-        f"the share of leavers went from {100 * (leavers.share_reference or 0):.1f} % to "
+        f"the share of leavers changed from {100 * (leavers.share_reference or 0):.1f} % to "
         f"{100 * (leavers.share or 0):.1f} % ({format_p_value(leavers.p_value or 0.0)})"
     )
     if alone:
-        sentence += "; nothing else changed, and F1 moves with this share by itself"
+        sentence += "; nothing else drifted, and F1 changes with this share alone"
     return [sentence]
 
 

@@ -21,10 +21,10 @@ N_GROUPS = 100
 # itself. Measured on 500 releases: at 1.0 intervals of 2,000 rows covered 92 to 94 %, at 1.5 95 to 97 %.
 CROSS_VALIDATION_FACTOR = 1.5
 MIN_ROWS, MIN_PER_CLASS = 30, 5  # known outcomes, below which nobody knows what a probability is worth
-BLIND = "an estimate from probabilities: it is blind to clients leaving for other reasons than before"
+BLIND = "an estimate from probabilities: it does not detect clients leaving for other reasons than before"
 UNKNOWN = (
-    f"no estimate: it takes {MIN_ROWS} rows with known outcome that the model had not seen, and "
-    f"{MIN_PER_CLASS} of each class, to tell whether its probabilities are calibrated"
+    f"no estimate: to check the calibration of its probabilities, {MIN_ROWS} rows with known outcome that "
+    f"the model had not seen are needed, and {MIN_PER_CLASS} of each class"
 )
 NO_ROW = "no row is without a label"
 Interval = tuple[float | None, float | None, float | None]  # estimate, low, high

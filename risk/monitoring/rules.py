@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 N_NAMED = 3
 LEAST_P = 0.001
-NO_REFERENCE = "the release keeps no reference score to hold the new rows against; retrain once"
+NO_REFERENCE = "the release has no reference score to compare the new rows with; retrain once"
 
 
 class RuleInputs(NamedTuple):

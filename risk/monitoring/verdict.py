@@ -115,14 +115,15 @@ def _advise(rule: str, evidence: Evidence) -> str | None:
     """Describe how a rule and the evidence disagree, and which line of config.json follows the evidence."""
     own, auto = evidence.rules[rule], evidence.rules["auto"]
     if auto.drift and not own.drift:
-        sees = "sees no drift" if own.drift is False else "cannot judge these rows"
+        finding = "finds no drift" if own.drift is False else "cannot judge these rows"
         return (
-            f'the rule "{rule}" {sees}, the evidence speaks for it: {auto.sentence}; to act on it, {SET_AUTO}'
+            f'the rule "{rule}" {finding}, the evidence shows drift: {auto.sentence}; to act on it, '
+            f"{SET_AUTO}"
         )
     if own.drift and auto.drift is False:
         why = "; the share of leavers alone changed" if evidence.label_share_alone else ""
         return (
-            f'the rule "{rule}" sees drift, the evidence does not: {auto.sentence}{why}; to act on more than '
+            f'the rule "{rule}" finds drift, the evidence shows none: {auto.sentence}{why}; to ignore '
             f"chance, {SET_AUTO}"
         )
     return None

@@ -33,7 +33,7 @@ def _interval(metrics: Facts) -> str:
 
 
 def describe_warnings(metrics: Facts, card: Facts) -> list[str]:
-    """Describe in plain words what makes the score or the model say little, or too much."""
+    """Describe in plain words what makes the score or the model less reliable."""
     raised = [*metrics.get("warnings", ()), *card.get("warnings", ())]
     sentences = [f"{one['text'][0].upper()}{one['text'][1:]}." for one in raised]
     if metrics["f1"] <= metrics["floor_f1"]:
@@ -47,7 +47,7 @@ def describe_warnings(metrics: Facts, card: Facts) -> list[str]:
 def describe_verdict(verdict: Facts | None, release: str, manifest: Facts) -> list[str]:
     """Describe the drift check, with both scores, and what became of the judged release."""
     if verdict is None:
-        return ["Not judged yet: no new rows have come since a model was deployed."]
+        return ["Not judged yet: no new rows have arrived since a model was deployed."]
     if verdict["drift"] is None:
         return [f"Not judged: {verdict['reason']}.", *describe_advice(verdict)]
     word = "Drift" if verdict["drift"] else "No drift"
@@ -64,7 +64,7 @@ def _describe_outcome(verdict: Facts, release: str, manifest: Facts) -> str:
     if judged == release:
         return f"Release {release} was judged, and is the one deployed."
     if manifest["why"].get("verdict") == verdict:
-        return f"Release {judged} was judged; {release} was retrained and took its place."
+        return f"Release {judged} was judged; {release} was retrained and replaced it."
     return f"Release {judged} was judged; it is not the one deployed now."
 
 
@@ -96,9 +96,9 @@ def describe_calibration(card: Facts) -> dict[str, Any]:
         return {"said": "Not measured: too few training rows.", "curve": []}
     loss = facts["brier_after" if facts["used"] else "brier_before"]
     note = (
-        "Do probabilities mean what they say? Across: the predicted probability; up: the share of those "
-        "clients that left, on rows the model was not fitted on; on the dashed line both are equal. The "
-        f"larger the dot, the more clients. Brier loss {loss:.3f}."
+        "Horizontal: the predicted probability; vertical: the share of those clients that left, on rows the "
+        "model was not fitted on. On the dashed line both are equal; a larger dot stands for more clients. "
+        f"Brier loss {loss:.3f}."
     )
     return {"said": note, "curve": curve}
 

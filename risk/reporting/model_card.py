@@ -51,7 +51,7 @@ def list_making(card: Facts, trends: Facts) -> list[list[str]]:
         ["data", f"{data['n_samples']:,} labelled rows of {data['n_rows']:,}, {share:.1%} of them leavers"],
         ["files", f"{data['n_files']:,} of {data['source']}{describe_period(trends)}"],
         ["digest of the table", data["digest"]],
-        ["rows used", "the new ones alone" if card.get("rows", {}).get("used") == "new" else "all"],
+        ["rows used", "only the new ones" if card.get("rows", {}).get("used") == "new" else "all"],
         *([["sample", card["sample"]["text"]]] if "sample" in card else []),
         ["method", card["estimator"].replace("_", " ")],
         ["threshold", f"{card['threshold']:.3f} ({card['threshold_rule']})"],
@@ -72,7 +72,7 @@ def describe_period(trends: Facts) -> str:
     if not points:
         return ""
     first, last = points[0]["at"][:10], points[-1]["at"][:10]
-    return f", which came on {first}" if first == last else f", which came from {first} to {last}"
+    return f", received on {first}" if first == last else f", received from {first} to {last}"
 
 
 def list_scores(card: Facts, metrics: Facts) -> list[list[str]]:
@@ -120,7 +120,8 @@ def make_slices(slices: Sequence[Facts] | None) -> list[dict[str, Any]]:
     if not slices:
         return [tables.make_table(title, "None among the slices of single columns that have enough rows.")]
     note = (
-        "Of all slices of single columns with enough rows; chance alone would name one in 20 cards at most."
+        "Of all slices of single columns with enough rows; by chance alone, at most one model card in 20 "
+        "lists one."
     )
     rows = [
         [

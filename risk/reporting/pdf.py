@@ -117,7 +117,7 @@ def draw_text(block: Block, _: Pictures) -> list[Flowable]:
 
 
 def draw_warnings(block: Block, _: Pictures) -> list[Flowable]:
-    """Draw what makes the figures say little, or too much."""
+    """Draw what makes the figures less reliable."""
     return [make_paragraph(text, WARNING()) for text in block.content]
 
 

@@ -16,11 +16,11 @@ N_NAMED = 3
 # What a warning means on page 1: which answer it forces, and why.
 FORCED = {
     "no_signal": (NO, "it may do no better than guessing"),
-    "leak": (NO, "{columns} seems to know the answer beforehand, so the model looks better than it is"),
+    "leak": (NO, "{columns} seems to reveal the outcome, so the model looks better than it is"),
     "few_test_rows": (UNKNOWN, "it was tested on {n_test} rows, {n_left} of them leavers: too few to say"),
-    "test_rows_in_training": (UNKNOWN, "it was tested on rows it had learned from"),
-    "test_clients_in_training": (UNKNOWN, "it was tested on clients it had learned from"),
-    "test_auc_differs": (UNKNOWN, "the clients it was tested on are not like those it learned from"),
+    "test_rows_in_training": (UNKNOWN, "it was tested on rows it was trained on"),
+    "test_clients_in_training": (UNKNOWN, "it was tested on clients it was trained on"),
+    "test_auc_differs": (UNKNOWN, "the clients it was tested on are not like those it was trained on"),
 }
 
 TREND, TREND_NAME = "clients/at_risk", "Clients at risk"
@@ -73,7 +73,7 @@ def describe_headline(listed: Facts | None) -> str:
         return "Which clients are at risk is not known yet."
     n, n_at_risk = listed["n_clients"], listed["n_at_risk"]
     if not n:
-        return "There is no client to look after: all in the table have left."
+        return "No client is left to watch: all in the table have left."
     verb = "is" if n_at_risk == 1 else "are"
     return f"{n_at_risk:,} of {n:,} clients {verb} at risk of leaving{_describe_change(listed)}."
 
@@ -143,7 +143,7 @@ def to_sentence(text: str) -> str:
 
 
 def describe_skill(metrics: Facts) -> str:
-    """Describe how often the model tells a leaver from a stayer."""
+    """Describe how often the model ranks a leaver above a stayer."""
     times = f"{100 * metrics['auc']:.0f} times in 100"
     if metrics.get("auc_low") is not None:
         times += f" ({100 * metrics['auc_low']:.0f} to {100 * metrics['auc_high']:.0f}; guessing: {CHANCE})"
@@ -188,7 +188,7 @@ def _judge_test_score(metrics: Facts) -> list[tuple[str, str]]:
 
 def _judge_verdict(verdict: Facts | None, release: str) -> list[tuple[str, str]]:
     if verdict is None or verdict["release"] != release:
-        return [(YES, "no newer rows have come yet to check it on")]
+        return [(YES, "no newer rows have arrived yet to check it on")]
     return [judge_newest_rows(verdict)]
 
 
@@ -201,7 +201,10 @@ def judge_newest_rows(verdict: Facts) -> tuple[str, str]:
     if rules.get("score_margin") or (auto and not drifted):
         return NO, f"about the newest {verdict['n']:,} rows {worse}, by more than chance explains"
     if auto:
-        return UNKNOWN, f"the newest {n:,} rows differ from those it learned from, in {name_columns(drifted)}"
+        return (
+            UNKNOWN,
+            f"the newest {n:,} rows differ from those it was trained on, in {name_columns(drifted)}",
+        )
     if auto is None and verdict["drift"]:
         return UNKNOWN, f"about the newest {verdict['n']:,} rows {worse}, perhaps by chance"
     if auto is None:
@@ -209,7 +212,7 @@ def judge_newest_rows(verdict: Facts) -> tuple[str, str]:
     if verdict["drift"]:
         chance = ", but by no more than chance explains" if rules else ""
         return YES, f"about the newest {verdict['n']:,} rows {worse}{chance}"
-    return YES, f"the newest {n:,} rows are as the model expected them"
+    return YES, f"the newest {n:,} rows fit the model"
 
 
 def name_columns(columns: Sequence[str]) -> str:
@@ -227,7 +230,7 @@ def name_columns(columns: Sequence[str]) -> str:
 def describe_news(verdict: Facts | None, release: str, why: Facts) -> str:
     """Describe the last check, in the words of `judge_newest_rows`, and what became of the model."""
     if verdict is None:
-        return "The model is new: no rows have come since to check it on."
+        return "The model is new: no rows have arrived since to check it on."
     _, finding = judge_newest_rows(verdict)
     return to_sentence(f"{finding}; {_describe_outcome(verdict, release, why)}")
 
@@ -235,11 +238,11 @@ def describe_news(verdict: Facts | None, release: str, why: Facts) -> str:
 def _describe_outcome(verdict: Facts, release: str, why: Facts) -> str:
     decision = (verdict.get("gate") or {}).get("decision")
     if verdict["drift"] and why.get("verdict") == verdict:
-        return "a retrained model took its place"
+        return "a retrained model replaced it"
     if decision == "HOLD":
         return "a retrained model was not shown to be better and was held back"
     if verdict["release"] != release:
-        return "since then another model has taken its place"
+        return "since then another model has replaced it"
     if decision == "PROMOTE":
-        return "a retrained model took its place and was taken back"
-    return "no retrained model is in its place" if verdict["drift"] else "the model stays"
+        return "a retrained model replaced it and was rolled back"
+    return "no retrained model has replaced it" if verdict["drift"] else "the model stays"

@@ -153,7 +153,9 @@ def _make_files(taken: Sequence[FileEntry], diagnostics: Facts) -> dict[str, Any
 
 
 def _make_refused(refused: Sequence[FileEntry]) -> dict[str, Any]:
-    note = f"Not one row of these {len(refused):,} was taken.{describe_cut(len(refused), '.finaldata.json')}"
+    note = (
+        f"No row of these {len(refused):,} files was ingested.{describe_cut(len(refused), '.finaldata.json')}"
+    )
     rows = [[e.name, e.refused] for e in refused[-MOST_FILES:]]
     return make_table("Refused files", note, ["file", "reason"], rows, [2, 3])
 

@@ -38,7 +38,7 @@ class HistoryResult:
 def render_text(history: Mapping[str, Any], *, since: str | None = None) -> str:
     """Render trends for a terminal of 80 columns: the series, then what happened when."""
     if not history["series"] and not history["marks"]:
-        return f"nothing is known{f' since {since}' if since else ''}\n"
+        return f"nothing is recorded{f' since {since}' if since else ''}\n"
     lines = [f"{'trend':{NAME_WIDTH}} {'n':>7}  {'first':>10} {'previous':>10} {'last':>10} {'vs first':>10}"]
     for key, one in trends.latest(history).items():
         values = [point["value"] for point in history["series"][key]["points"]]

@@ -27,7 +27,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 class _Formatter(argparse.HelpFormatter):
-    """Help in 78 columns, examples as they are; a terminal would be asked for its width at every tick."""
+    """Help in 78 columns, examples as they are; a terminal would be asked for its width at every run."""
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, width=78)

@@ -44,7 +44,7 @@ def find_changes(config: Config) -> Changes:
     reasons = list_changes(config, before, seen, len(new_names))
     pending = []
     if before.pending is not None and is_due(before.pending):
-        pending.append(f"steps left from before: {', '.join(before.pending['steps'])}")
+        pending.append(f"unfinished steps of an earlier run: {', '.join(before.pending['steps'])}")
     return Changes(before, seen, (*reasons, *pending), new_names, only_pending=not reasons)
 
 
@@ -75,7 +75,7 @@ def list_changes(config: Config, before: State, seen: State, n_new: int) -> list
     changes = (
         (n_new > 0, f"{n_new} new or changed file{'s' * (n_new != 1)}"),
         (before.source != seen.source, f"the input folder is now {seen.source}"),
-        (before.row_key != seen.row_key, "config.json now reads rows differently"),
+        (before.row_key != seen.row_key, "config.json changed how rows are read"),
         (is_other_model, "config.json asks for another model than the one that could not be trained"),
         (list_digests(before.test_files) != list_digests(seen.test_files), "the test data changed"),
         (before.library != seen.library, "scikit-learn was reinstalled"),

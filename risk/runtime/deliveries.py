@@ -79,7 +79,7 @@ def deliver(config: Config, name: str, read: Callable[[Any], Any] | None = None)
     except ServiceError as error:
         n_waiting = len(outbox.waiting(config.outbox))
         level = 30 if outbox.note_failure(config.outbox, REPEAT_AFTER_S) else 20
-        logs.log(name).log(level, "%s; %d batches of records wait, the pipeline goes on", error, n_waiting)
+        logs.log(name).log(level, "%s; %d batches of records wait, the pipeline continues", error, n_waiting)
         return None
     if outbox.note_success(config.outbox):
         logs.log(name).info("the database answers again: %d batches of records delivered", report.n_batches)
@@ -185,9 +185,9 @@ def _contain_errors() -> Iterator[None]:
         yield
     except (PipelineError, OSError) as error:
         reason = errors.from_os_error(error) if isinstance(error, OSError) else error
-        logs.log("alerts").warning("%s; an alert may be missing, the pipeline goes on", reason)
+        logs.log("alerts").warning("%s; an alert may be missing, the pipeline continues", reason)
     except Exception:  # noqa: BLE001  (an error in an alert must not end the run)
-        logs.log("alerts").exception("internal error in an alert; the run itself goes on")
+        logs.log("alerts").exception("internal error in an alert; the run itself continues")
 
 
 def copy_datasets(config: Config, name: str) -> None:
@@ -219,7 +219,7 @@ def copy_datasets(config: Config, name: str) -> None:
         copy = delivery.copy(config.database_url, config.final_data, ledger)
     except ServiceError as error:
         level = 30 if outbox.note_failure(config.outbox, REPEAT_AFTER_S) else 20
-        logs.log(name).log(level, "%s; the copy of the dataset waits, the pipeline goes on", error)
+        logs.log(name).log(level, "%s; the copy of the dataset waits, the pipeline continues", error)
         return
     if copy.complete:
         files.put_json(copied, state)

@@ -56,7 +56,7 @@ def explain_unreadable(run: PipelineRun, release: Release) -> str | None:
     if release.manifest.get("versions", {}).get("scikit-learn") != installed:
         return f"scikit-learn is {installed} now, the model was fitted with another version"
     if run.before is not None and run.before.row_key != run.seen.row_key != card.get("row_key"):
-        return "config.json now reads rows differently"
+        return "config.json changed how rows are read"
     fitted, table = Schema.from_json(card["schema"]), Schema.from_json(run.ledger.schema or {})
     return explain_mismatch(fitted, table, labelled=True)
 

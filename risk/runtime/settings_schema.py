@@ -320,7 +320,7 @@ def _check_costs(values: dict[str, Any], problems: list[str]) -> None:
         if wanted and value is None:
             problems.append(f'{key}: is missing; model.threshold "cost" needs it')
         elif not wanted and value is not None:
-            problems.append(f'{key}: counts only with model.threshold "cost"; leave it out')
+            problems.append(f'{key}: applies only with model.threshold "cost"; leave it out')
     if wanted and _is_cost(call) and _is_cost(loss) and call >= loss:
         problems.append("model.call_cost: must be less than model.loss_cost, or no call is ever worth it")
 
@@ -336,7 +336,7 @@ def _check_spark(values: dict[str, Any], problems: list[str]) -> None:
         problems.append("engine.conf: spark.master is engine.master here; put it there")
     if values["engine.name"] != "spark":
         problems += [
-            f'engine.{key}: counts only with engine.name "spark"; leave it out'
+            f'engine.{key}: applies only with engine.name "spark"; leave it out'
             for key, value in (("master", master), ("conf", conf))
             if value
         ]

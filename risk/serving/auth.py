@@ -60,7 +60,7 @@ def check(asker: Caller, token: str | None) -> None:
     elif not is_near(asker):
         if token is not None:
             raise Refusal(401, "requests from another machine need the token")
-        raise Refusal(403, "only requests from this machine, to a name of it, are answered without a token")
+        raise Refusal(403, "without a token, only requests from this machine to its own name are accepted")
     _refuse_foreign_page(asker)
 
 
@@ -98,7 +98,7 @@ def _refuse_foreign_page(asker: Caller) -> None:
         return
     same = origin is not None and _place_of(origin) == asker.host.lower()
     if not same and not (asker.method in READING and is_near(asker) and is_loopback(host_of(origin or ""))):
-        raise Refusal(403, "requests of web pages from elsewhere are not answered")
+        raise Refusal(403, "requests from web pages of other sites are refused")
 
 
 @lru_cache(maxsize=256)

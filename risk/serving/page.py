@@ -133,7 +133,7 @@ def describe_list(listed: Mapping[str, Any] | str, view: View) -> dict[str, Any]
 
 def _describe_count(n_found: int, n_clients: int, first: int, last: int) -> str:
     if not n_found:
-        return f"None of {n_clients:,} clients is such."
+        return f"None of {n_clients:,} clients match."
     of = f"{n_found:,} clients" if n_found == n_clients else f"{n_found:,} found among {n_clients:,} clients"
     return f"{first + 1:,} to {last:,} of {of}." if last > first else f"There is no more: {of}."
 
@@ -168,13 +168,13 @@ def describe_health(gauges: Sequence[Gauge]) -> list[str]:
     sentences = ["A model is deployed." if known["risk_model_served"] else "No model is deployed."]
     ages = (
         ("risk_model_age_seconds", "The deployed model was made {} ago."),
-        ("risk_last_tick_age_seconds", "The last tick with new data ended {} ago."),
+        ("risk_last_tick_age_seconds", "The last run ended {} ago."),
     )
     sentences += [
         sentence.format(format_age(age)) for name, sentence in ages if (age := known[name]) is not None
     ]
     if known["risk_tick_pending"]:
-        sentences.append("Steps of a tick failed and will be tried again.")
+        sentences.append("Some steps of a run failed and will be tried again.")
     waiting, refused = known["risk_outbox_waiting"], known["risk_outbox_refused"]
     sentences.append(
         f"{waiting:,} batches of records wait for the database." if waiting else "The history is up to date."

@@ -60,7 +60,7 @@ def test_the_next_page_is_of_the_same_list():
 @pytest.mark.parametrize(
     ("page", "found"),
     [
-        (listed(n_found=0, n=0), "None of 1,234 clients is such."),
+        (listed(n_found=0, n=0), "None of 1,234 clients match."),
         (listed(n_found=1234), "1 to 25 of 1,234 clients."),
         (listed(offset=100, n=0), "There is no more: 60 found among 1,234 clients."),
     ],
@@ -132,7 +132,7 @@ def test_a_damaged_release_is_listed_as_such(tmp_path):
 
 def test_with_nothing_yet_the_page_says_so_and_offers_no_rollback(tmp_path):
     html = render_page("report.json: run it", "no list", View(), tmp_path, gauges(risk_model_served=False))
-    for said in ("Nothing is reported yet.", "report.json: run it", "no list", "Nothing is deployed yet."):
+    for said in ("There is no report yet.", "report.json: run it", "no list", "Nothing is deployed yet."):
         assert said in html
     assert "--rollback" not in html
 

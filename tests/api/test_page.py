@@ -204,17 +204,17 @@ def test_the_list_opens_with_whom_to_call_first_and_why(browser, addresses):
 @pytest.mark.parametrize("scripts", [True, False], ids=["with scripts", "without"])
 def test_a_client_is_found_by_a_part_of_its_name(browser, addresses, scripts):
     with Watched(browser, addresses["one"], java_script_enabled=scripts) as seen:
-        seen.page.get_by_label("Name or id holds").fill("T-A-7")
+        seen.page.get_by_label("Name or id contains").fill("T-A-7")
         seen.follow(seen.page.get_by_role("button", name="Show").click)
         found = names_of(seen)
         assert found and all("t-a-7" in name for name in found)
         assert "found among" in seen.page.get_by_role("status").inner_text()
-        assert seen.page.get_by_label("Name or id holds").input_value() == "T-A-7"
+        assert seen.page.get_by_label("Name or id contains").input_value() == "T-A-7"
 
 
 def test_whom_nobody_is_like_is_said_and_not_an_empty_page(browser, addresses):
     with Watched(browser, addresses["one"]) as seen:
-        seen.page.get_by_label("Name or id holds").fill("<b>nobody</b>")
+        seen.page.get_by_label("Name or id contains").fill("<b>nobody</b>")
         seen.follow(lambda: seen.page.keyboard.press("Enter"))
         assert "None of" in seen.page.get_by_role("status").inner_text() and names_of(seen) == []
 

@@ -131,7 +131,7 @@ def test_refused_input_is_told_by_name_and_without_its_contents(old_world, hook)
     for _ in range(20):
         old_world.tick()
     (text,) = hook.texts
-    assert "refused input, nothing could be taken up from 2 of 2 new files" in text
+    assert "refused input, no row could be ingested from 2 of 2 new files" in text
     assert "??channel? ?all.csv, bad.csv" in text and "rejectedrows.csv" in text
     assert not any(word in text for word in ("Secret", "Hidden", "Other", "many", "17", "<", "@"))
     old_world.put("sourcedata/good.csv", make_clients(30, "g"))
@@ -445,7 +445,7 @@ json.dump([json.load(sys.stdin), dict(os.environ), os.getcwd()], open("out", "w"
         (["/no/such/program"], "alerts.command cannot be started (No such file or directory)"),
         ([sys.executable, "-c", "raise SystemExit(3)"], "alerts.command ended with 3;"),
         ([sys.executable, "-c", "raise SystemExit('mail: no\\x1broute')"], r"with 1 (mail: no\x1broute);"),
-        ([sys.executable, "-c", "import time; time.sleep(60)"], "did not end within 1 seconds; its time is"),
+        ([sys.executable, "-c", "import time; time.sleep(60)"], "did not end within 1 seconds; its limit is"),
     ],
 )
 def test_a_command_that_fails_costs_one_line_and_keeps_the_message(bare, command, said):

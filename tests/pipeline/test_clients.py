@@ -84,7 +84,7 @@ def test_a_score_on_clients_that_were_learned_from_is_not_trusted(workspace):
     trust = read(root, "report.json")["summary"]["trust"]
     assert (trust["answer"], trust["because"]) == (
         "unknown",
-        ["It was tested on clients it had learned from."],
+        ["It was tested on clients it was trained on."],
     )
 
 

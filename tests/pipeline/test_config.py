@@ -177,8 +177,8 @@ COSTS = {"threshold": "cost", "call_cost": 5, "loss_cost": 100}
     [
         ({"threshold": "cost"}, "model.call_cost: is missing"),
         ({"threshold": "cost", "call_cost": 5}, "model.loss_cost: is missing"),
-        ({"call_cost": 5}, "model.call_cost: counts only with"),
-        ({"threshold": "f1", "loss_cost": 5}, "model.loss_cost: counts only with"),
+        ({"call_cost": 5}, "model.call_cost: applies only with"),
+        ({"threshold": "f1", "loss_cost": 5}, "model.loss_cost: applies only with"),
         ({**COSTS, "call_cost": 100}, "must be less than model.loss_cost"),
         ({**COSTS, "call_cost": 0}, "model.call_cost: must be a positive number"),
         ({**COSTS, "call_cost": True}, "model.call_cost: must be a positive number"),

@@ -85,7 +85,7 @@ def test_however_the_file_is_written(good, change):
     ingest(good, whole[: whole.index("110.5") + 2])
     put(good, "b.csv", whole)
     result = good.run("ingestion")
-    assert "that row is given up" in good.said
+    assert "that row is dropped" in good.said
     assert result["rows_total"] == N_GOOD + 20
     before, after = rebuild(good)
     assert before == after

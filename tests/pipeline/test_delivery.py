@@ -227,7 +227,7 @@ def test_a_server_that_stops_before_during_and_after_a_tick_loses_and_doubles_no
         own_server.stop()  # before
         told = old_world.tick()
         assert told["deployed"] and told["records_waiting"] > 0
-        assert old_world.said.count("WARNING") == 1 and "the pipeline goes on" in old_world.said
+        assert old_world.said.count("WARNING") == 1 and "the pipeline continues" in old_world.said
         own_server.start()
         due_now(old_world)
         idle = old_world.tick()
@@ -311,7 +311,7 @@ def test_something_else_that_listens_there_costs_a_warning_and_sets_nothing_asid
         old_world.run("ingestion")
         stranger.shutdown(socket.SHUT_RDWR)
     thread.join()
-    assert old_world.said.count("WARNING") == 1 and "the pipeline goes on" in old_world.said
+    assert old_world.said.count("WARNING") == 1 and "the pipeline continues" in old_world.said
     told = outbox.describe(old_world.root / ".state" / "outbox")
     assert (told["waiting"], told["set_aside"]) == (2, 0)
 

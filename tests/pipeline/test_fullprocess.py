@@ -111,7 +111,7 @@ def test_rows_of_another_world_are_drift_and_a_new_release_is_deployed(old_world
     assert manifest["deployed_by"] == "tick" and manifest["why"]["verdict"]["drift"] is True
     assert old_world.state()["verdict"]["new_score"] == result["new_score"]
     said = json.loads((old_world.root / "models" / "report.json").read_text())["verdict_said"]
-    assert any(f"{result['release']} was retrained and took its place" in line for line in said)
+    assert any(f"{result['release']} was retrained and replaced it" in line for line in said)
 
 
 @pytest.mark.slow
@@ -305,7 +305,7 @@ def test_another_key_waits_for_new_data_and_one_line_says_so(old_world):
     first = old_world.tick()
     old_world.configure(model={"estimator": "hist_gradient_boosting"})
     result = old_world.tick()
-    assert result["deployed"] is None and "counts from the next new data on" in old_world.said
+    assert result["deployed"] is None and "takes effect with the next new data" in old_world.said
     old_world.tick()
     assert old_world.said == ""
     assert old_world.release()["estimator"] == "logistic_regression" and first["release"]
@@ -354,7 +354,7 @@ def test_a_step_that_fails_after_the_deployment_is_tried_again_and_undoes_nothin
     assert "reporting" in old_world.tick()["reason"]
     (old_world.root / "models" / "summary_report.pdf").rmdir()
     make_due(old_world)
-    assert "steps left" in old_world.tick()["reason"]
+    assert "unfinished steps" in old_world.tick()["reason"]
     assert old_world.state()["pending"] is None
     assert (old_world.root / "models" / "summary_report.pdf").is_file()
 

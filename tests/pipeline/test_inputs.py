@@ -159,7 +159,7 @@ def test_a_rebuild_from_files_that_give_no_row_leaves_the_old_table(good):
     before = good.bytes("sourcedata")
     put(good, "good.csv", b"<html>")
     good.run("ingestion", "--rebuild", expect=os.EX_DATAERR)
-    assert "the old one stays" in good.said
+    assert "the old table stays" in good.said
     assert good.bytes("sourcedata") == before
 
 
@@ -249,8 +249,8 @@ def test_a_first_folder_whose_only_file_ends_in_an_open_quote_is_refused(workspa
     "keys, reason",
     [
         ({"target_column": "churned"}, "no file has the label column 'churned'"),
-        ({"id_columns": ["client"]}, "config.json names 'client', which the data lack"),
-        ({"ignore_columns": ["age"]}, "config.json names 'age', which the data lack"),
+        ({"id_columns": ["client"]}, "config.json names 'client', which the data do not have"),
+        ({"ignore_columns": ["age"]}, "config.json names 'age', which the data do not have"),
         ({"ignore_columns": ["activity"]}, "no feature is left"),
         ({"positive_label": "gone"}, "must hold 'gone' and one other word"),
         ({"separator": ";"}, "no file has the label column 'exited'"),
@@ -347,7 +347,7 @@ def test_rejected_rows_that_were_removed_are_begun_again(good):
     put(good, "later.csv", text("c2,lots,0\n"))
     good.run("ingestion")
     assert rejections(good) == [("later.csv", "2", "activity", "lots", "is not a number")]
-    assert "begun again" in good.said
+    assert "starting a new one" in good.said
 
 
 @pytest.mark.parametrize("change", ["gone", "cut", "edited"])

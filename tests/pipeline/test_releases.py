@@ -282,14 +282,14 @@ class Evil:
 )
 def test_a_foreign_call_in_a_model_is_refused_before_it_runs(tmp_path, monkeypatch, call):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ArtifactError, match="which no model of ours needs"):
+    with pytest.raises(ArtifactError, match="which no model of this pipeline needs"):
         load(pickle.dumps(Evil(call)))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_module_reached_through_an_allowed_one_is_refused():
     data = b"csklearn.pipeline\nos.system\n(S'true'\ntR."
-    with pytest.raises(ArtifactError, match="which no model of ours needs"):
+    with pytest.raises(ArtifactError, match="which no model of this pipeline needs"):
         load(data)
 
 
@@ -326,7 +326,7 @@ def test_another_scikit_learn_is_named(old_world):
     with pytest.raises(VersionError, match=r"fitted with scikit-learn 0\.1"):
         registry.load_deployed(folder)
     old_world.run("diagnostics", expect=65)
-    assert "the next run of fullprocess.py does it by itself" in old_world.said
+    assert "the next run of fullprocess.py does it automatically" in old_world.said
 
 
 def globals_of(data):

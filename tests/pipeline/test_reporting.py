@@ -141,11 +141,11 @@ def test_after_a_rollback_nothing_is_said_of_the_deployed_model_that_is_true_of_
     first = old_world.tick()["release"]
     old_world.put("sourcedata/c.csv", make_clients(300, "c", "new"))
     second = old_world.tick()["release"]
-    assert f"{first} was judged; {second} was retrained and took its place" in text_of(old_world)
+    assert f"{first} was judged; {second} was retrained and replaced it" in text_of(old_world)
     old_world.run("deployment", "--rollback")
     old_world.run("reporting")
     text = text_of(old_world)
-    assert "took its place" not in text
+    assert "replaced it" not in text
     assert f"Release {first} was judged, and is the one deployed." in text
     assert f"by release {second}, which is not the one deployed; run diagnostics.py" in text
     old_world.run("diagnostics")
@@ -156,7 +156,7 @@ def test_after_a_rollback_nothing_is_said_of_the_deployed_model_that_is_true_of_
 def test_a_release_that_came_by_hand_did_not_take_the_place_of_the_one_judged():
     verdict = {**VERDICT, "drift": False}
     said = " ".join(details.describe_verdict(verdict, "y", {"why": {}}))
-    assert "x was judged; it is not the one deployed now" in said and "took its place" not in said
+    assert "x was judged; it is not the one deployed now" in said and "replaced it" not in said
 
 
 def test_the_share_of_leavers_is_told_without_an_auc():
@@ -219,7 +219,10 @@ def test_of_very_many_refused_files_the_report_says_where_all_are(deployed):
     deployed.run("ingestion", expect=65)
     report(deployed)
     text = text_of(deployed)
-    assert f"these {tables.MOST_FILES + 1} was taken" in text and "all of them in .finaldata.json" in text
+    assert (
+        f"these {tables.MOST_FILES + 1} files was ingested" in text
+        and "all of them in .finaldata.json" in text
+    )
     assert "page0000.csv" in (deployed.root / "ingesteddata" / ".finaldata.json").read_text()
     assert "page0000.csv" not in text and "page0001.csv" in text
 
@@ -326,7 +329,7 @@ def test_page_1_needs_no_legend_and_page_2_names_whom_to_call(old_world):
     list_clients(old_world)
     old_world.run("reporting")
     first, second, *rest = page_texts(old_world)
-    assert "Can the model be trusted?" in first and "took its place" in first
+    assert "Can the model be trusted?" in first and "replaced it" in first
     assert not re.search(r"F1|AUC|PSI|p-value|drift|pickle", first, re.IGNORECASE)
     assert "Whom to call first" in second and "client-1" in second and "activity 3, usually 156" in second
     assert "Appendix" in rest[0] and any("Model card" in page for page in rest)

@@ -277,7 +277,7 @@ def test_without_any_executor_left_it_ends_in_69_and_the_workspace_is_as_it_was(
     assert {**large.bytes(), "config.json": b""} == {**before, "config.json": b""}
     large.configure(engine=standalone.engine(wait_s=3))
     large.run("ingestion", expect=os.EX_UNAVAILABLE)
-    assert "gave no executor within 3 s" in large.said
+    assert "provided no executor within 3 s" in large.said
     large.configure(engine={"name": "duckdb"})
     large.run("ingestion")
     assert results(large.root) == wanted

@@ -57,7 +57,7 @@ def test_rows_without_a_label_have_an_estimate_wherever_a_verdict_is_told(estima
     found = verdict_of(estimated)["estimate"]
     assert found["n"] == 80 and found["f1_low"] < found["f1"] < found["f1_high"]
     assert found["auc_low"] < found["auc"] < found["auc_high"] and 0.2 < found["leaver_share"] < 0.8
-    assert "blind to clients leaving for other reasons" in found["sentence"]
+    assert "not detect clients leaving for other reasons" in found["sentence"]
     models = estimated.root / "models"
     assert json.loads((models / "diagnostics.json").read_text())["verdict"]["estimate"] == found
     assert json.loads((models / "report.json").read_text())["verdict_said"][-1] == f"{found['sentence']}."
@@ -170,7 +170,7 @@ def test_with_too_few_known_outcomes_no_number_is_given(workspace):
     workspace.put("sourcedata/b.csv", without_labels(make_clients(40, "b")), UNLABELLED)
     found = workspace.tick()["verdict"]["estimate"]
     assert (found["n"], found["f1"], found["auc"]) == (40, None, None)
-    assert "no estimate: it takes 30 rows" in report_of(workspace)
+    assert "no estimate: to check the calibration of its probabilities, 30 rows" in report_of(workspace)
 
 
 def test_a_model_is_the_same_to_the_byte_with_rows_that_have_no_label(workspace, tmp_path):

@@ -355,7 +355,9 @@ def test_the_text_fits_80_columns_and_prints_no_control_sign():
     text = terminal.render_text(trends.build(rows))
     assert max(map(len, text.splitlines())) <= 80 and "\x1b" not in text
     assert "2026-01-01 08:00:00  DRIFT of abc" in text and "F1 0.500 (0.400-0.600) of new rows" in text
-    assert terminal.render_text(trends.build({}), since="2026-01-01") == "nothing is known since 2026-01-01\n"
+    assert (
+        terminal.render_text(trends.build({}), since="2026-01-01") == "nothing is recorded since 2026-01-01\n"
+    )
 
 
 @pytest.mark.parametrize(

@@ -169,8 +169,8 @@ def test_a_share_of_leavers_that_alone_has_changed_is_named_and_no_alarm():
     )  # fmt: skip
     assert found.label_share_alone and found.rules["auto"].drift is False
     assert found.rules["score"].drift and found.rules["score_margin"].drift
-    said = next(s for s in found.sentences if s.startswith("the share of leavers went from"))
-    assert "nothing else changed" in said
+    said = next(s for s in found.sentences if s.startswith("the share of leavers changed from"))
+    assert "nothing else drifted" in said
 
 
 def test_the_share_of_leavers_is_tested_exactly():
@@ -233,7 +233,7 @@ def test_without_reference_and_profiles_only_the_documents_rule_can_judge():
     found = look(*draw(np.random.default_rng(11), 100), release_reference=None, profiles={})
     assert found.rules["score"].drift is not None
     for rule in ("score_margin", "auto"):
-        assert found.rules[rule].drift is None and "keeps no reference" in found.rules[rule].sentence
+        assert found.rules[rule].drift is None and "has no reference" in found.rules[rule].sentence
     assert (found.reference, found.prediction, found.leavers.p_value) == (None, None, None)
 
 

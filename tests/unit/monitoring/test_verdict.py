@@ -116,9 +116,9 @@ def test_an_unknown_rule_is_refused():
         (False, False, None),
         (None, False, None),
         (True, None, None),
-        (False, True, "sees no drift, the evidence speaks for it: auto said so"),
-        (None, True, "cannot judge these rows, the evidence speaks for it: auto said so"),
-        (True, False, "sees drift, the evidence does not: auto said so"),
+        (False, True, "finds no drift, the evidence shows drift: auto said so"),
+        (None, True, "cannot judge these rows, the evidence shows drift: auto said so"),
+        (True, False, "finds drift, the evidence shows none: auto said so"),
     ],
 )
 def test_the_operator_is_told_when_rule_and_evidence_disagree(rule, own, auto, said):

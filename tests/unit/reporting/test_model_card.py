@@ -59,15 +59,15 @@ def test_what_a_card_itself_says_is_what_is_told():
 def test_it_says_what_it_is_made_of():
     found = rows(made()["Training"])
     assert found["data"] == "300 labelled rows of 310, 25.0% of them leavers"
-    assert found["files"] == "2 of sourcedata, which came from 2026-01-05 to 2026-03-05"
-    assert found["method"] == "hist gradient boosting" and found["rows used"] == "the new ones alone"
+    assert found["files"] == "2 of sourcedata, received from 2026-01-05 to 2026-03-05"
+    assert found["method"] == "hist gradient boosting" and found["rows used"] == "only the new ones"
     assert found["threshold"] == "0.417 (balanced)" and found["probabilities"] == "calibrated"
     assert found["digest of the table"] == "d" * 64 and found["versions"] == "python 3.11.7"
 
 
 @pytest.mark.parametrize(
     ("days", "said"),
-    [([], ""), ([1], ", which came on 2026-01-01"), ([1, 1], ", which came on 2026-01-01")],
+    [([], ""), ([1], ", received on 2026-01-01"), ([1, 1], ", received on 2026-01-01")],
     ids=str,
 )
 def test_the_period_is_told_where_the_history_knows_it(days, said):
