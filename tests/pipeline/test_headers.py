@@ -73,4 +73,4 @@ def test_an_id_column_of_another_name_is_named(workspace):
     workspace.configure(id_columns=["Corporation"])
     put(workspace, "a.csv", f"{HEADER}\n{GOOD}")
     workspace.run("ingestion", expect=os.EX_DATAERR)
-    assert "names 'Corporation', which the data lack; did you mean 'corporation'?" in workspace.said
+    assert "names 'Corporation', which the data do not have; did you mean 'corporation'?" in workspace.said
