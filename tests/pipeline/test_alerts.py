@@ -99,7 +99,7 @@ def test_drift_is_told_once_and_that_it_is_over_once(old_world, hook):
     release = old_world.release_id()
     assert "workspace: drift" in text and f"deployed as release {release}" in text
     assert re.search(r"F1 is 0\.\d+ on 300 new rows, 0\.\d+ was recorded", text)
-    assert text.splitlines()[-1].startswith("What to do: see page 1 of the report")
+    assert text.splitlines()[-1].startswith("What to do: check on page 1 of the report")
     path, headers, body = hook.server.asked[0]
     assert path == "/services/s3cret-T00" and body == {"text": text}
     assert headers["Content-Type"] == "application/json"
@@ -295,9 +295,7 @@ def test_what_an_outage_held_up_is_delivered_once_by_an_idle_tick(old_world, hoo
     old_world.put("sourcedata/c.csv", make_clients(300, "c", "new"))
     told = old_world.tick()
     assert told["drift"] and told["deployed"], "an unreachable webhook fails no tick"
-    assert (
-        old_world.said.count("\n") == 1 and "WARNING alerts: the webhook cannot be reached" in old_world.said
-    )
+    assert old_world.said.count("WARNING alerts: the webhook cannot be reached") == 1
     assert "Connection refused" in old_world.said and "s3cret" not in old_world.said
     due_now(old_world)
     old_world.tick()

@@ -112,7 +112,15 @@ def test_duplicates_bad_rows_and_odd_files_end_in_the_same_bytes(capsys):
         "b.csv": write(header + rows[20:40] + make_clients(20, "b"), ";", "\r\n", "\ufeff"),
         "c.csv": write([HEADER[::-1], *[row[::-1] for row in make_clients(5, "c")]], "|"),
         "d.csv": write(
-            [*header, ["x", "many", "red", "1"], ["y", "1", "#", "perhaps"], ["#1", "2", "a", "0"], *rows[:3]]
+            [
+                *header,
+                ["x", "many", "red", "1"],
+                ["y", "one", "#", "1"],
+                ["y", "2 x", "", "0"],
+                ["y", "-", "", ""],
+                ["#1", "2", "a", "0"],
+                *rows[:3],
+            ]
         ),
         "e.csv": HEAD + b"a,1,red,1\nb,2\n\n,,,\n" + HEAD,
         "f.csv": b"",
@@ -121,13 +129,14 @@ def test_duplicates_bad_rows_and_odd_files_end_in_the_same_bytes(capsys):
         "i.csv": HEAD + b'a,1,"red,1\nb,2,red,1\n',
         "j.csv": b"corporation,colour,exited\na,red,1\n",
         "k.csv": b"corporation,activity,colour,exited\rz,7,red,1\r",
+        "o.csv": HEAD + b"a,1,red,1\nb,2,red,perhaps\n",
         "l.csv": HEAD + ' é\u2028漢🙂\\,\u00a07 ,na,Yes\nx,true,"a\r\nb",no\n'.encode(),
     }
     later = {"m.csv": write(header + rows[:10] + make_clients(10, "m")), "n.csv": write(header + rows[:2])}
     duckdb, on_spark = both(capsys, files, later)
     assert on_spark == duckdb
     assert [told[0] for told in duckdb] == [0, 0]
-    assert duckdb[0][1]["rows_rejected"] > 5 and duckdb[1][1]["rows_new"] == 10
+    assert duckdb[0][1]["rows_rejected"] >= 3 and duckdb[1][1]["rows_new"] == 10
 
 
 CELL = st.one_of(
@@ -422,7 +431,7 @@ def test_a_release_that_was_changed_on_its_way_says_nothing(old_world, cluster, 
     digest = sha256(render_json(release.manifest).encode())
     for changed, wanted in (
         (release._replace(files=files), "was changed"),
-        (release, "another one"),
+        (release, "not the deployed one"),
     ):
         sent = spark_batch.ExecutorTask(changed, {}, 0)
         known = digest if changed is not release else digest[::-1]
