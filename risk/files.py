@@ -12,12 +12,9 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 from risk.errors import ArtifactError, MissingArtifactError
-
-if TYPE_CHECKING:
-    pass
 
 TEMPORARY = ".tmp-"
 READER = "reader-"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -70,8 +70,7 @@ class Source:
     @property
     def digest(self) -> str:
         """A digest of the whole row in SQL, the same in every version: below 2 to the power of 53."""
-        cells = ", ".join(f"coalesce({cell}, '')" for cell in self.cells.values())
-        return f"(md5_number_lower(concat_ws({literal(CELL_END)}, {cells})) >> {64 - DIGEST_BITS})"
+        return _digest_of(self.cells.values())
 
     @property
     def client(self) -> str | None:
@@ -82,9 +81,13 @@ class Source:
         cells = [self.cells[name] for name in self.ids]
         if not cells:
             return None
-        empty = ", ".join(f"coalesce({cell}, '')" for cell in cells)
-        digest = f"(md5_number_lower(concat_ws({literal(CELL_END)}, {empty})) >> {64 - DIGEST_BITS})::double"
-        return f"case when coalesce({', '.join(cells)}) is null then -row_no else {digest} end"
+        is_unnamed = f"coalesce({', '.join(cells)}) is null"
+        return f"case when {is_unnamed} then -row_no else {_digest_of(cells)}::double end"
+
+    @property
+    def values(self) -> dict[str, str]:
+        """What is read beside the cells of each row, by name: its label, and whose row it is."""
+        return {LABEL: self.label} | ({CLIENT: self.client} if self.client else {})
 
     def count(self, condition: str = "true") -> int:
         """Count the rows that fulfil a condition."""
@@ -92,6 +95,12 @@ class Source:
             f"select count(*) from ({self.rows}) where {condition}"
         ).fetchall()
         return int(n_rows)
+
+
+def _digest_of(cells: Iterable[str]) -> str:
+    """Give the SQL of a digest of cells, that of `client_digest`; missing ones are empty."""
+    filled = ", ".join(f"coalesce({cell}, '')" for cell in cells)
+    return f"(md5_number_lower(concat_ws({literal(CELL_END)}, {filled})) >> {64 - DIGEST_BITS})"
 
 
 @dataclass(frozen=True)
@@ -263,9 +272,7 @@ def _read(
 ) -> Taken:
     import pandas as pd
 
-    values = {LABEL: source.label} | ({DIGEST: source.digest} if digests else {})
-    if source.client:
-        values[CLIENT] = source.client
+    values = source.values | ({DIGEST: source.digest} if digests else {})
     rows = f"select * from ({source.rows}) where {where}"
     chunks = list(
         frame_reader.read(source.connection, rows, source.cells, schema, texts=texts, values=values)
@@ -308,10 +315,8 @@ def read_chunks(
     """Read all rows, a frame of about 50,000 at a time."""
     with open_table(data, ledger, room) as source:
         where = f"{source.cells[schema.target]} is not null" if labelled else "true"
-        rows, values = f"select * from ({source.rows}) where {where}", {LABEL: source.label}
-        if source.client:
-            values[CLIENT] = source.client
-        for chunk in frame_reader.read(source.connection, rows, source.cells, schema, values=values):
+        rows = f"select * from ({source.rows}) where {where}"
+        for chunk in frame_reader.read(source.connection, rows, source.cells, schema, values=source.values):
             n_rows, clients = len(chunk.numbers), _clients(chunk)
             yield Taken(chunk.numbers, chunk.X, chunk.values[LABEL], np.empty(0), {}, n_rows, clients)
 

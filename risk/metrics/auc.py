@@ -135,11 +135,9 @@ def influence(y_true: np.ndarray, probability: np.ndarray) -> np.ndarray:
     influence : ndarray of shape (n_samples,)
         The sum of squares is the variance by DeLong, but for the number of degrees of freedom.
     """
-    left, values = y_true == 1, np.empty(len(y_true))
+    left = y_true == 1
     placed = compute_placements(probability[left], probability[~left])
-    for rows, places in zip((left, ~left), placed, strict=True):
-        values[rows] = (places - places.mean()) / len(places)
-    return values
+    return clustering.class_influence(y_true, *placed)
 
 
 def _central_moments(values: np.ndarray) -> tuple[float, float]:

@@ -48,6 +48,32 @@ def design_effect(influence: np.ndarray, clients: np.ndarray | None) -> float:
     return max(by_clients / by_rows, 1.0) if by_rows > 0 else len(influence) / len(sums)
 
 
+def deflate(n: float, design: float) -> int:
+    """Count how many independent clients tell as much as so many rows of this design effect."""
+    return round(n / design)
+
+
+def class_influence(y_true: np.ndarray, of_left: np.ndarray, of_stayed: np.ndarray) -> np.ndarray:
+    """Compute what each row adds to a mean over leavers that is also one over stayers, such as AUC.
+
+    Parameters
+    ----------
+    y_true : ndarray of shape (n_samples,)
+        1 leaves, 0 stays, rows of both classes.
+    of_left, of_stayed : ndarray of shape (n_positive,) and (n_negative,)
+        Values of the rows of each class, in their order.
+
+    Returns
+    -------
+    influence : ndarray of shape (n_samples,)
+        Its sum over each class is 0.
+    """
+    influence = np.empty(len(y_true))
+    for rows, values in ((y_true == 1, of_left), (y_true != 1, of_stayed)):
+        influence[rows] = (values - values.mean()) / len(values)
+    return influence
+
+
 def ratio_influence(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
     """Compute what each row adds to a ratio of two sums, up to a factor.
 

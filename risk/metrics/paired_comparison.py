@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from risk.metrics import auc, significance
+from risk.metrics import auc, clustering, significance
 
 N_RESAMPLES, LEAST_RESAMPLES = 2_000, 500
 MOST_DRAWS = (
@@ -95,8 +95,7 @@ def _variances(
     """
     if clients is None:
         return [float(gap.var(ddof=1)) / len(gap) for gap in gaps], [len(gap) for gap in gaps]
-    influence = np.empty(len(y))
-    influence[y == 1], influence[y != 1] = ((gap - gap.mean()) / len(gap) for gap in gaps)
+    influence = clustering.class_influence(y, *gaps)
     code = np.unique(clients, return_inverse=True)[1]
     sums = np.bincount(code, weights=influence)
     leaves = np.bincount(code, weights=y == 1) > 0

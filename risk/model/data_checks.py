@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from risk.metrics import cross_validation, two_sample
+from risk.metrics import clustering, cross_validation, two_sample
 from risk.model import leakage
 
 if TYPE_CHECKING:
@@ -240,9 +240,8 @@ def check_test_world(score: Score, card: Mapping[str, Any]) -> list[DataCheck]:
         What is apart both by more than chance and by 0.05 or more.
     """
     trained, validated = card["data"], card["cross_validation"]["auc"]
-    n_left, n = (
-        round(count / (score.values.get("share_design") or 1.0)) for count in (score.n_positive, score.n)
-    )
+    design = score.values.get("share_design") or 1.0
+    n_left, n = (clustering.deflate(count, design) for count in (score.n_positive, score.n))
     shares = trained["n_positive"] / trained["n_samples"], score.n_positive / score.n
     p_value = two_sample.compare_shares(trained["n_positive"], trained["n_samples"], n_left, n)
     found = []

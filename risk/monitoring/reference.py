@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from risk.data import profiles
-from risk.metrics import auc, two_sample, uncertainty
+from risk.metrics import auc, clustering, two_sample, uncertainty
 from risk.metrics.auc import Ranking
 from risk.metrics.classification import Score
 from risk.monitoring import column_drift
@@ -84,12 +84,8 @@ def compare_skill(reference: Reference | None, score: Score, ranked: Ranking | N
 def _confusion(facts: Mapping[str, Any]) -> tuple[int, int, int, int]:
     """Give the confusion matrix; of clients with several rows as many as tell as much by themselves."""
     names = ("true_positive", "false_positive", "false_negative", "true_negative")
-    n_tp, n_fp, n_fn, n_tn = (_deflate(facts[name], facts.get("f1_design", 1.0)) for name in names)
+    n_tp, n_fp, n_fn, n_tn = (clustering.deflate(facts[name], facts.get("f1_design", 1.0)) for name in names)
     return n_tp, n_fp, n_fn, n_tn
-
-
-def _deflate(n: int, design: float) -> int:
-    return n if design == 1.0 else round(n / design)
 
 
 def compare_leaver_shares(
@@ -111,8 +107,8 @@ def compare_leaver_shares(
     if not n or share_reference is None:
         return LeaverShare(share_reference, n_positive / n if n else None, None)
     of_reference = reference.get("share_design", 1.0) if reference else 1.0
-    then = [_deflate(before[name], of_reference) for name in ("n_positive", "n")]
-    now = [_deflate(count, design) for count in (n_positive, n)]
+    then = [clustering.deflate(before[name], of_reference) for name in ("n_positive", "n")]
+    now = [clustering.deflate(count, design) for count in (n_positive, n)]
     return LeaverShare(share_reference, n_positive / n, two_sample.compare_shares(*then, *now))
 
 

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from risk.model import registry
-from risk.runtime.settings import Config
-
-if TYPE_CHECKING:
-    pass
 from risk.runtime import logs
+from risk.runtime.settings import Config
 
 
 def warn_of_open_folders(config: Config) -> None:
